@@ -1,0 +1,184 @@
+//! APM's options as people write them.
+
+use prompting::{BackboneInfo, PromptOptionError};
+use serde::{Deserialize, Serialize};
+
+use crate::{ApmConfig, ResNetDepth, Taps};
+
+/// `[prompt.options]` of `module = "apm"`. The defaults are the paper's choices.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ApmSpec {
+    /// Points per image, `P`.
+    pub points: usize,
+    /// How many of them, from the first on, are labeled foreground; the rest is background. Without
+    /// it half of them, rounded up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub foreground: Option<usize>,
+    /// Encoder blocks to look at: `12`, `9_12`, `6_9_12` or `3_6_9_12`.
+    pub taps: Taps,
+    /// Network that predicts the points: `resnet18`, `resnet34`, `resnet50`, `resnet101` or
+    /// `resnet152`.
+    pub head: ResNetDepth,
+    /// Channels of the fused taps, which the head sees.
+    pub fusion_channels: usize,
+    /// Width of the head's stem and first stage; its stages have 1, 2, 4 and 8 times as many
+    /// channels.
+    pub base_width: usize,
+    /// Start with points spread over the image instead of all near its center. See
+    /// [`ApmConfig::spread_init`]. Not part of the paper.
+    pub spread_init: bool,
+}
+
+impl Default for ApmSpec {
+    fn default() -> Self {
+        Self {
+            points: 16,
+            foreground: None,
+            taps: Taps::default(),
+            head: ResNetDepth::default(),
+            fusion_channels: 256,
+            base_width: 64,
+            spread_init: false,
+        }
+    }
+}
+
+impl ApmSpec {
+    /// Checks the options and says what they mean for this backbone.
+    ///
+    /// # Errors
+    ///
+    /// [`PromptOptionError`] if there are no points, fewer points than foreground ones, a width of
+    /// zero, or more taps than the backbone has global-attention blocks.
+    pub fn config(&self, backbone: &BackboneInfo) -> Result<ApmConfig, PromptOptionError> {
+        let positive = [
+            ("points", self.points),
+            ("fusion_channels", self.fusion_channels),
+            ("base_width", self.base_width),
+        ];
+        if let Some((option, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
+            return Err(PromptOptionError { option, reason: "must be at least 1, is 0".into() });
+        }
+        let foreground = self.foreground.unwrap_or(self.points.div_ceil(2));
+        if foreground > self.points {
+            return Err(PromptOptionError {
+                option: "foreground",
+                reason: format!("is {foreground}, more than the {} points", self.points),
+            });
+        }
+        let taps = self.taps.blocks(backbone)?;
+        Ok(ApmConfig::new(backbone.width, backbone.input_size, taps)
+            .with_points(self.points)
+            .with_foreground(foreground)
+            .with_depth(self.head)
+            .with_fusion_channels(self.fusion_channels)
+            .with_base_width(self.base_width)
+            .with_spread_init(self.spread_init))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use prompting::contract::small_backbone;
+
+    use super::*;
+
+    #[test]
+    fn no_options_are_the_papers_choices() {
+        let spec: ApmSpec = toml::from_str("").unwrap();
+        assert_eq!(spec, ApmSpec::default());
+        let config = spec.config(&small_backbone()).unwrap();
+        assert_eq!((config.points, config.foreground), (16, 8));
+        assert_eq!(config.taps, [7, 5, 3]);
+        assert_eq!(config.depth, ResNetDepth::Resnet34);
+        assert_eq!((config.fusion_channels, config.base_width), (256, 64));
+        assert_eq!((config.width, config.input_size), (12, 128));
+        assert!(!config.spread_init);
+    }
+
+    #[test]
+    fn every_option_can_be_written_and_is_written_back_the_same() {
+        let text = r#"
+            points = 5
+            foreground = 4
+            taps = "3_6_9_12"
+            head = "resnet101"
+            fusion_channels = 32
+            base_width = 8
+            spread_init = true
+        "#;
+        let spec: ApmSpec = toml::from_str(text).unwrap();
+        let config = spec.config(&small_backbone()).unwrap();
+        assert_eq!((config.points, config.foreground), (5, 4));
+        assert_eq!(config.taps, [7, 5, 3, 1]);
+        assert_eq!(config.depth, ResNetDepth::Resnet101);
+        assert_eq!((config.fusion_channels, config.base_width), (32, 8));
+        assert!(config.spread_init);
+        for spec in [spec, ApmSpec::default()] {
+            let written = toml::to_string(&spec).unwrap();
+            assert_eq!(toml::from_str::<ApmSpec>(&written).unwrap(), spec, "{written}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_option_is_refused_with_the_accepted_keys() {
+        let error = toml::from_str::<ApmSpec>("pionts = 8").unwrap_err().to_string();
+        assert!(error.contains("unknown field `pionts`"), "{error}");
+        let keys = [
+            "points",
+            "foreground",
+            "taps",
+            "head",
+            "fusion_channels",
+            "base_width",
+            "spread_init",
+        ];
+        for key in keys {
+            assert!(error.contains(&format!("`{key}`")), "{key} is not named in: {error}");
+        }
+    }
+
+    #[test]
+    fn unknown_taps_and_heads_are_refused_with_the_accepted_ones() {
+        let error = toml::from_str::<ApmSpec>("taps = \"6_12\"").unwrap_err().to_string();
+        for taps in ["`12`", "`9_12`", "`6_9_12`", "`3_6_9_12`"] {
+            assert!(error.contains(taps), "{error}");
+        }
+        let error = toml::from_str::<ApmSpec>("head = \"resnet20\"").unwrap_err().to_string();
+        for depth in [18, 34, 50, 101, 152] {
+            assert!(error.contains(&format!("`resnet{depth}`")), "{error}");
+        }
+    }
+
+    #[test]
+    fn options_that_cannot_be_used_are_refused_by_name() {
+        let default = ApmSpec::default;
+        let cases = [
+            ("points", ApmSpec { points: 0, ..default() }),
+            ("foreground", ApmSpec { points: 4, foreground: Some(5), ..default() }),
+            ("fusion_channels", ApmSpec { fusion_channels: 0, ..default() }),
+            ("base_width", ApmSpec { base_width: 0, ..default() }),
+        ];
+        for (option, spec) in cases {
+            assert_eq!(spec.config(&small_backbone()).unwrap_err().option, option);
+        }
+        let mut shallow = small_backbone();
+        shallow.global_attention_blocks = vec![3, 7];
+        assert_eq!(default().config(&shallow).unwrap_err().option, "taps");
+    }
+
+    #[test]
+    fn half_of_the_points_are_foreground_and_a_single_point_is() {
+        for (points, foreground) in [(1, 1), (2, 1), (5, 3), (16, 8)] {
+            let config =
+                ApmSpec { points, ..ApmSpec::default() }.config(&small_backbone()).unwrap();
+            assert_eq!(config.foreground, foreground);
+        }
+        for foreground in [0, 4] {
+            let spec = ApmSpec { points: 4, foreground: Some(foreground), ..ApmSpec::default() };
+            assert_eq!(spec.config(&small_backbone()).unwrap().foreground, foreground);
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! Why a data set, or one case of it, could not be had.
+
+use std::path::PathBuf;
+
+use crate::decode::MAX_PIXELS;
+
+/// Why a data set could not be opened, or one of its cases not decoded.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    /// No card has this name, and it is not the built-in `phantom`.
+    #[error("unknown data set `{name}`; known are {}", known.join(", "))]
+    UnknownData {
+        /// The name asked for.
+        name: String,
+        /// All names of the catalog and the built-in set, sorted.
+        known: Vec<String>,
+    },
+    /// The data set has no such split.
+    #[error("data set `{data}` has no split `{split}`; it has {}", known.join(", "))]
+    UnknownSplit {
+        /// The data set.
+        data: String,
+        /// The split asked for.
+        split: String,
+        /// The splits that there are.
+        known: Vec<String>,
+    },
+    /// The data set is read from files, and nobody said where they are.
+    #[error(
+        "data set `{data}` is read from files: say where they are with --data-root or PROMISE_DATA"
+    )]
+    NoRoot {
+        /// The data set.
+        data: String,
+    },
+    /// A split file names cases that the set does not have.
+    #[error(
+        "{missing} of {total} cases that the split file names are not in the folder, first: {}; in {}",
+        first.join(", "), path.display()
+    )]
+    NotInSet {
+        /// Names without a case.
+        missing: usize,
+        /// All names of the split.
+        total: usize,
+        /// The first few of them.
+        first: Vec<String>,
+        /// The split file.
+        path: PathBuf,
+    },
+    /// The root folder is not there.
+    #[error("the data root (--data-root or PROMISE_DATA) is not a folder: {}", root.display())]
+    RootMissing {
+        /// The root folder.
+        root: PathBuf,
+    },
+    /// Under the root there is none of the folders that the card knows.
+    #[error(
+        "data set `{data}` not found: none of {} is a folder under the data root \
+         (--data-root or PROMISE_DATA) {}",
+        quoted(looked_for), root.display()
+    )]
+    LayoutMissing {
+        /// The data set.
+        data: String,
+        /// Image folders of every layout, relative to the root.
+        looked_for: Vec<String>,
+        /// The root folder.
+        root: PathBuf,
+    },
+    /// Files that the split names are not there.
+    #[error(
+        "{missing} of {total} cases of `{data}` lack their image or mask, first: {}; in {}",
+        first.join(", "), folder.display()
+    )]
+    FilesMissing {
+        /// The data set.
+        data: String,
+        /// Cases without image or mask.
+        missing: usize,
+        /// All cases of the split.
+        total: usize,
+        /// The first few missing files, in the order of the split.
+        first: Vec<String>,
+        /// Where they were looked for.
+        folder: PathBuf,
+    },
+    /// A folder cannot be listed.
+    #[error("cannot list the folder {}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A folder holds no image.
+    #[error("no image ({}) in {}", extensions.join(", "), path.display())]
+    NoImages {
+        /// Extensions that count as images.
+        extensions: Vec<String>,
+        /// The folder.
+        path: PathBuf,
+    },
+    /// None of the images has a mask: most likely the wrong folder was given.
+    #[error(
+        "none of {images} images has a mask, first: {}; masks folder: {}",
+        first.display(), masks.display()
+    )]
+    NoPairs {
+        /// Images found.
+        images: usize,
+        /// The first image.
+        first: PathBuf,
+        /// The folder of the masks.
+        masks: PathBuf,
+    },
+    /// Two images would have the same id.
+    #[error("two images have the id `{id}`: {} and {}", first.display(), second.display())]
+    DuplicateId {
+        /// The id.
+        id: String,
+        /// One of them.
+        first: PathBuf,
+        /// The other.
+        second: PathBuf,
+    },
+    /// The CSV file of a data set cannot be read, or a row of it is wrong; the source has the line.
+    #[error("not a list of images (columns image_name,train_type,mask_name): {}", path.display())]
+    Csv {
+        /// The CSV file.
+        path: PathBuf,
+        /// What is wrong, with the line.
+        source: csv::Error,
+    },
+    /// A card is wrong.
+    #[error(transparent)]
+    Card(#[from] CardError),
+    /// A part of the training images cannot be held out: see `reason`.
+    #[error("cannot hold out {fraction} of the {cases} cases of `{data}`: {reason}")]
+    HoldOut {
+        /// The data set.
+        data: String,
+        /// The fraction asked for.
+        fraction: f64,
+        /// Cases there are.
+        cases: usize,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// An image or mask cannot be opened.
+    #[error("cannot open {}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// An image or mask has 0 bytes, as after an interrupted download.
+    #[error("the file is empty (0 bytes): {}", path.display())]
+    EmptyFile {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A JPEG file stops before its end, as after an interrupted download. Decoders would fill the
+    /// rest with gray; other formats are refused by their decoders ([`Decode`](Self::Decode)).
+    #[error("the JPEG file is cut off before its end: {}", path.display())]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The bytes are not a readable png, jpeg, bmp or tiff image.
+    #[error("not a readable png, jpeg, bmp or tiff image: {}", path.display())]
+    Decode {
+        /// The file.
+        path: PathBuf,
+        /// What the decoder said.
+        source: image::ImageError,
+    },
+    /// The image has more pixels than [`MAX_PIXELS`].
+    #[error("{width} x {height} pixels, more than {MAX_PIXELS}, in {}", path.display())]
+    TooLarge {
+        /// Columns, as the file says.
+        width: u32,
+        /// Rows, as the file says.
+        height: u32,
+        /// The file.
+        path: PathBuf,
+    },
+    /// Floating-point pixels have no agreed range, so they are not guessed at.
+    #[error("floating-point pixels ({color}) are not supported: {}", path.display())]
+    FloatPixels {
+        /// Color type of the file.
+        color: String,
+        /// The file.
+        path: PathBuf,
+    },
+    /// The image has no mask.
+    #[error("no mask for {}, expected {}", image.display(), mask.display())]
+    MaskMissing {
+        /// The image.
+        image: PathBuf,
+        /// Where the mask was expected (the stem, if several extensions are possible).
+        mask: PathBuf,
+    },
+    /// Image and mask differ in size, so they do not belong together pixel by pixel.
+    #[error(
+        "mask is {} x {} pixels, image is {} x {}: {} and {}",
+        mask_size.0, mask_size.1, image_size.0, image_size.1, mask.display(), image.display()
+    )]
+    SizeMismatch {
+        /// `(width, height)` of the image.
+        image_size: (u32, u32),
+        /// `(width, height)` of the mask.
+        mask_size: (u32, u32),
+        /// The image.
+        image: PathBuf,
+        /// The mask.
+        mask: PathBuf,
+    },
+    /// The mask has non-zero values, but none reaches the threshold: stored as 0/1 or as class
+    /// numbers. Thresholding it would silently give an empty mask.
+    #[error(
+        "largest mask value is {max}, but foreground starts at 128: stored as 0/1 instead of \
+         0/255? In {}",
+        path.display()
+    )]
+    DimMask {
+        /// Largest gray value.
+        max: u8,
+        /// The mask.
+        path: PathBuf,
+    },
+}
+
+/// Why a card or one of its split files is wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum CardError {
+    /// The card or a split file cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The card has an unknown key, lacks one, or has a wrong type; the source has line and column.
+    #[error("not a valid data set card: {}", path.display())]
+    Parse {
+        /// The card.
+        path: PathBuf,
+        /// What is wrong, with line and column.
+        source: Box<toml::de::Error>,
+    },
+    /// A list of the card that must not be empty is empty.
+    #[error("`{key}` must have at least one entry in {}", path.display())]
+    Empty {
+        /// The key.
+        key: &'static str,
+        /// The card.
+        path: PathBuf,
+    },
+    /// The split file is not CSV with the columns `name,split[,sequence]`; the source has the line.
+    #[error("not a split file (columns name,split and perhaps sequence): {}", path.display())]
+    SplitFile {
+        /// The split file.
+        path: PathBuf,
+        /// What is wrong, with the line.
+        source: csv::Error,
+    },
+    /// A name stands twice in a split file, so it might be trained on and tested on.
+    #[error("`{name}` stands twice in {}", path.display())]
+    Duplicate {
+        /// The name.
+        name: String,
+        /// The split file.
+        path: PathBuf,
+    },
+    /// The split file does not have as many names as the card says.
+    #[error("split `{split}` has {actual} names, its card says {expected}: {}", path.display())]
+    Count {
+        /// The split.
+        split: String,
+        /// What the card says.
+        expected: usize,
+        /// What the file has.
+        actual: usize,
+        /// The split file.
+        path: PathBuf,
+    },
+    /// Two cards of one catalog have the same name.
+    #[error("a data set named `{name}` is already known; second card: {}", path.display())]
+    SameName {
+        /// The name.
+        name: String,
+        /// The second card.
+        path: PathBuf,
+    },
+}
+
+fn quoted(names: &[String]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,47 @@
+//! Data sets: cards, splits, decoding, masks, and procedural sets.
+//!
+//! A [`DataSet`] is a cheap list of cases that are decoded when asked for. It comes from a
+//! [`Card`] of the [`Catalog`] ([`DataSet::open`]), from two folders ([`DataSet::from_folders`]),
+//! from a CSV file ([`DataSet::from_csv`]), or from nothing but a seed (`phantom`, see
+//! [`synthetic`]). Everything is on the host: 8-bit RGB buffers and `bool` masks.
+//!
+//! ```
+//! use data_loaders::{Catalog, DataSet, VALIDATION_FRACTION};
+//!
+//! let catalog = Catalog::built_in();
+//! let set = DataSet::open("phantom", "train", None, &catalog)?;
+//! let (train, valid) = set.split_off_validation(VALIDATION_FRACTION, 0)?;
+//! assert_eq!((train.len(), valid.len()), (180, 20));
+//!
+//! let case = train.load(0)?;
+//! assert_eq!(case.image.dimensions(), (case.truth.width, case.truth.height));
+//! # Ok::<(), data_loaders::DataError>(())
+//! ```
+//!
+//! Only this crate and the weight loader of `sam-backbone` open input files. This crate reads no
+//! environment variable and prints nothing: the root folder comes from the caller, and what is
+//! worth a warning goes to `tracing`.
+
+mod card;
+mod case;
+mod catalog;
+mod data_set;
+mod decode;
+mod error;
+mod files;
+mod jpeg;
+mod load;
+pub mod synthetic;
+mod truth;
+mod validation;
+
+pub use card::{Card, Layout, Member, SplitFile};
+pub use case::Case;
+pub use catalog::Catalog;
+pub use data_set::{DataSet, PHANTOM_SPLITS};
+pub use decode::{Decoded, MAX_PIXELS, decode_image, decode_mask};
+pub use error::{CardError, DataError};
+pub use files::{IMAGE_EXTENSIONS, MASK_SUFFIXES};
+pub use load::{BadCases, Loaded, Skipped};
+pub use truth::TruthMask;
+pub use validation::VALIDATION_FRACTION;

@@ -1,0 +1,189 @@
+//! Files that cannot be used, and what is said of them.
+
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use data_loaders::{DataError, DataSet, MAX_PIXELS, decode_image, decode_mask};
+use image::{GrayImage, Luma, Rgb, Rgb32FImage};
+use tempfile::TempDir;
+
+use crate::support::{HEIGHT, WIDTH, folder, mask, message, pairs, path, write_image};
+
+fn load(root: &TempDir) -> Result<data_loaders::Case, DataError> {
+    DataSet::from_folders(&root.path().join("images"), &root.path().join("masks"))?.load(0)
+}
+
+#[test]
+fn an_empty_file_is_called_empty() {
+    for file in ["images/a.png", "masks/a.png"] {
+        let root = pairs(&["a"]);
+        fs::write(root.path().join(file), "").unwrap();
+        let error = load(&root).unwrap_err();
+        assert!(matches!(error, DataError::EmptyFile { .. }));
+        let expected = format!("the file is empty (0 bytes): ROOT/{file}");
+        assert_eq!(message(&error, root.path()), expected);
+    }
+}
+
+#[test]
+fn what_is_not_an_image_is_not_readable() {
+    let root = pairs(&["a"]);
+    fs::write(root.path().join("images/a.png"), "<html>404 Not Found</html>").unwrap();
+    let error = load(&root).unwrap_err();
+    assert!(matches!(error, DataError::Decode { .. }));
+    assert_eq!(
+        message(&error, root.path()),
+        "not a readable png, jpeg, bmp or tiff image: ROOT/images/a.png"
+    );
+}
+
+#[test]
+fn cut_off_images_are_refused_in_every_format() {
+    let root = folder();
+    for extension in ["png", "jpg", "bmp", "tif"] {
+        let file = path(&root, &format!("a.{extension}"));
+        write_image(&file);
+        decode_image(&file).unwrap();
+        let whole = fs::read(&file).unwrap();
+        fs::write(&file, &whole[..whole.len() * 3 / 4]).unwrap();
+        let error = decode_image(&file).unwrap_err();
+        let expected = match extension {
+            "jpg" => "the JPEG file is cut off before its end: ROOT/a.jpg".to_owned(),
+            other => format!("not a readable png, jpeg, bmp or tiff image: ROOT/a.{other}"),
+        };
+        assert_eq!(message(&error, root.path()), expected);
+    }
+}
+
+#[test]
+fn a_file_that_vanished_is_named() {
+    let root = pairs(&["a"]);
+    let set =
+        DataSet::from_folders(&root.path().join("images"), &root.path().join("masks")).unwrap();
+    fs::remove_file(root.path().join("images/a.png")).unwrap();
+    let error = set.load(0).unwrap_err();
+    assert_eq!(message(&error, root.path()), "cannot open ROOT/images/a.png");
+}
+
+#[test]
+fn a_mask_of_another_size_is_named_with_both_sizes_and_paths() {
+    let root = pairs(&["a"]);
+    mask(HEIGHT, WIDTH).save(root.path().join("masks/a.png")).unwrap();
+    let error = load(&root).unwrap_err();
+    assert!(matches!(error, DataError::SizeMismatch { .. }));
+    assert_eq!(
+        message(&error, root.path()),
+        "mask is 4 x 6 pixels, image is 6 x 4: ROOT/masks/a.png and ROOT/images/a.png"
+    );
+}
+
+#[test]
+fn an_image_that_claims_to_be_huge_is_refused_before_its_pixels_are_read() {
+    let root = pairs(&["a"]);
+    // A BMP header that promises 20000 x 20000 pixels of 24 bits, and nothing after it.
+    let mut bytes = b"BM".to_vec();
+    for value in [54_u32, 0, 54, 40, 20_000, 20_000] {
+        bytes.extend(value.to_le_bytes());
+    }
+    bytes.extend([1, 0, 24, 0]);
+    bytes.extend([0; 24]);
+    let file = path(&root, "huge.bmp");
+    fs::write(&file, bytes).unwrap();
+    let error = decode_image(&file).unwrap_err();
+    assert!(matches!(error, DataError::TooLarge { width: 20_000, height: 20_000, .. }), "{error}");
+    assert_eq!(
+        message(&error, root.path()),
+        format!("20000 x 20000 pixels, more than {MAX_PIXELS}, in ROOT/huge.bmp")
+    );
+}
+
+#[test]
+fn floating_point_pixels_are_refused() {
+    let root = pairs(&["a"]);
+    let file = path(&root, "float.tif");
+    Rgb32FImage::from_pixel(2, 2, Rgb([0.5, 0.5, 0.5])).save(&file).unwrap();
+    let error = decode_image(&file).unwrap_err();
+    assert_eq!(
+        message(&error, root.path()),
+        "floating-point pixels (Rgb32F) are not supported: ROOT/float.tif"
+    );
+}
+
+#[test]
+fn a_mask_stored_as_0_and_1_is_not_taken_for_an_empty_one() {
+    let root = pairs(&["a"]);
+    let file = root.path().join("masks/a.png");
+    GrayImage::from_fn(WIDTH, HEIGHT, |x, _| Luma([u8::from(x < 2)])).save(&file).unwrap();
+    let error = load(&root).unwrap_err();
+    assert_eq!(
+        message(&error, root.path()),
+        "largest mask value is 1, but foreground starts at 128: stored as 0/1 instead of 0/255? \
+         In ROOT/masks/a.png"
+    );
+}
+
+#[test]
+fn an_empty_mask_is_legal() {
+    let root = pairs(&["a"]);
+    GrayImage::new(WIDTH, HEIGHT).save(root.path().join("masks/a.png")).unwrap();
+    let case = load(&root).unwrap();
+    assert!(case.truth.is_empty());
+    assert_eq!(case.mask_gray_pixels, 0);
+}
+
+#[test]
+fn gray_mask_pixels_are_thresholded_and_counted() {
+    let root = pairs(&["a"]);
+    let file = root.path().join("masks/a.png");
+    let values = [0, 3, 127, 128, 250, 255];
+    GrayImage::from_fn(WIDTH, HEIGHT, |x, _| Luma([values[x as usize]])).save(&file).unwrap();
+    let decoded = decode_mask(&file).unwrap();
+    assert_eq!(decoded.gray_pixels, 4 * 4, "four columns of four rows");
+    assert_eq!(decoded.truth.values[..6], [false, false, false, true, true, true]);
+    assert_eq!(load(&root).unwrap().mask_gray_pixels, 16);
+}
+
+#[test]
+fn gray_masks_are_worth_one_warning_per_data_set() {
+    let root = pairs(&["a", "b"]);
+    for name in ["a", "b"] {
+        let file = root.path().join(format!("masks/{name}.png"));
+        GrayImage::from_pixel(WIDTH, HEIGHT, Luma([200])).save(file).unwrap();
+    }
+    let set =
+        DataSet::from_folders(&root.path().join("images"), &root.path().join("masks")).unwrap();
+    let warnings = Arc::new(AtomicUsize::new(0));
+    tracing::subscriber::with_default(Counter(Arc::clone(&warnings)), || {
+        for _ in 0..3 {
+            set.load(0).unwrap();
+            set.limit(2).load(1).unwrap();
+        }
+    });
+    assert_eq!(warnings.load(Ordering::Relaxed), 1);
+}
+
+/// Counts warnings.
+struct Counter(Arc<AtomicUsize>);
+
+impl tracing::Subscriber for Counter {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() == tracing::Level::WARN
+    }
+
+    fn event(&self, _: &tracing::Event<'_>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}

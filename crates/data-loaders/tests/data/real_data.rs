@@ -1,0 +1,31 @@
+//! The real images, where somebody has them.
+
+use std::path::PathBuf;
+
+use data_loaders::{BadCases, Catalog, DataSet};
+
+/// The data root, or `None` after saying why the test does nothing.
+fn root() -> Option<PathBuf> {
+    let root = std::env::var_os("PROMISE_DATA").map(PathBuf::from);
+    if root.is_none() {
+        println!("skipped: PROMISE_DATA is not set");
+    }
+    root
+}
+
+#[test]
+fn every_image_of_the_cards_decodes_and_has_a_lesion() {
+    let Some(root) = root() else { return };
+    let catalog = Catalog::built_in();
+    for card in catalog.cards() {
+        for split in card.split_names() {
+            let set = DataSet::open(&card.name, &split, Some(&root), &catalog).unwrap();
+            let loaded = set.load_all(BadCases::Fail).unwrap();
+            assert_eq!(loaded.cases.len(), set.len());
+            for case in &loaded.cases {
+                let share = case.truth.foreground_share();
+                assert!(share > 0.0 && share < 0.9, "{} {}: {share}", card.name, case.id);
+            }
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! What is compared: binary masks and soft maps.
+
+use crate::MetricsError;
+
+/// A binary mask; true is foreground.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mask {
+    width: usize,
+    height: usize,
+    pixels: Vec<bool>,
+}
+
+impl Mask {
+    /// A mask from its pixels, row by row from the top-left corner.
+    ///
+    /// # Errors
+    ///
+    /// [`MetricsError::NoPixels`] if a side is 0, [`MetricsError::Length`] if there is not one
+    /// value per pixel.
+    pub fn new(width: usize, height: usize, pixels: Vec<bool>) -> Result<Self, MetricsError> {
+        check_size(width, height, pixels.len())?;
+        Ok(Self { width, height, pixels })
+    }
+
+    /// Pixels in a row.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Rows.
+    pub fn height(&self) -> usize {
+        self.height
+    }
+
+    /// The pixels, row by row from the top-left corner.
+    pub fn pixels(&self) -> &[bool] {
+        &self.pixels
+    }
+
+    /// Whether there is no foreground.
+    pub fn is_empty(&self) -> bool {
+        !self.pixels.contains(&true)
+    }
+}
+
+/// A prediction before any cut: the probability of foreground at each pixel.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SoftMap {
+    width: usize,
+    height: usize,
+    probabilities: Vec<f32>,
+}
+
+impl SoftMap {
+    /// A soft map from its probabilities, row by row from the top-left corner.
+    ///
+    /// # Errors
+    ///
+    /// [`MetricsError::NoPixels`] if a side is 0, [`MetricsError::Length`] if there is not one
+    /// value per pixel, [`MetricsError::NoProbability`] with the first value outside `[0, 1]` or NaN.
+    pub fn new(width: usize, height: usize, probabilities: Vec<f32>) -> Result<Self, MetricsError> {
+        check_size(width, height, probabilities.len())?;
+        // NaN is in no range, so this finds it too.
+        match probabilities.iter().position(|value| !(0.0..=1.0).contains(value)) {
+            Some(index) => Err(MetricsError::NoProbability {
+                x: index % width,
+                y: index / width,
+                value: probabilities[index],
+            }),
+            None => Ok(Self { width, height, probabilities }),
+        }
+    }
+
+    /// Pixels in a row.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Rows.
+    pub fn height(&self) -> usize {
+        self.height
+    }
+
+    /// The probabilities, row by row from the top-left corner.
+    pub fn probabilities(&self) -> &[f32] {
+        &self.probabilities
+    }
+
+    /// The mask of all pixels whose probability is greater than `threshold`.
+    pub fn above(&self, threshold: f32) -> Mask {
+        let pixels = self.probabilities.iter().map(|&value| value > threshold).collect();
+        Mask { width: self.width, height: self.height, pixels }
+    }
+
+    /// That this map can be compared with `truth` pixel by pixel.
+    pub(crate) fn check_same_size(&self, truth: &Mask) -> Result<(), MetricsError> {
+        check_same_size((self.width, self.height), truth)
+    }
+}
+
+fn check_size(width: usize, height: usize, actual: usize) -> Result<(), MetricsError> {
+    if width == 0 || height == 0 {
+        return Err(MetricsError::NoPixels { width, height });
+    }
+    if width.checked_mul(height) != Some(actual) {
+        return Err(MetricsError::Length { width, height, actual });
+    }
+    Ok(())
+}
+
+pub(crate) fn check_same_size(
+    prediction: (usize, usize),
+    truth: &Mask,
+) -> Result<(), MetricsError> {
+    let truth = (truth.width, truth.height);
+    if prediction == truth { Ok(()) } else { Err(MetricsError::Size { prediction, truth }) }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_of_another_length_is_refused() {
+        assert_eq!(
+            Mask::new(3, 2, vec![true; 5]),
+            Err(MetricsError::Length { width: 3, height: 2, actual: 5 })
+        );
+        assert_eq!(
+            SoftMap::new(3, 2, vec![0.0; 7]),
+            Err(MetricsError::Length { width: 3, height: 2, actual: 7 })
+        );
+        assert!(Mask::new(usize::MAX, 2, vec![]).is_err());
+    }
+
+    #[test]
+    fn a_picture_without_pixels_is_refused() {
+        let no_pixels = MetricsError::NoPixels { width: 0, height: 4 };
+        assert_eq!(Mask::new(0, 4, vec![]), Err(no_pixels.clone()));
+        assert_eq!(SoftMap::new(0, 4, vec![]), Err(no_pixels));
+    }
+
+    #[test]
+    fn the_first_value_that_is_no_probability_is_named_with_its_pixel() {
+        for bad in [1.5, -0.1, f32::INFINITY] {
+            assert_eq!(
+                SoftMap::new(3, 2, vec![0.0, 0.5, 1.0, 0.0, bad, 7.0]),
+                Err(MetricsError::NoProbability { x: 1, y: 1, value: bad })
+            );
+        }
+        let error = SoftMap::new(2, 1, vec![0.0, f32::NAN]).unwrap_err();
+        assert_eq!(error.to_string(), "NaN at (1, 0) is no probability");
+    }
+
+    #[test]
+    fn a_cut_takes_only_what_is_greater() {
+        let map = SoftMap::new(3, 1, vec![0.4, 0.5, 0.6]).unwrap();
+        assert_eq!(map.above(0.5).pixels(), [false, false, true]);
+    }
+
+    #[test]
+    fn one_foreground_pixel_makes_a_mask_not_empty() {
+        assert!(Mask::new(2, 1, vec![false, false]).unwrap().is_empty());
+        assert!(!Mask::new(2, 1, vec![false, true]).unwrap().is_empty());
+    }
+}

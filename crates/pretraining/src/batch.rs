@@ -1,0 +1,119 @@
+//! The host's half of a step: scenes, objects and targets, a function of (seed, step).
+
+use data_loaders::{TruthMask, synthetic::natural};
+use image::RgbImage;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// One scene and the objects that are prompted in it.
+#[derive(Debug)]
+pub(crate) struct PromptedScene {
+    pub image: RgbImage,
+    pub objects: Vec<TruthMask>,
+}
+
+/// The scenes of one step, and the randomness that its prompts are drawn from.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub scenes: Vec<PromptedScene>,
+}
+
+/// A generator of its own for every purpose, so that no draw depends on another's number.
+pub(crate) fn generator(seed: u64, step: usize, purpose: u64) -> ChaCha8Rng {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(purpose);
+    // Far more words than a step draws lie between two steps.
+    rng.set_word_pos((step as u128) << 32);
+    rng
+}
+
+/// Stream of the choice of objects; prompt streams of shard `n` start above it.
+const OBJECTS: u64 = 0;
+/// Stream of the prompts of shard 0.
+pub(crate) const PROMPTS: u64 = 1;
+
+/// The scenes of a step. Scene indices never repeat within a run.
+pub(crate) fn batch(
+    seed: u64,
+    step: usize,
+    batch_size: usize,
+    masks_per_image: usize,
+    size: usize,
+) -> Batch {
+    let mut rng = generator(seed, step, OBJECTS);
+    let scenes = (0..batch_size)
+        .map(|index| {
+            let scene = natural(seed, (step * batch_size + index) as u64, size as u32);
+            let objects = (0..masks_per_image)
+                .map(|_| scene.objects[pick_object(&scene.objects, &mut rng)].clone())
+                .collect();
+            PromptedScene { image: scene.image, objects }
+        })
+        .collect();
+    Batch { scenes }
+}
+
+/// A random object, weighted by the square root of its area.
+///
+/// Most objects of a scene are small, and the smallest cover a few cells of a low-resolution mask.
+/// Drawn evenly, they would be most of what the decoder sees.
+fn pick_object(objects: &[TruthMask], rng: &mut ChaCha8Rng) -> usize {
+    let weights: Vec<f64> = objects.iter().map(|mask| (mask.foreground() as f64).sqrt()).collect();
+    let mut rest = rng.random_range(0.0..weights.iter().sum::<f64>());
+    for (index, weight) in weights.iter().enumerate() {
+        rest -= weight;
+        if rest < 0.0 {
+            return index;
+        }
+    }
+    weights.len() - 1
+}
+
+/// A mask at a lower resolution: the share of each cell that is foreground, row-major.
+pub(crate) fn area_target(mask: &TruthMask, side: usize) -> Vec<f32> {
+    let (width, height) = (mask.width as usize, mask.height as usize);
+    let (step_x, step_y) = (width / side, height / side);
+    let mut target = vec![0.0; side * side];
+    for (row, values) in mask.values.chunks_exact(width).enumerate().take(step_y * side) {
+        let out = &mut target[row / step_y * side..][..side];
+        for (cell, values) in out.iter_mut().zip(values.chunks_exact(step_x)) {
+            *cell += values.iter().filter(|value| **value).count() as f32;
+        }
+    }
+    let area = (step_x * step_y) as f32;
+    target.iter_mut().for_each(|cell| *cell /= area);
+    target
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_the_share_of_each_cell() {
+        let mask = TruthMask::new(4, 4, (0..16).map(|at| at == 0 || at % 4 == 3).collect());
+        assert_eq!(area_target(&mask, 2), [0.25, 0.5, 0.0, 0.5]);
+    }
+
+    #[test]
+    fn an_object_of_four_times_the_area_is_drawn_twice_as_often() {
+        let square = |side: usize| {
+            TruthMask::new(16, 16, (0..256).map(|at| at % 16 < side && at / 16 < side).collect())
+        };
+        let objects = [square(4), square(8)];
+        let mut rng = ChaCha8Rng::seed_from_u64(0);
+        let large = (0..3000).filter(|_| pick_object(&objects, &mut rng) == 1).count();
+        // 2000 expected, standard deviation 26.
+        assert!((1900..2100).contains(&large), "{large}");
+    }
+
+    #[test]
+    fn a_batch_is_a_function_of_seed_and_step() {
+        let pixels = |seed, step| -> Vec<Vec<u8>> {
+            batch(seed, step, 2, 1, 64).scenes.into_iter().map(|s| s.image.into_raw()).collect()
+        };
+        assert_eq!(pixels(3, 5), pixels(3, 5));
+        assert_ne!(pixels(3, 5), pixels(3, 6));
+        assert_ne!(pixels(3, 5), pixels(4, 5));
+    }
+}

@@ -1,0 +1,64 @@
+//! What can go wrong in pre-training.
+
+use std::{io, path::PathBuf};
+
+use sam_backbone::{UnknownVariantError, WeightsError};
+
+/// Why pre-training stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum PretrainError {
+    /// The TOML file or a checkpoint file cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The TOML file has an unknown key, a missing key or a wrong type.
+    #[error("not a pre-training file: {}", path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// With line, column and the accepted keys.
+        source: Box<toml::de::Error>,
+    },
+    /// No such backbone.
+    #[error(transparent)]
+    Variant(#[from] UnknownVariantError),
+    /// A value that makes no sense.
+    #[error("`{key}` is {value}: {reason}")]
+    Value {
+        /// Key in the TOML file.
+        key: &'static str,
+        /// Its value.
+        value: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The checkpoint in the folder is of another TOML file; choose another folder or remove it.
+    #[error("the checkpoint is of another experiment file: {}", path.display())]
+    OtherSpec {
+        /// The checkpoint's folder.
+        path: PathBuf,
+    },
+    /// A checkpoint cannot be written or read.
+    #[error("checkpoint ({message}): {}", path.display())]
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// What the store said.
+        message: String,
+    },
+    /// The weights cannot be written.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// The loss is no number any more; lower the learning rate.
+    #[error("the loss is {loss} in step {step}")]
+    Diverged {
+        /// 1-based step.
+        step: usize,
+        /// The loss.
+        loss: f64,
+    },
+}

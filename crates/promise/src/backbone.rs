@@ -1,0 +1,86 @@
+//! The frozen SAM of a run: built, loaded, frozen.
+
+use std::path::Path;
+
+use burn::tensor::Device;
+use prompting::BackboneInfo;
+use sam_backbone::{
+    FrozenSam, LoadReport, MICRO_WEIGHTS, SamConfig, Variant, WeightsError, WeightsSource,
+    load_weights,
+};
+
+use crate::drawing;
+
+/// A loaded backbone and where it came from.
+#[derive(Debug, Clone)]
+pub struct Backbone {
+    /// The variant.
+    pub variant: Variant,
+    /// The frozen SAM.
+    pub sam: FrozenSam,
+    /// Path or name of the weights.
+    pub weights_source: String,
+    /// What was loaded.
+    pub report: LoadReport,
+}
+
+/// Why a backbone could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum BackboneError {
+    /// The variant has no embedded weights and none were given.
+    #[error(
+        "`{variant}` has no embedded weights; give a file with `--weights FILE` or `--set backbone.weights=FILE`"
+    )]
+    NoWeights {
+        /// The variant.
+        variant: Variant,
+    },
+    /// The weights cannot be loaded.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+}
+
+impl Backbone {
+    /// Loads `variant` from `weights`, or from the embedded file if there is one for it.
+    ///
+    /// # Errors
+    ///
+    /// See [`BackboneError`].
+    pub fn load(
+        variant: Variant,
+        weights: Option<&Path>,
+        device: &Device,
+    ) -> Result<Self, BackboneError> {
+        let source = match (weights, variant) {
+            (Some(path), _) => WeightsSource::File(path.to_owned()),
+            (None, Variant::Micro) => MICRO_WEIGHTS,
+            (None, _) => return Err(BackboneError::NoWeights { variant }),
+        };
+        let config = variant.config();
+        // Building draws from the device's generator, though the file replaces what is drawn.
+        let turn = drawing::turn();
+        let mut sam = config.init(device);
+        drop(turn);
+        let report = load_weights(&mut sam, &source)?;
+        let sam = FrozenSam::new(sam, config, device);
+        Ok(Self { variant, sam, weights_source: source.describe(), report })
+    }
+
+    /// What a prompt module is told about this backbone.
+    pub fn info(&self) -> BackboneInfo {
+        info(self.sam.config())
+    }
+}
+
+/// What a prompt module is told about a backbone of these sizes.
+pub fn info(config: &SamConfig) -> BackboneInfo {
+    let encoder = &config.image_encoder;
+    BackboneInfo {
+        width: encoder.width,
+        embed_dim: encoder.embed_dim,
+        grid_size: encoder.grid_size(),
+        input_size: encoder.image_size,
+        depth: encoder.depth,
+        global_attention_blocks: encoder.global_attention_blocks.clone(),
+    }
+}

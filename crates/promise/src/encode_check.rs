@@ -1,0 +1,226 @@
+//! Full-size parity: ViT-B at 1024 pixels against PyTorch `segment-anything`, on demand.
+//!
+//! The reference is made by `tools/peers/encode_check.py` with random weights, since parity does not
+//! depend on what the weights are. It takes PyTorch, some 4 GB of memory and half a minute, so it is
+//! not part of the tests; those compare a small SAM with stored fixtures.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Instant,
+};
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use safetensors::{Dtype, SafeTensors};
+use sam_backbone::{Prompts, Variant};
+use serde::Serialize;
+
+use crate::{
+    backbone::{Backbone, BackboneError},
+    environment::peak_memory_mib,
+};
+
+/// The prompts that are compared.
+const CASES: [&str; 3] = ["one_point", "points", "box"];
+
+/// How far we are from the reference.
+#[derive(Debug, Clone, Serialize)]
+pub struct EncodeCheck {
+    /// `|ours - theirs| / |theirs|` of the image embedding.
+    pub embedding_rel_l2: f64,
+    /// The same of the low-resolution logits, the largest over the prompts.
+    pub logits_rel_l2: f64,
+    /// Peak resident memory of this process in MiB, weights included.
+    pub peak_rss_mb: f64,
+    /// Seconds of one encoding.
+    pub encode_secs: f64,
+    /// Whether both errors are within the project's bounds.
+    pub within_bounds: bool,
+}
+
+/// Bound of the embedding's relative L2 error.
+pub const EMBEDDING_BOUND: f64 = 1e-5;
+/// Bound of the logits' relative L2 error.
+pub const LOGITS_BOUND: f64 = 1e-4;
+
+/// Why the check could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum EncodeCheckError {
+    /// A program failed or is not there.
+    #[error("`{command}` failed: {message}")]
+    Command {
+        /// The command line.
+        command: String,
+        /// Its last words.
+        message: String,
+    },
+    /// The reference cannot be read.
+    #[error("cannot read the reference {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The reference lacks something.
+    #[error("`{key}` is missing or of another kind in {}", path.display())]
+    Reference {
+        /// The tensor.
+        key: String,
+        /// The file.
+        path: PathBuf,
+    },
+    /// The weights do not load.
+    #[error(transparent)]
+    Backbone(#[from] BackboneError),
+}
+
+/// Makes the reference in `folder`, unless it is there.
+///
+/// Without `python`, a virtual environment is made in `folder` from `tools/peers/requirements.txt`.
+///
+/// # Errors
+///
+/// [`EncodeCheckError::Command`] if Python, its packages or the script fail.
+pub fn make_reference(
+    workspace: &Path,
+    folder: &Path,
+    python: Option<&Path>,
+) -> Result<(), EncodeCheckError> {
+    if folder.join("reference.safetensors").exists() && folder.join("weights.safetensors").exists()
+    {
+        return Ok(());
+    }
+    let peers = workspace.join("tools/peers");
+    let python = match python {
+        Some(python) => python.to_owned(),
+        None => {
+            let venv = folder.join("venv");
+            let python = venv.join("bin/python");
+            if !python.exists() {
+                call(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
+            }
+            call(
+                Command::new(&python)
+                    .args(["-m", "pip", "install", "--quiet", "-r"])
+                    .arg(peers.join("requirements.txt")),
+            )?;
+            python
+        }
+    };
+    call(Command::new(python).arg(peers.join("encode_check.py")).arg("--out").arg(folder))
+}
+
+fn call(command: &mut Command) -> Result<(), EncodeCheckError> {
+    let failed = |command: &Command, message: String| EncodeCheckError::Command {
+        command: format!("{command:?}"),
+        message,
+    };
+    let output = command.output().map_err(|error| failed(command, error.to_string()))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let words = String::from_utf8_lossy(&output.stderr);
+    let last = words.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no message");
+    Err(failed(command, last.to_owned()))
+}
+
+/// Compares our ViT-B with the reference in `folder`.
+///
+/// # Errors
+///
+/// See [`EncodeCheckError`].
+pub fn encode_check(folder: &Path, device: &Device) -> Result<EncodeCheck, EncodeCheckError> {
+    let weights = folder.join("weights.safetensors");
+    let backbone = Backbone::load(Variant::VitB, Some(&weights), device)?;
+    let path = folder.join("reference.safetensors");
+    let bytes =
+        fs::read(&path).map_err(|source| EncodeCheckError::Read { path: path.clone(), source })?;
+    let reference = Reference {
+        tensors: SafeTensors::deserialize(&bytes).map_err(|_| EncodeCheckError::Reference {
+            key: "header".into(),
+            path: path.clone(),
+        })?,
+        path,
+        device,
+    };
+
+    let image = reference.floats::<4>("image")?;
+    let start = Instant::now();
+    let embedding = backbone.sam.encode(image, &[]).image_embedding;
+    let ours = values(embedding);
+    let encode_secs = start.elapsed().as_secs_f64();
+    let theirs = reference.floats::<4>("image_embedding")?;
+    let embedding_rel_l2 = relative_l2(&ours, &values(theirs.clone()));
+
+    // The decoder gets the reference's embedding, so that its error is its own.
+    let mut logits_rel_l2 = 0.0_f64;
+    for case in CASES {
+        let key = |part: &str| format!("case.{case}.{part}");
+        let points = match reference.floats::<3>(&key("point_coords")) {
+            Ok(coords) => Some((coords, reference.labels(&key("point_labels"))?)),
+            Err(_) => None,
+        };
+        let boxes = reference.floats::<2>(&key("boxes")).ok();
+        let prompts = Prompts { points, boxes, mask_input: None };
+        let output = backbone.sam.decode(theirs.clone(), prompts, None, true);
+        let expected = reference.floats::<4>(&key("low_res_logits"))?;
+        let error = relative_l2(&values(output.low_res_logits), &values(expected));
+        logits_rel_l2 = logits_rel_l2.max(error);
+    }
+    Ok(EncodeCheck {
+        embedding_rel_l2,
+        logits_rel_l2,
+        peak_rss_mb: peak_memory_mib().unwrap_or(f64::NAN),
+        encode_secs,
+        within_bounds: embedding_rel_l2 <= EMBEDDING_BOUND && logits_rel_l2 <= LOGITS_BOUND,
+    })
+}
+
+struct Reference<'a> {
+    tensors: SafeTensors<'a>,
+    path: PathBuf,
+    device: &'a Device,
+}
+
+impl Reference<'_> {
+    fn missing(&self, key: &str) -> EncodeCheckError {
+        EncodeCheckError::Reference { key: key.to_owned(), path: self.path.clone() }
+    }
+
+    fn floats<const D: usize>(&self, key: &str) -> Result<Tensor<D>, EncodeCheckError> {
+        let view = self.tensors.tensor(key).map_err(|_| self.missing(key))?;
+        if view.dtype() != Dtype::F32 || view.shape().len() != D {
+            return Err(self.missing(key));
+        }
+        let values: Vec<f32> = view
+            .data()
+            .chunks_exact(4)
+            .map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+            .collect();
+        Ok(Tensor::from_data(TensorData::new(values, view.shape().to_vec()), self.device))
+    }
+
+    fn labels(&self, key: &str) -> Result<Tensor<2, Int>, EncodeCheckError> {
+        let view = self.tensors.tensor(key).map_err(|_| self.missing(key))?;
+        if view.dtype() != Dtype::I64 || view.shape().len() != 2 {
+            return Err(self.missing(key));
+        }
+        // Labels are -1, 0 or 1: the low byte of a little-endian integer says which.
+        let values: Vec<i32> =
+            view.data().chunks_exact(8).map(|bytes| i32::from(bytes[0] as i8)).collect();
+        Ok(Tensor::from_data(TensorData::new(values, view.shape().to_vec()), self.device))
+    }
+}
+
+fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().try_into_vec_as::<f32>().expect("a float tensor")
+}
+
+fn relative_l2(ours: &[f32], theirs: &[f32]) -> f64 {
+    let square = |value: f32| f64::from(value) * f64::from(value);
+    let error: f64 = ours.iter().zip(theirs).map(|(a, b)| square(a - b)).sum();
+    let norm: f64 = theirs.iter().map(|&value| square(value)).sum();
+    (error / norm).sqrt()
+}

@@ -1,0 +1,53 @@
+//! Where and with what a run was made.
+
+use std::process::Command;
+
+use run_record::Environment;
+
+use crate::device::DeviceKind;
+
+/// Version of Burn, as `Cargo.toml` pins it.
+const BURN_VERSION: &str = "0.22.1";
+
+/// Describes the machine, the source tree and the command.
+pub fn environment(device: DeviceKind, seed: u64) -> Environment {
+    let git = |arguments: &[&str]| -> Option<String> {
+        let output = Command::new("git").args(arguments).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    Environment {
+        revision: git(&["rev-parse", "HEAD"]),
+        dirty: git(&["status", "--porcelain"]).map(|changes| !changes.is_empty()),
+        package_version: env!("CARGO_PKG_VERSION").to_owned(),
+        burn_version: BURN_VERSION.to_owned(),
+        device: device.to_string(),
+        threads: rayon::current_num_threads(),
+        os: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        cpu: cpu_model(),
+        seed,
+        command: std::env::args().collect(),
+    }
+}
+
+fn cpu_model() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
+    let line = text.lines().find(|line| line.starts_with("model name"))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+/// Largest resident memory of this process so far in MiB, where the system tells it.
+pub fn peak_memory_mib() -> Option<f64> {
+    let text = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = text.lines().find(|line| line.starts_with("VmHWM:"))?;
+    let kib: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib / 1024.0)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_burn_version_is_the_pinned_one() {
+        let manifest = include_str!("../../../Cargo.toml");
+        assert!(manifest.contains(&format!("burn = {{ version = \"={}\"", super::BURN_VERSION)));
+    }
+}

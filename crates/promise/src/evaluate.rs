@@ -1,0 +1,331 @@
+//! Scores of a method: every test case, every prompt source, one protocol.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use burn::tensor::{Int, Tensor, TensorData, activation};
+use data_loaders::{DataError, TruthMask};
+use metrics::{Mask, MetricsError, Protocol, SoftMap, Summary};
+use prompting::{PromptInput, Prompts};
+use run_record::{CaseRow, PanelPoint, ResultRow};
+use sam_backbone::{Frame, FrozenSam, masks_in_image};
+
+use crate::{
+    features::{EncodedCase, EncodedSet},
+    model::{Adapter, USED_MASK},
+    progress::Progress,
+    prompt_source::{HostPrompt, PromptSource, case_generator, fixed_prompt, ground_truth_points},
+};
+
+/// What is scored, and how.
+#[derive(Debug, Clone)]
+pub struct Evaluation<'a> {
+    /// Name of the experiment.
+    pub experiment: &'a str,
+    /// Name of the method.
+    pub method: &'a str,
+    /// Seed of the run; oracle points and bootstrap intervals depend on it.
+    pub seed: u64,
+    /// Where prompts come from.
+    pub source: PromptSource,
+    /// How masks are scored.
+    pub protocol: Protocol,
+    /// Points of `ground_truth` and `grid`.
+    pub n_points: usize,
+    /// Pictures to keep, evenly spaced over the cases.
+    pub panels: usize,
+}
+
+/// The scores of one data set with one prompt source.
+#[derive(Debug)]
+pub struct Evaluated {
+    /// One row a case.
+    pub cases: Vec<CaseRow>,
+    /// Their mean.
+    pub row: ResultRow,
+    /// Pictures of some cases.
+    pub pictures: Vec<Picture>,
+}
+
+/// A case to look at.
+#[derive(Debug, Clone)]
+pub struct Picture {
+    /// Place among the cases of the set.
+    pub index: usize,
+    /// Predicted mask at the image's size, row-major.
+    pub prediction: Vec<bool>,
+    /// Points in image pixels.
+    pub points: Vec<PanelPoint>,
+    /// Box in image pixels.
+    pub box_xyxy: Option<[f32; 4]>,
+    /// Dice, if defined.
+    pub dice: Option<f64>,
+    /// IoU, if defined.
+    pub iou: Option<f64>,
+}
+
+/// Why an evaluation failed.
+#[derive(Debug, thiserror::Error)]
+pub enum EvaluateError {
+    /// `auto` was asked for, but the method has no prompt module.
+    #[error(
+        "`{method}` has no prompt module, so it cannot be evaluated with `auto`; expected one of `ground_truth`, `grid`, `center`, `box_full`"
+    )]
+    NoModule {
+        /// The method.
+        method: String,
+    },
+    /// An image cannot be read any more.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The prediction cannot be scored, e.g. because it is no number.
+    #[error("`{method}` on {case}: the prediction cannot be scored")]
+    Score {
+        /// The method.
+        method: String,
+        /// Data set and case.
+        case: String,
+        /// Why.
+        source: MetricsError,
+    },
+    /// The user asked to stop.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// Scores every case of `set`.
+///
+/// # Errors
+///
+/// See [`EvaluateError`].
+pub fn evaluate(
+    evaluation: &Evaluation<'_>,
+    adapter: &dyn Adapter,
+    sam: &FrozenSam,
+    set: &EncodedSet,
+    split: &str,
+    progress: &dyn Progress,
+    stop: &AtomicBool,
+) -> Result<Evaluated, EvaluateError> {
+    let data = set.cases.first().map_or("", |case| &case.data).to_owned();
+    let Evaluation { source, protocol, seed, .. } = *evaluation;
+    progress.start(
+        &format!("evaluate {} on {data} with {source}", evaluation.method),
+        set.cases.len() as u64,
+    );
+    let wanted = evenly_spaced(evaluation.panels, set.cases.len());
+    let mut rows = Vec::with_capacity(set.cases.len());
+    let mut pictures = Vec::new();
+    for (index, case) in set.cases.iter().enumerate() {
+        if stop.load(Ordering::Relaxed) {
+            return Err(EvaluateError::Interrupted);
+        }
+        let prediction = predict_case(evaluation, adapter, sam, set, case)?;
+        let failed = |source| EvaluateError::Score {
+            method: evaluation.method.to_owned(),
+            case: format!("{}/{}", case.data, case.id),
+            source,
+        };
+        let TruthMask { width, height, .. } = case.truth;
+        let (width, height) = (width as usize, height as usize);
+        let truth = Mask::new(width, height, case.truth.values.clone()).map_err(failed)?;
+        let map = SoftMap::new(width, height, prediction.probabilities).map_err(failed)?;
+        let scores = protocol.score(&map, &truth).map_err(failed)?;
+        rows.push(CaseRow {
+            experiment: evaluation.experiment.to_owned(),
+            method: evaluation.method.to_owned(),
+            seed,
+            data: case.data.clone(),
+            split: split.to_owned(),
+            prompts: source.to_string(),
+            oracle: source.is_oracle(),
+            protocol: protocol.to_string(),
+            file: case.id.clone(),
+            width,
+            height,
+            dice: scores.dice,
+            iou: scores.iou,
+            mae: scores.mae,
+        });
+        if wanted.contains(&index) {
+            pictures.push(Picture {
+                index,
+                prediction: map.above(0.5).pixels().to_vec(),
+                points: prediction.points,
+                box_xyxy: prediction.box_xyxy,
+                dice: scores.dice,
+                iou: scores.iou,
+            });
+        }
+        progress.set(index as u64 + 1);
+    }
+    progress.finish();
+    let row = summarize(&rows, seed);
+    Ok(Evaluated { row, cases: rows, pictures })
+}
+
+/// The mean of case rows that agree in everything but the case.
+pub fn summarize(rows: &[CaseRow], seed: u64) -> ResultRow {
+    let summary = |pick: fn(&CaseRow) -> Option<f64>| {
+        Summary::of(&rows.iter().map(pick).collect::<Vec<_>>(), seed)
+    };
+    let dice = summary(|row| row.dice);
+    let iou = summary(|row| row.iou);
+    // Over the cases that Dice is over, so that one row of a table has one n.
+    let mae = summary(|row| row.dice.map(|_| row.mae));
+    let text = |pick: fn(&CaseRow) -> &String| rows.first().map(pick).cloned().unwrap_or_default();
+    ResultRow {
+        method: text(|row| &row.method),
+        data: text(|row| &row.data),
+        split: text(|row| &row.split),
+        prompts: text(|row| &row.prompts),
+        oracle: rows.first().is_some_and(|row| row.oracle),
+        protocol: text(|row| &row.protocol),
+        seed,
+        n: dice.n,
+        skipped_empty: dice.skipped,
+        dice: dice.mean,
+        dice_sd: dice.sd,
+        dice_low: dice.low,
+        dice_high: dice.high,
+        iou: iou.mean,
+        iou_sd: iou.sd,
+        iou_low: iou.low,
+        iou_high: iou.high,
+        mae: mae.mean,
+    }
+}
+
+struct Prediction {
+    /// At the image's size, row-major.
+    probabilities: Vec<f32>,
+    points: Vec<PanelPoint>,
+    box_xyxy: Option<[f32; 4]>,
+}
+
+fn predict_case(
+    evaluation: &Evaluation<'_>,
+    adapter: &dyn Adapter,
+    sam: &FrozenSam,
+    set: &EncodedSet,
+    case: &EncodedCase,
+) -> Result<Prediction, EvaluateError> {
+    let device = sam.device();
+    let (embedding, taps) = set.features(case, device)?;
+    let prompts = match evaluation.source {
+        PromptSource::Auto => adapter
+            .propose(PromptInput { image_embedding: embedding.clone(), block_features: taps })
+            .ok_or_else(|| EvaluateError::NoModule { method: evaluation.method.to_owned() })?,
+        PromptSource::GroundTruth => {
+            let mut rng = case_generator(evaluation.seed, 0, &case.data, &case.id);
+            let points =
+                ground_truth_points(&case.truth, &case.frame, evaluation.n_points, &mut rng);
+            host_prompts(&points, sam)
+        }
+        source => {
+            let fixed = fixed_prompt(source, &case.frame, evaluation.n_points).unwrap_or_default();
+            host_prompts(&fixed, sam)
+        }
+    };
+    let shift = adapter.token_shift(embedding.clone());
+    let (points, box_xyxy) = prompts_in_image(&prompts, &case.frame);
+    let logits = sam
+        .decode(embedding, prompts, shift, true)
+        .low_res_logits
+        .slice_dim(1, USED_MASK..USED_MASK + 1);
+    let probabilities = activation::sigmoid(masks_in_image(logits, &case.frame));
+    Ok(Prediction { probabilities: floats(probabilities), points, box_xyxy })
+}
+
+/// A prompt of the host as tensors of a batch of one.
+pub fn host_prompts(prompt: &HostPrompt, sam: &FrozenSam) -> Prompts {
+    let device = sam.device();
+    let points = (!prompt.points.is_empty()).then(|| {
+        let coords: Vec<f32> = prompt.points.iter().flat_map(|(at, _)| *at).collect();
+        let labels: Vec<i32> = prompt.points.iter().map(|(_, label)| label.value()).collect();
+        let n = labels.len();
+        (
+            Tensor::from_data(TensorData::new(coords, [1, n, 2]), device),
+            Tensor::<2, Int>::from_data(TensorData::new(labels, [1, n]), device),
+        )
+    });
+    let boxes = prompt
+        .box_xyxy
+        .map(|corners| Tensor::from_data(TensorData::new(corners.to_vec(), [1, 4]), device));
+    Prompts { points, boxes, mask_input: None }
+}
+
+/// Points and box of a batch of one, in image pixels; padding points are left out.
+pub fn prompts_in_image(prompts: &Prompts, frame: &Frame) -> (Vec<PanelPoint>, Option<[f32; 4]>) {
+    let points = prompts.points.iter().flat_map(|(coords, labels)| {
+        let coords = floats(coords.clone());
+        let labels =
+            labels.clone().into_data().try_into_vec_as::<i32>().expect("an integer tensor");
+        coords
+            .chunks_exact(2)
+            .zip(labels)
+            .filter(|(_, label)| *label >= 0)
+            .map(|(at, label)| {
+                let [x, y] = frame.image_from_input([at[0], at[1]]);
+                PanelPoint { x, y, label }
+            })
+            .collect::<Vec<_>>()
+    });
+    let box_xyxy = prompts.boxes.as_ref().and_then(|boxes| {
+        let corners = floats(boxes.clone());
+        let &[x0, y0, x1, y1] = corners.first_chunk::<4>()?;
+        let [x0, y0] = frame.image_from_input([x0, y0]);
+        let [x1, y1] = frame.image_from_input([x1, y1]);
+        Some([x0, y0, x1, y1])
+    });
+    (points.collect(), box_xyxy)
+}
+
+/// `count` places spread evenly over `n`.
+fn evenly_spaced(count: usize, n: usize) -> Vec<usize> {
+    let count = count.min(n);
+    (0..count).map(|index| (2 * index + 1) * n / (2 * count)).collect()
+}
+
+fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().try_into_vec_as::<f32>().expect("a float tensor")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_are_spread_over_the_set() {
+        assert_eq!(evenly_spaced(4, 100), [12, 37, 62, 87]);
+        assert_eq!(evenly_spaced(3, 2), [0, 1]);
+        assert_eq!(evenly_spaced(0, 5), [0_usize; 0]);
+    }
+
+    fn row(dice: Option<f64>, mae: f64) -> CaseRow {
+        CaseRow {
+            experiment: "e".into(),
+            method: "m".into(),
+            seed: 1,
+            data: "d".into(),
+            split: "test".into(),
+            prompts: "auto".into(),
+            oracle: false,
+            protocol: "default".into(),
+            file: "f".into(),
+            width: 1,
+            height: 1,
+            dice,
+            iou: dice.map(|dice| dice / (2.0 - dice)),
+            mae,
+        }
+    }
+
+    #[test]
+    fn undefined_cases_are_counted_and_left_out_of_every_mean() {
+        let rows = [row(Some(1.0), 0.0), row(None, 0.9), row(Some(0.5), 0.2)];
+        let mean = summarize(&rows, 1);
+        assert_eq!((mean.n, mean.skipped_empty), (2, 1));
+        assert_eq!(mean.dice, Some(0.75));
+        assert_eq!(mean.mae, Some(0.1));
+    }
+}

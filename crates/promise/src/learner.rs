@@ -1,0 +1,419 @@
+//! One training step and one validation step, in burn-train's terms.
+
+use std::fmt;
+
+use burn::{
+    data::dataset::DatasetError,
+    tensor::{ExecutionError, Int, Tensor, TensorReadError},
+    train::{
+        InferenceStep, Interrupter, ItemLazy, TrainOutput, TrainStep,
+        metric::{
+            Adaptor, Metric, MetricAttributes, MetricMetadata, MetricName, Numeric,
+            NumericAttributes, NumericEntry, SerializedEntry,
+            state::{FormatOptions, NumericMetricState},
+        },
+    },
+};
+use metrics::{Mask, MaskCounts};
+use prompting::{PromptInput, PromptModule, Prompts};
+
+use crate::{
+    loss::loss,
+    model::{Promise, USED_MASK},
+    spec::{Loss, TrainSpec},
+};
+
+/// What a step needs to know besides the batch.
+#[derive(Clone)]
+pub(crate) struct StepSettings {
+    pub loss: Loss,
+    /// Stops training when the loss is no number any more.
+    pub interrupter: Interrupter,
+}
+
+impl StepSettings {
+    pub fn new(spec: &TrainSpec) -> Self {
+        Self { loss: spec.loss, interrupter: Interrupter::new() }
+    }
+}
+
+impl fmt::Debug for StepSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StepSettings").field("loss", &self.loss).finish_non_exhaustive()
+    }
+}
+
+/// A batch on the plain device.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// `[B, C, H, W]`
+    pub image_embedding: Tensor<4>,
+    /// Each `[B, width, H, W]`.
+    pub block_features: Vec<Tensor<4>>,
+    /// `[B, 1, h, w]`, zeros and ones.
+    pub target: Tensor<4>,
+    /// Prompts that do not come from the module.
+    pub given: Option<(Tensor<3>, Tensor<2, Int>)>,
+    /// Names of the cases, for messages.
+    pub cases: Vec<String>,
+}
+
+/// Numbers of one step, read back to the host.
+#[derive(Debug, Clone)]
+pub struct StepOutput {
+    /// Mean loss of the batch.
+    pub loss: f64,
+    /// Cases in the batch.
+    pub n: usize,
+    /// Dice of the cases where it is defined, at the decoder's resolution.
+    pub dice: Vec<f64>,
+    /// IoU of the same cases.
+    pub iou: Vec<f64>,
+}
+
+impl ItemLazy for StepOutput {
+    fn sync(self) -> Result<Self, ExecutionError> {
+        // Everything was read back in the step.
+        Ok(self)
+    }
+}
+
+impl<P: PromptModule> Promise<P> {
+    /// Logits of the used mask, `[B, 1, h, w]`.
+    ///
+    /// Features come from the plain device, since SAM is there. They cross to the adapters' device
+    /// only where an adapter reads them: its batch normalization trains only on tracked input.
+    fn logits(&self, batch: &Batch, training: bool) -> Tensor<4> {
+        let enter = |tensor: Tensor<4>| if training { tensor.autodiff() } else { tensor };
+        let embedding = batch.image_embedding.clone();
+        let prompts = match &batch.given {
+            Some(points) => Prompts { points: Some(points.clone()), ..Prompts::default() },
+            None => {
+                let input = PromptInput {
+                    image_embedding: enter(embedding.clone()),
+                    block_features: batch.block_features.iter().cloned().map(enter).collect(),
+                };
+                self.learned_prompts(input).unwrap_or_default()
+            }
+        };
+        let shift = self.learned_shift(enter(embedding.clone()));
+        self.frozen
+            .decode(embedding, prompts, shift, true)
+            .low_res_logits
+            .slice_dim(1, USED_MASK..USED_MASK + 1)
+    }
+
+    fn output(&self, batch: &Batch, logits: Tensor<4>, loss: &Tensor<1>) -> StepOutput {
+        let loss = floats(loss.clone().without_autodiff())
+            .first()
+            .map_or(f64::NAN, |&value| f64::from(value));
+        if !loss.is_finite() {
+            // burn-train has no error of the model's own; the batch is to blame in its terms.
+            self.settings
+                .interrupter
+                .fail(DatasetError::new(DivergedError { loss, cases: batch.cases.join(", ") }));
+        }
+        let [n, _, height, width] = logits.dims();
+        let pixels = height * width;
+        let logits = floats(logits.without_autodiff());
+        let target = floats(batch.target.clone());
+        let (dice, iou) = logits
+            .chunks_exact(pixels)
+            .zip(target.chunks_exact(pixels))
+            .filter_map(|(logits, target)| {
+                let mask = |values: &[f32], cut: f32| {
+                    Mask::new(width, height, values.iter().map(|&value| value > cut).collect())
+                };
+                let counts =
+                    MaskCounts::between(&mask(logits, 0.0).ok()?, &mask(target, 0.5).ok()?).ok()?;
+                Some((metrics::dice(counts)?, metrics::iou(counts)?))
+            })
+            .unzip();
+        StepOutput { loss, n, dice, iou }
+    }
+}
+
+/// The loss is infinite or no number.
+#[derive(Debug, thiserror::Error)]
+#[error("the loss is {loss}; a lower learning rate may help; the batch was: {cases}")]
+struct DivergedError {
+    loss: f64,
+    cases: String,
+}
+
+impl<P: PromptModule> TrainStep for Promise<P> {
+    type Input = Batch;
+    type Output = StepOutput;
+
+    fn step(&self, batch: Batch) -> TrainOutput<StepOutput> {
+        let logits = self.logits(&batch, true);
+        let loss = loss(self.settings.loss, logits.clone(), batch.target.clone());
+        let output = self.output(&batch, logits, &loss);
+        TrainOutput::new(self, loss.backward(), output)
+    }
+}
+
+impl<P: PromptModule> InferenceStep for Promise<P> {
+    type Input = Batch;
+    type Output = StepOutput;
+
+    fn step(&self, batch: Batch) -> StepOutput {
+        let logits = self.logits(&batch, false);
+        let loss = loss(self.settings.loss, logits.clone(), batch.target.clone());
+        self.output(&batch, logits, &loss)
+    }
+}
+
+fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().try_into_vec_as::<f32>().expect("a float tensor")
+}
+
+/// A mean over cases (not over batches, whose sizes differ).
+#[derive(Clone)]
+pub(crate) struct CaseMean {
+    name: MetricName,
+    higher_is_better: bool,
+    pick: fn(&StepOutput) -> (f64, usize),
+    state: NumericMetricState,
+}
+
+/// Name of the loss in burn-train's records.
+pub(crate) const LOSS: &str = "Loss";
+/// Name of Dice.
+pub(crate) const DICE: &str = "Dice";
+/// Name of IoU.
+pub(crate) const IOU: &str = "IoU";
+
+impl CaseMean {
+    pub fn loss() -> Self {
+        Self::new(LOSS, false, |output| (output.loss, output.n))
+    }
+
+    pub fn dice() -> Self {
+        Self::new(DICE, true, |output| mean(&output.dice))
+    }
+
+    pub fn iou() -> Self {
+        Self::new(IOU, true, |output| mean(&output.iou))
+    }
+
+    fn new(name: &str, higher_is_better: bool, pick: fn(&StepOutput) -> (f64, usize)) -> Self {
+        Self {
+            name: MetricName::new(name.to_owned()),
+            higher_is_better,
+            pick,
+            state: NumericMetricState::new(),
+        }
+    }
+
+    fn format(&self) -> FormatOptions {
+        FormatOptions::new(self.name.clone()).precision(4)
+    }
+}
+
+/// Mean and number of values; 0 of none, which then weighs nothing.
+fn mean(values: &[f64]) -> (f64, usize) {
+    let sum: f64 = values.iter().sum();
+    (sum / values.len().max(1) as f64, values.len())
+}
+
+impl Adaptor<StepOutput> for StepOutput {
+    fn adapt(&self) -> StepOutput {
+        self.clone()
+    }
+}
+
+impl Metric for CaseMean {
+    type Input = StepOutput;
+
+    fn name(&self) -> MetricName {
+        self.name.clone()
+    }
+
+    fn attributes(&self) -> MetricAttributes {
+        NumericAttributes { unit: None, higher_is_better: self.higher_is_better }.into()
+    }
+
+    fn update(
+        &mut self,
+        item: &StepOutput,
+        _metadata: &MetricMetadata,
+    ) -> Result<SerializedEntry, TensorReadError> {
+        let (value, count) = (self.pick)(item);
+        self.state.update(value, count);
+        Ok(self.state.compute_update(self.format()))
+    }
+
+    fn compute(&mut self) -> Result<SerializedEntry, TensorReadError> {
+        Ok(self.state.compute_final(self.format()))
+    }
+
+    fn clear(&mut self) {
+        self.state.reset();
+    }
+}
+
+impl Numeric for CaseMean {
+    fn value(&self) -> Option<NumericEntry> {
+        Some(self.state.current_value())
+    }
+
+    fn running_value(&self) -> Option<NumericEntry> {
+        Some(self.state.running_value())
+    }
+
+    fn final_value(&self) -> NumericEntry {
+        self.state.final_value()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::{
+        module::{Module, ModuleMapper, ModuleVisitor, Param},
+        optim::GradientsParams,
+        tensor::{Device, Distribution},
+    };
+
+    use super::*;
+    use crate::{backbone::Backbone, plan::Experiment};
+
+    const SMOKE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../experiments/smoke/apm.toml");
+
+    fn model_and_batch() -> (Promise<apm::Apm>, Batch) {
+        let plain = Device::flex();
+        let backbone =
+            Backbone::load(sam_backbone::Variant::Micro, None, &plain).expect("embedded");
+        let experiment = Experiment::load(SMOKE.as_ref(), &[]).expect("valid");
+        let model =
+            Promise::<apm::Apm>::new(&experiment.runs[0], &backbone, &plain.clone().autodiff())
+                .expect("fits");
+        let info = backbone.info();
+        let random = |channels: usize| {
+            let shape = [2, channels, info.grid_size, info.grid_size];
+            Tensor::<4>::random(shape, Distribution::Normal(0.0, 1.0), &plain)
+        };
+        let side = backbone.sam.config().low_res_size();
+        let batch = Batch {
+            image_embedding: random(info.embed_dim),
+            block_features: vec![random(info.width)],
+            target: Tensor::<4>::random([2, 1, side, side], Distribution::Bernoulli(0.3), &plain),
+            given: None,
+            cases: vec!["a".into(), "b".into()],
+        };
+        (model, batch)
+    }
+
+    #[test]
+    fn gradients_reach_every_parameter_of_both_adapters_through_the_frozen_decoder() {
+        struct Reached<'a> {
+            path: Vec<String>,
+            gradients: &'a GradientsParams,
+            without: Vec<String>,
+            all: usize,
+        }
+        impl ModuleVisitor for Reached<'_> {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+                let path = self.path.join(".");
+                // Running statistics are no parameters, and a bias before a batch normalization
+                // has no effect that could be differentiated.
+                if path.contains("running_") {
+                    return;
+                }
+                self.all += 1;
+                let gradient = self.gradients.get::<D>(param.id);
+                if gradient.is_none_or(|gradient| floats(gradient).iter().all(|&g| g == 0.0)) {
+                    self.without.push(path);
+                }
+            }
+            fn enter_module(&mut self, name: &str, _container_type: &str) {
+                self.path.push(name.to_owned());
+            }
+            fn exit_module(&mut self, _name: &str, _container_type: &str) {
+                self.path.pop();
+            }
+        }
+
+        let (model, batch) = model_and_batch();
+        let hash = model.frozen.hash();
+        let output = TrainStep::step(&model, batch);
+        let mut reached =
+            Reached { path: Vec::new(), gradients: &output.grads, without: Vec::new(), all: 0 };
+        model.visit(&mut reached);
+        assert!(reached.all > 20, "{}", reached.all);
+        assert!(reached.without.is_empty(), "no gradient: {:?}", reached.without);
+        assert_eq!(model.frozen.hash(), hash);
+    }
+
+    /// Moves one number of the parameter with a given shape; the final layer of IPS is the only
+    /// vector of that length.
+    struct Nudge {
+        length: usize,
+        by: f32,
+    }
+
+    impl ModuleMapper for Nudge {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            if D != 1 || param.lazy_shape().num_elements() != self.length {
+                return param;
+            }
+            let by = self.by;
+            param.map(|tensor| {
+                let shape = tensor.dims();
+                let device = tensor.device();
+                let mut values = floats(tensor.without_autodiff());
+                // Channel 0 of mask token 1, the token of the used mask.
+                let place = values.len() / 4;
+                values[place] += by;
+                Tensor::<1>::from_data(values.as_slice(), &device).reshape(shape)
+            })
+        }
+    }
+
+    #[test]
+    fn the_gradient_of_a_token_shift_matches_finite_differences() {
+        let (model, batch) = model_and_batch();
+        // Batch normalization sees one batch in both, so only IPS moves.
+        let frozen = model.valid();
+        let n_tokens = 4 * batch.image_embedding.dims()[1];
+        let loss_at = |by: f32| {
+            let moved = frozen.clone().map(&mut Nudge { length: n_tokens, by });
+            InferenceStep::step(&moved, batch.clone()).loss
+        };
+        let step = 0.02;
+        let expected = (loss_at(step) - loss_at(-step)) / f64::from(2.0 * step);
+
+        struct Find<'a> {
+            length: usize,
+            gradients: &'a GradientsParams,
+            found: Option<f32>,
+        }
+        impl ModuleVisitor for Find<'_> {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+                if D == 1 && param.lazy_shape().num_elements() == self.length {
+                    let gradient = self.gradients.get::<D>(param.id).expect("a gradient");
+                    self.found = Some(floats(gradient)[self.length / 4]);
+                }
+            }
+        }
+        // The same statistics as in `frozen`: a module outside training normalizes by its running
+        // statistics, so the gradient is taken of a copy that is frozen but for its device.
+        let prompts = frozen
+            .learned_prompts(PromptInput {
+                image_embedding: batch.image_embedding.clone(),
+                block_features: batch.block_features.clone(),
+            })
+            .and_then(|prompts| prompts.points)
+            .expect("APM proposes points");
+        let given = Batch { given: Some(prompts), ..batch.clone() };
+        let output = TrainStep::step(&model, given);
+        let mut find = Find { length: n_tokens, gradients: &output.grads, found: None };
+        model.visit(&mut find);
+        let gradient = f64::from(find.found.expect("IPS ends in a linear layer"));
+        // Central differences in f32.
+        assert!(
+            (gradient - expected).abs() <= 0.03 * expected.abs() + 1e-5,
+            "{gradient} {expected}"
+        );
+    }
+}

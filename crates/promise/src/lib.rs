@@ -1,0 +1,29 @@
+//! The one place where the parts meet: experiments, training, evaluation, prediction.
+//!
+//! A TOML file becomes [`spec::ExperimentSpec`], variants and seeds become [`plan::RunPlan`]s,
+//! [`run::run_experiment`] executes them into run folders. The parts stay apart below this crate:
+//! prompt modules know nothing of token shifts, neither knows data or metrics, and the frozen SAM
+//! knows none of them.
+
+pub mod backbone;
+pub mod device;
+mod drawing;
+pub mod encode_check;
+pub mod environment;
+pub mod evaluate;
+pub mod features;
+mod learner;
+mod loader;
+mod loss;
+pub mod model;
+mod no_prompt;
+pub mod plan;
+pub mod predict;
+pub mod progress;
+pub mod prompt_source;
+pub mod registry;
+pub mod run;
+pub mod run_folder;
+pub mod spec;
+mod target;
+mod train;

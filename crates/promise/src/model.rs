@@ -1,0 +1,190 @@
+//! The trained part and the frozen part, coupled.
+
+use std::path::{Path, PathBuf};
+
+use burn::{
+    module::Module,
+    store::{BurnToPyTorchAdapter, ModuleSnapshot, PyTorchToBurnAdapter, SafetensorsStore},
+    tensor::{Device, Tensor},
+};
+use ips::Ips;
+use prompting::{
+    PromptInput, PromptModule, PromptOptionError, Prompts, draw_parameters, num_trainable_params,
+};
+use sam_backbone::FrozenSam;
+
+use crate::{
+    backbone::Backbone,
+    drawing,
+    learner::StepSettings,
+    no_prompt::NoPrompt,
+    plan::{RunPlan, SpecError, parse},
+    spec::ExperimentSpec,
+};
+
+/// The mask that is used: the first of the multimask outputs, mask token 1, as in the published
+/// code.
+pub const USED_MASK: usize = 0;
+
+/// ProMISe: a prompt module and a token shift beside a frozen SAM. Either part may be missing.
+///
+/// Only the adapters are parameters of this module; SAM is outside of it for training, saving and
+/// counting.
+#[derive(Module, Debug)]
+pub struct Promise<P: PromptModule> {
+    prompt: P,
+    shift: Option<Ips>,
+    #[module(skip)]
+    pub(crate) frozen: FrozenSam,
+    #[module(skip)]
+    pub(crate) settings: StepSettings,
+}
+
+/// Why the adapters of a plan could not be built or loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// An option does not fit the backbone or another option.
+    #[error(transparent)]
+    Option(#[from] PromptOptionError),
+    /// The options cannot be parsed.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// The adapters' file cannot be written.
+    #[error("cannot write adapters ({message}) to {}", path.display())]
+    Save {
+        /// The file.
+        path: PathBuf,
+        /// What the store said.
+        message: String,
+    },
+    /// The adapters' file cannot be read, or is of another model.
+    #[error("adapters do not load ({message}) from {}", path.display())]
+    Load {
+        /// The file.
+        path: PathBuf,
+        /// What the store said.
+        message: String,
+    },
+}
+
+/// Numbers of trained parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AdapterParameters {
+    /// Of the prompt module.
+    pub prompt: usize,
+    /// Of the token shift.
+    pub shift: usize,
+}
+
+/// Adapters as evaluation sees them: without the type of the prompt module.
+pub trait Adapter {
+    /// Blocks whose outputs [`propose`](Self::propose) needs.
+    fn taps(&self) -> Vec<usize>;
+    /// Prompts of the learned module, `None` if there is none.
+    fn propose(&self, input: PromptInput) -> Option<Prompts>;
+    /// Offset of the mask tokens, `[B, T, C]`, `None` if there is none.
+    ///
+    /// - `image_embedding`: `[B, C, H, W]`
+    fn token_shift(&self, image_embedding: Tensor<4>) -> Option<Tensor<3>>;
+    /// Numbers of trained parameters.
+    fn parameters(&self) -> AdapterParameters;
+    /// Writes the adapters as safetensors, linear layers in PyTorch's layout.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::Save`]
+    fn save(&self, path: &Path) -> Result<(), BuildError>;
+    /// Reads the adapters; every tensor must be there.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::Load`]
+    fn load(&mut self, path: &Path) -> Result<(), BuildError>;
+}
+
+impl<P: PromptModule> Promise<P> {
+    /// Builds the adapters of a plan on `device`, with fresh weights that depend on the plan's seed
+    /// alone.
+    pub(crate) fn new(
+        plan: &RunPlan,
+        backbone: &Backbone,
+        device: &Device,
+    ) -> Result<Self, BuildError> {
+        let _turn = drawing::turn();
+        device.seed(plan.seed);
+        let spec: ExperimentSpec<P::Spec> = parse(&plan.text, &plan.origin)?;
+        let options = spec.prompt.options.unwrap_or_default();
+        let prompt = P::from_spec(&options, &backbone.info(), device)?;
+        let config = backbone.sam.config();
+        let shift = spec.shift.ips().map(|options| {
+            let channels = config.image_encoder.embed_dim;
+            options.config(channels, config.n_mask_tokens()).init(device)
+        });
+        let model = Self {
+            prompt,
+            shift,
+            frozen: backbone.sam.clone(),
+            settings: StepSettings::new(&plan.spec.train),
+        };
+        draw_parameters(&model);
+        Ok(model)
+    }
+
+    /// Prompts of the learned module; the features must be on the device of the module.
+    pub(crate) fn learned_prompts(&self, input: PromptInput) -> Option<Prompts> {
+        (P::NAME != NoPrompt::NAME).then(|| self.prompt.propose(input))
+    }
+
+    /// Blocks that the prompt module needs.
+    pub(crate) fn needed_taps(&self) -> Vec<usize> {
+        self.prompt.taps()
+    }
+
+    /// Offset of the mask tokens.
+    pub(crate) fn learned_shift(&self, image_embedding: Tensor<4>) -> Option<Tensor<3>> {
+        self.shift.as_ref().map(|shift| shift.forward(image_embedding))
+    }
+}
+
+impl<P: PromptModule> Adapter for Promise<P> {
+    fn taps(&self) -> Vec<usize> {
+        self.needed_taps()
+    }
+
+    fn propose(&self, input: PromptInput) -> Option<Prompts> {
+        self.learned_prompts(input)
+    }
+
+    fn token_shift(&self, image_embedding: Tensor<4>) -> Option<Tensor<3>> {
+        self.learned_shift(image_embedding)
+    }
+
+    fn parameters(&self) -> AdapterParameters {
+        AdapterParameters {
+            prompt: num_trainable_params(&self.prompt),
+            shift: self.shift.as_ref().map_or(0, num_trainable_params),
+        }
+    }
+
+    fn save(&self, path: &Path) -> Result<(), BuildError> {
+        let mut store = SafetensorsStore::from_file(path)
+            .overwrite(true)
+            // Burn writes metadata in the random order of a hash map; the same adapters shall be
+            // the same bytes.
+            .clear_metadata()
+            .with_to_adapter(BurnToPyTorchAdapter);
+        self.save_into(&mut store)
+            .map_err(|error| BuildError::Save { path: path.to_owned(), message: error.to_string() })
+    }
+
+    fn load(&mut self, path: &Path) -> Result<(), BuildError> {
+        let mut store = SafetensorsStore::from_file(path).with_from_adapter(PyTorchToBurnAdapter);
+        let failed = |message: String| BuildError::Load { path: path.to_owned(), message };
+        let result = self.load_from(&mut store).map_err(|error| failed(error.to_string()))?;
+        if result.unused.is_empty() {
+            Ok(())
+        } else {
+            Err(failed(format!("unused tensors: {}", result.unused.join(", "))))
+        }
+    }
+}

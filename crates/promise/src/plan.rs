@@ -1,0 +1,221 @@
+//! From an experiment file to the runs that it means: overrides, variants, seeds.
+
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+use toml_edit::{DocumentMut, Item, Table, TableLike, Value};
+
+use crate::{
+    registry::{self, UnknownPromptError},
+    spec::{CheckError, ExperimentSpec, is_folder_name},
+};
+
+/// Why an experiment file cannot be run.
+#[derive(Debug, thiserror::Error)]
+pub enum SpecError {
+    /// The file is not there or cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Unknown key, missing key, wrong type, or no TOML at all; with line, column and the accepted
+    /// keys.
+    #[error("not a valid experiment: {origin}")]
+    Parse {
+        /// The file, and what was set on top of it.
+        origin: String,
+        /// What is wrong, and where.
+        source: Box<toml::de::Error>,
+    },
+    /// Values that do not make sense together.
+    #[error("not a valid experiment: {origin}")]
+    Check {
+        /// The file, and what was set on top of it.
+        origin: String,
+        /// Every problem.
+        source: CheckError,
+    },
+    /// No prompt module has this name.
+    #[error("not a valid experiment: {origin}")]
+    Prompt {
+        /// The file, and what was set on top of it.
+        origin: String,
+        /// The known names.
+        source: UnknownPromptError,
+    },
+    /// A `--set` that is not `key=value`, or whose key cannot be set.
+    #[error("`--set {setting}`: {reason}")]
+    Setting {
+        /// As given.
+        setting: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A variant's name is used twice or is no folder name.
+    #[error("variant `{name}`: {reason}; in {}", path.display())]
+    Variant {
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        reason: &'static str,
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// An experiment: the file's bytes and the runs it means.
+#[derive(Debug, Clone)]
+pub struct Experiment {
+    /// Name, and folder below `runs/`.
+    pub name: String,
+    /// The file, as the user wrote it.
+    pub text: String,
+    /// SHA-256 of the file.
+    pub sha256: String,
+    /// Every variant with every seed, variants outermost, in the order of the file.
+    pub runs: Vec<RunPlan>,
+}
+
+/// One run: one variant, one seed.
+#[derive(Debug, Clone)]
+pub struct RunPlan {
+    /// Name of the variant, or of the experiment if it has none.
+    pub method: String,
+    /// The seed.
+    pub seed: u64,
+    /// Everything resolved.
+    pub spec: ExperimentSpec,
+    /// The TOML text that `spec` was parsed from: file, variant and settings together. A prompt
+    /// module parses its options from it.
+    pub text: String,
+    /// Where `text` comes from, for messages.
+    pub origin: String,
+}
+
+impl Experiment {
+    /// Reads an experiment file and plans its runs.
+    ///
+    /// `settings` are `key=value` pairs with dotted keys and TOML values (a bare word is a string);
+    /// they are applied last, after the variants.
+    ///
+    /// # Errors
+    ///
+    /// See [`SpecError`].
+    pub fn load(path: &Path, settings: &[String]) -> Result<Self, SpecError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| SpecError::Read { path: path.into(), source })?;
+        // The file by itself first: its errors then have the lines that the user sees. What only
+        // the settings can mend (a missing weights file) is checked after they are applied.
+        let base: ExperimentSpec = parse(&text, &path.display().to_string())?;
+        if let Ok(module) = registry::find(&base.prompt.module) {
+            (module.check_options)(&text, &path.display().to_string())?;
+        }
+        let mut runs = Vec::new();
+        if base.variants.is_empty() {
+            plan_variant(path, &text, &base.name, None, settings, &mut runs)?;
+        }
+        for (index, variant) in base.variants.iter().enumerate() {
+            let refuse = |reason| SpecError::Variant {
+                name: variant.name.clone(),
+                reason,
+                path: path.into(),
+            };
+            if !is_folder_name(&variant.name) {
+                return Err(refuse("no folder name; use letters, digits, `-`, `_`, `+`, `.`"));
+            }
+            if base.variants[..index].iter().any(|other| other.name == variant.name) {
+                return Err(refuse("the name is used twice"));
+            }
+            plan_variant(path, &text, &variant.name, Some(index), settings, &mut runs)?;
+        }
+        let sha256 = Sha256::digest(text.as_bytes());
+        let sha256 = sha256.iter().map(|byte| format!("{byte:02x}")).collect();
+        // A setting may have renamed it.
+        let name = runs.first().map_or(base.name, |run| run.spec.name.clone());
+        Ok(Self { name, text, sha256, runs })
+    }
+}
+
+/// Plans one variant (by its place in the file) with every seed.
+fn plan_variant(
+    path: &Path,
+    text: &str,
+    method: &str,
+    variant: Option<usize>,
+    settings: &[String],
+    runs: &mut Vec<RunPlan>,
+) -> Result<(), SpecError> {
+    let mut origin = path.display().to_string();
+    let mut document: DocumentMut = text.parse().map_err(|_| SpecError::Setting {
+        setting: String::new(),
+        reason: "the file is no TOML".into(),
+    })?;
+    let variants = document.remove("variant");
+    let mut changed = false;
+    if let Some(index) = variant {
+        let set = variants
+            .as_ref()
+            .and_then(|item| item.get(index))
+            .and_then(|variant| variant.get("set"))
+            .and_then(Item::as_table_like);
+        for (key, value) in set.into_iter().flat_map(TableLike::iter) {
+            let failed = |reason| SpecError::Setting { setting: key.to_owned(), reason };
+            set_key(document.as_table_mut(), key, value.clone()).map_err(failed)?;
+            changed = true;
+        }
+        origin = format!("{origin}, variant `{method}`");
+    }
+    for setting in settings {
+        let failed = |reason: String| SpecError::Setting { setting: setting.clone(), reason };
+        let (key, value) =
+            setting.split_once('=').ok_or_else(|| failed("expected key=value".into()))?;
+        // `--set backbone.weights=FILE` shall not need quotes.
+        let value: Value = value.parse().unwrap_or_else(|_| value.into());
+        set_key(document.as_table_mut(), key.trim(), Item::Value(value)).map_err(failed)?;
+        origin = format!("{origin}, --set {setting}");
+        changed = true;
+    }
+    // Without a change the user's own text keeps the user's own lines in later messages.
+    let text = if changed || variants.is_some() { document.to_string() } else { text.to_owned() };
+    let spec: ExperimentSpec = parse(&text, &origin)?;
+    spec.check().map_err(|source| SpecError::Check { origin: origin.clone(), source })?;
+    let module = registry::find(&spec.prompt.module)
+        .map_err(|source| SpecError::Prompt { origin: origin.clone(), source })?;
+    (module.check_options)(&text, &origin)?;
+    for &seed in &spec.seeds {
+        runs.push(RunPlan {
+            method: method.to_owned(),
+            seed,
+            spec: spec.clone(),
+            text: text.clone(),
+            origin: origin.clone(),
+        });
+    }
+    Ok(())
+}
+
+/// Parses a text, generic over the type of the prompt module's options.
+pub(crate) fn parse<O>(text: &str, origin: &str) -> Result<ExperimentSpec<O>, SpecError>
+where
+    ExperimentSpec<O>: serde::de::DeserializeOwned,
+{
+    toml::from_str(text)
+        .map_err(|source| SpecError::Parse { origin: origin.to_owned(), source: Box::new(source) })
+}
+
+/// Sets a dotted key, making tables on the way. A table replaces what was there as a whole.
+fn set_key(root: &mut Table, key: &str, value: Item) -> Result<(), String> {
+    let mut parts: Vec<&str> = key.split('.').map(str::trim).collect();
+    let last = parts.pop().filter(|last| !last.is_empty()).ok_or("the key is empty")?;
+    let mut table: &mut dyn TableLike = root;
+    for part in parts {
+        let item = table.entry(part).or_insert_with(toml_edit::table);
+        table =
+            item.as_table_like_mut().ok_or_else(|| format!("`{part}` is a value, not a table"))?;
+    }
+    table.insert(last, value);
+    Ok(())
+}

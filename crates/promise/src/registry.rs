@@ -1,0 +1,116 @@
+//! The prompt modules that experiment files can name.
+//!
+//! A new module is a crate that implements [`PromptModule`] and one line in [`PROMPT_MODULES`].
+
+use burn::tensor::Device;
+use prompting::{BackboneInfo, PromptModule};
+
+use crate::{
+    backbone::Backbone,
+    model::{Adapter, BuildError, Promise},
+    no_prompt::NoPrompt,
+    plan::{RunPlan, SpecError, parse},
+    spec::ExperimentSpec,
+    train::{TrainError, Trained, TrainingSet, train},
+};
+
+/// Builds adapters with fresh weights.
+pub type Build = fn(&RunPlan, &Backbone, &Device) -> Result<Box<dyn Adapter>, BuildError>;
+
+/// A prompt module behind one type.
+#[derive(Clone, Copy)]
+pub struct PromptEntry {
+    /// Name in experiment files.
+    pub name: &'static str,
+    /// One line for `cargo xtask list`.
+    pub summary: &'static str,
+    /// The module's options with their defaults, as TOML.
+    pub default_options: fn() -> String,
+    /// Parses `[prompt.options]` of a text as the module's own type.
+    pub check_options: fn(&str, &str) -> Result<(), SpecError>,
+    /// Checks the options against a backbone, without building anything large.
+    pub taps: fn(&RunPlan, &BackboneInfo) -> Result<Vec<usize>, BuildError>,
+    /// Builds the adapters of a plan with fresh weights on the plain device.
+    pub build: Build,
+    /// Trains the adapters of a plan.
+    pub(crate) train: fn(&RunPlan, &Backbone, &TrainingSet<'_>) -> Result<Trained, TrainError>,
+}
+
+impl PromptEntry {
+    const fn of<M: PromptModule>() -> Self {
+        Self {
+            name: M::NAME,
+            summary: M::SUMMARY,
+            default_options: || toml::to_string(&M::Spec::default()).unwrap_or_default(),
+            check_options: |text, origin| {
+                parse::<M::Spec>(text, origin).map(|_: ExperimentSpec<M::Spec>| ())
+            },
+            taps: |plan, info| {
+                let spec: ExperimentSpec<M::Spec> = parse(&plan.text, &plan.origin)?;
+                let options = spec.prompt.options.unwrap_or_default();
+                // Weights are lazy: nothing is allocated for a question about taps.
+                Ok(M::from_spec(&options, info, &Device::flex())?.taps())
+            },
+            build: |plan, backbone, device| {
+                Ok(Box::new(Promise::<M>::new(plan, backbone, device)?))
+            },
+            train: |plan, backbone, set| train::<M>(plan, backbone, set),
+        }
+    }
+}
+
+/// Every prompt module, in the order that `cargo xtask list` shows.
+pub const PROMPT_MODULES: &[PromptEntry] = &[
+    PromptEntry::of::<NoPrompt>(),
+    PromptEntry::of::<apm::Apm>(),
+    // A new crate adds one line here.
+];
+
+/// A name that no prompt module has.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown prompt module `{name}`, expected one of {}", known())]
+pub struct UnknownPromptError {
+    /// What was asked for.
+    pub name: String,
+}
+
+fn known() -> String {
+    PROMPT_MODULES.iter().map(|entry| format!("`{}`", entry.name)).collect::<Vec<_>>().join(", ")
+}
+
+/// Finds a module by name.
+///
+/// # Errors
+///
+/// The known names, if this is none of them.
+pub fn find(name: &str) -> Result<&'static PromptEntry, UnknownPromptError> {
+    PROMPT_MODULES
+        .iter()
+        .find(|entry| entry.name == name)
+        .ok_or_else(|| UnknownPromptError { name: name.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_snake_case() {
+        for (index, entry) in PROMPT_MODULES.iter().enumerate() {
+            let lower = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+            assert!(entry.name.chars().all(lower), "{}", entry.name);
+            assert!(!entry.summary.is_empty(), "{}", entry.name);
+            assert!(
+                PROMPT_MODULES[..index].iter().all(|other| other.name != entry.name),
+                "{}",
+                entry.name
+            );
+        }
+    }
+
+    #[test]
+    fn a_wrong_name_lists_the_known_ones() {
+        let error = find("amp").err().expect("no such module").to_string();
+        assert_eq!(error, "unknown prompt module `amp`, expected one of `none`, `apm`");
+    }
+}

@@ -1,0 +1,398 @@
+//! The experiment file, as people write it.
+//!
+//! Unknown keys and wrong types are refused with line, column and the accepted keys. Values that
+//! only make sense together are checked in [`ExperimentSpec::check`]. The options of a prompt
+//! module are parsed a second time by the module's own type (see [`crate::registry`]), so a typo in
+//! them keeps its line too.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use metrics::Protocol;
+use sam_backbone::{ResizeMode, Variant};
+use serde::{Deserialize, Serialize};
+
+use crate::prompt_source::PromptSource;
+
+/// A whole experiment file, generic over the type of `[prompt.options]`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExperimentSpec<O = toml::Table> {
+    /// Name of the experiment and of its folder below `runs/`.
+    pub name: String,
+    /// Seeds; every variant runs once with each.
+    #[serde(default = "default_seeds")]
+    pub seeds: Vec<u64>,
+    /// The frozen SAM.
+    pub backbone: BackboneSpec,
+    /// What is trained on and what is evaluated.
+    pub data: DataSpec,
+    /// Where automatic prompts come from.
+    pub prompt: PromptSpec<O>,
+    /// What is added to SAM's mask tokens.
+    pub shift: ShiftSpec,
+    /// Optimization.
+    pub train: TrainSpec,
+    /// Evaluation after training.
+    pub evaluate: EvaluateSpec,
+    /// Runs that differ from the base in some keys; none means the base itself is run.
+    #[serde(default, rename = "variant", skip_serializing_if = "Vec::is_empty")]
+    pub variants: Vec<VariantSpec>,
+}
+
+fn default_seeds() -> Vec<u64> {
+    vec![1]
+}
+
+/// `[backbone]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackboneSpec {
+    /// `micro`, `vit_b`, `vit_l` or `vit_h`.
+    pub variant: String,
+    /// Weights file, `.pth` or `.safetensors`. `micro` has embedded weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<PathBuf>,
+    /// How images are brought to the square input: `plain` (the paper's) or `longest_side` (SAM's).
+    #[serde(default)]
+    pub resize: ResizeMode,
+}
+
+/// `[data]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataSpec {
+    /// Data sets whose training images are used, by name.
+    pub train: Vec<String>,
+    /// Data sets whose test images are used, by name.
+    pub test: Vec<String>,
+    /// Split that `train` means.
+    #[serde(default = "default_train_split")]
+    pub train_split: String,
+    /// Split that `test` means.
+    #[serde(default = "default_test_split")]
+    pub test_split: String,
+    /// Share of the training images that is held out and picks the epoch.
+    #[serde(default = "default_validation_fraction")]
+    pub validation_fraction: f64,
+    /// Use only so many training images of each set (before the held-out part is taken).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub train_limit: Option<usize>,
+    /// Use only so many test images of each set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_limit: Option<usize>,
+    /// Stop at the first bad image instead of skipping, counting and listing it.
+    #[serde(default)]
+    pub strict: bool,
+    /// Memory for encoder features in GiB. What does not fit is computed again in every epoch.
+    #[serde(default = "default_feature_memory")]
+    pub feature_memory_gib: f64,
+    /// Data sets that have no card: name to place.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sources: BTreeMap<String, SourceSpec>,
+}
+
+fn default_train_split() -> String {
+    "train".into()
+}
+
+fn default_test_split() -> String {
+    "test".into()
+}
+
+fn default_validation_fraction() -> f64 {
+    data_loaders::VALIDATION_FRACTION
+}
+
+fn default_feature_memory() -> f64 {
+    8.0
+}
+
+/// `[data.sources.NAME]`: either `csv` and `root`, or `images`, `masks` and `splits`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourceSpec {
+    /// CSV file with the columns `image_name,train_type,mask_name`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub csv: Option<PathBuf>,
+    /// Folder that the CSV's paths start from; the CSV's own folder by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<PathBuf>,
+    /// Folder of images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images: Option<PathBuf>,
+    /// Folder of masks, matched to the images by stem.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub masks: Option<PathBuf>,
+    /// CSV file with the columns `name,split`: which stems are for training and which for testing.
+    /// Without it every image belongs to every split, so the set cannot be trained and tested on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub splits: Option<PathBuf>,
+}
+
+/// `[prompt]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PromptSpec<O = toml::Table> {
+    /// A prompt module by name, or `none`.
+    pub module: String,
+    /// The module's own options.
+    #[serde(default = "Option::default", skip_serializing_if = "Option::is_none")]
+    pub options: Option<O>,
+}
+
+/// `[shift]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShiftSpec {
+    /// What is added to SAM's mask tokens.
+    pub module: ShiftModule,
+    /// Options of `ips`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub options: Option<ips::IpsSpec>,
+}
+
+/// What is added to SAM's mask tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ShiftModule {
+    /// Nothing: they stay as they are.
+    None,
+    /// Incremental Pattern Shifting.
+    Ips,
+}
+
+impl ShiftSpec {
+    /// The options of the shift, `None` if there is no shift.
+    pub fn ips(&self) -> Option<ips::IpsSpec> {
+        match self.module {
+            ShiftModule::None => None,
+            ShiftModule::Ips => Some(self.options.clone().unwrap_or_default()),
+        }
+    }
+}
+
+/// `[train]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainSpec {
+    /// Passes over the training images.
+    pub epochs: usize,
+    /// Images per step.
+    #[serde(default = "default_batch_size")]
+    pub batch_size: usize,
+    /// Learning rate, the peak of the schedule.
+    #[serde(default = "default_learning_rate")]
+    pub learning_rate: f64,
+    /// How the learning rate changes.
+    #[serde(default)]
+    pub schedule: Schedule,
+    /// The optimizer.
+    #[serde(default)]
+    pub optimizer: Optimizer,
+    /// What is minimized.
+    #[serde(default)]
+    pub loss: Loss,
+    /// Prompts during training: `auto` or `ground_truth`. By default `auto` if there is a prompt
+    /// module, else `ground_truth`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompts: Option<PromptSource>,
+    /// Stop after so many epochs without a better Dice on the held-out images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patience: Option<usize>,
+}
+
+fn default_batch_size() -> usize {
+    8
+}
+
+fn default_learning_rate() -> f64 {
+    1e-5
+}
+
+/// How the learning rate changes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Schedule {
+    /// It does not: what the published code does.
+    #[default]
+    Constant,
+    /// From the peak to zero along a cosine.
+    Cosine,
+}
+
+/// The optimizer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Optimizer {
+    /// Adam, the paper's.
+    #[default]
+    Adam,
+    /// AdamW with weight decay 1e-4.
+    AdamW,
+}
+
+/// What is minimized.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Loss {
+    /// Binary cross-entropy on logits plus soft Dice.
+    #[default]
+    BceDice,
+    /// The published code's, with its second sigmoid and its Dice above 1.
+    PromiseReference,
+}
+
+/// `[evaluate]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvaluateSpec {
+    /// Prompt sources, one table row for each. `auto` is left out for variants without a prompt
+    /// module.
+    pub prompts: Vec<PromptSource>,
+    /// How masks are scored.
+    #[serde(default)]
+    pub protocol: ProtocolName,
+    /// Points that `ground_truth` and `grid` give: half on the object, half off it.
+    #[serde(default = "default_points")]
+    pub points: usize,
+    /// Pictures saved per data set and prompt source, evenly spaced over the test images.
+    #[serde(default = "default_panels")]
+    pub panels: usize,
+}
+
+fn default_points() -> usize {
+    16
+}
+
+fn default_panels() -> usize {
+    4
+}
+
+/// A protocol by name, `default` if none is named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ProtocolName(pub Protocol);
+
+impl Default for ProtocolName {
+    fn default() -> Self {
+        Self(Protocol::Default)
+    }
+}
+
+/// `[[variant]]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VariantSpec {
+    /// Name of the method in tables, and of the run's folder.
+    pub name: String,
+    /// Keys to set, dotted: `set = { "train.epochs" = 3, shift = { module = "none" } }`.
+    #[serde(default)]
+    pub set: toml::Table,
+}
+
+/// Values that do not make sense, all of a file at once.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", problems.iter().map(|problem| format!("`{}`: {}", problem.key, problem.reason)).collect::<Vec<_>>().join("; "))]
+pub struct CheckError {
+    /// Every problem found.
+    pub problems: Vec<Problem>,
+}
+
+/// One value that does not make sense.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Dotted key.
+    pub key: &'static str,
+    /// What is wrong, and what is accepted.
+    pub reason: String,
+}
+
+impl<O> ExperimentSpec<O> {
+    /// Checks values that types cannot check.
+    ///
+    /// # Errors
+    ///
+    /// Every problem of the file.
+    pub fn check(&self) -> Result<(), CheckError> {
+        let mut problems = Vec::new();
+        let mut wrong = |key, reason: String| problems.push(Problem { key, reason });
+        if !is_folder_name(&self.name) {
+            wrong(
+                "name",
+                format!("`{}` is no folder name; use letters, digits, `-`, `_`", self.name),
+            );
+        }
+        if self.seeds.is_empty() {
+            wrong("seeds", "needs at least one seed".into());
+        }
+        match self.backbone.variant.parse::<Variant>() {
+            Err(error) => wrong("backbone.variant", error.to_string()),
+            Ok(Variant::Micro) => {}
+            Ok(variant) if self.backbone.weights.is_none() => wrong(
+                "backbone.weights",
+                format!(
+                    "`{variant}` has no embedded weights; give a file with `--set backbone.weights=FILE`"
+                ),
+            ),
+            Ok(_) => {}
+        }
+        if self.data.train.is_empty() {
+            wrong("data.train", "needs at least one data set".into());
+        }
+        if self.data.test.is_empty() {
+            wrong("data.test", "needs at least one data set".into());
+        }
+        if !(self.data.validation_fraction > 0.0 && self.data.validation_fraction < 1.0) {
+            wrong("data.validation_fraction", "must lie between 0 and 1".into());
+        }
+        for source in self.data.sources.values() {
+            let csv = source.csv.is_some();
+            let folders = source.images.is_some() && source.masks.is_some();
+            if csv == folders || (csv && (source.images.is_some() || source.masks.is_some())) {
+                wrong("data.sources", "each needs either `csv`, or `images` and `masks`".into());
+            }
+        }
+        for (name, source) in &self.data.sources {
+            let both = [&self.data.train, &self.data.test].iter().all(|sets| sets.contains(name));
+            if both && source.images.is_some() && source.splits.is_none() {
+                wrong(
+                    "data.sources",
+                    format!("`{name}` is trained and tested on, so it needs `splits`"),
+                );
+            }
+        }
+        if self.shift.module == ShiftModule::None && self.shift.options.is_some() {
+            wrong("shift.options", "`none` has no options".into());
+        }
+        if self.train.epochs == 0 {
+            wrong("train.epochs", "must be at least 1".into());
+        }
+        if self.train.batch_size == 0 {
+            wrong("train.batch_size", "must be at least 1".into());
+        }
+        if !(self.train.learning_rate > 0.0 && self.train.learning_rate.is_finite()) {
+            wrong("train.learning_rate", "must be a positive number".into());
+        }
+        match self.train.prompts {
+            None | Some(PromptSource::Auto | PromptSource::GroundTruth) => {}
+            Some(other) => wrong(
+                "train.prompts",
+                format!("`{other}` teaches nothing; expected `auto` or `ground_truth`"),
+            ),
+        }
+        if self.evaluate.prompts.is_empty() {
+            wrong("evaluate.prompts", "needs at least one prompt source".into());
+        }
+        if self.evaluate.points == 0 {
+            wrong("evaluate.points", "must be at least 1".into());
+        }
+        if problems.is_empty() { Ok(()) } else { Err(CheckError { problems }) }
+    }
+}
+
+/// Whether a name can be a folder name on every system.
+pub(crate) fn is_folder_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '+' | '.'))
+        && !name.starts_with('.')
+}

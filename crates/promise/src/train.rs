@@ -1,0 +1,528 @@
+//! Training of the adapters with burn-train's learner.
+
+use std::{
+    fs,
+    path::Path,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use burn::{
+    data::dataloader::DataLoader,
+    lr_scheduler::{
+        constant::ConstantLr, cosine::CosineAnnealingLrSchedulerConfig,
+        module_lr_scheduler::ModuleLrScheduler,
+    },
+    module::Module,
+    optim::{AdamConfig, AdamWConfig, ModuleOptimizer},
+    store::ModuleRecord,
+    tensor::Device,
+    train::{
+        EarlyStoppingStrategy, ExecutionStrategy, Interrupter, Learner, SupervisedTraining,
+        checkpoint::{CheckpointingAction, CheckpointingStrategy},
+        logger::{EvaluationProgressLogger, FileMetricLogger, TrainingProgressLogger},
+        metric::{
+            MetricDefinition, MetricId, MetricName,
+            store::{Aggregate, EventStoreClient, Split},
+        },
+        renderer::{
+            EvaluationName, MetricState, MetricsRenderer, MetricsRendererEvaluation,
+            MetricsRendererTraining,
+        },
+    },
+};
+use prompting::PromptModule;
+use run_record::{EpochRow, RunFolder, RunRecordError, TrainingSummary, read_rows, write_rows};
+
+use crate::{
+    backbone::Backbone,
+    features::EncodedSet,
+    learner::{Batch, CaseMean, DICE, IOU, LOSS},
+    loader::{Batching, FeatureLoader},
+    model::{Adapter, BuildError, Promise},
+    no_prompt::NoPrompt,
+    plan::RunPlan,
+    progress::Progress,
+    prompt_source::PromptSource,
+    spec::{Optimizer, Schedule, TrainSpec},
+};
+
+/// Weight decay of [`Optimizer::AdamW`].
+const WEIGHT_DECAY: f32 = 1e-4;
+/// Checkpoints kept besides the best one: the last, and the one before it, which is whole even if
+/// the program dies while it writes the last.
+const KEPT_CHECKPOINTS: usize = 2;
+
+/// What training needs besides the plan.
+pub(crate) struct TrainingSet<'a> {
+    pub train: Arc<EncodedSet>,
+    /// Held-out training images; they pick the epoch.
+    pub valid: Arc<EncodedSet>,
+    pub folder: &'a RunFolder,
+    pub device: &'a Device,
+    pub progress: Arc<dyn Progress>,
+    pub stop: Arc<AtomicBool>,
+}
+
+/// The best adapters and how they were found.
+pub(crate) struct Trained {
+    pub adapter: Box<dyn Adapter>,
+    pub summary: TrainingSummary,
+}
+
+/// Why training ended without a result.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// The adapters cannot be built.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// A file of the run folder cannot be read or written.
+    #[error(transparent)]
+    Record(#[from] RunRecordError),
+    /// Training failed; the checkpoint of the last finished epoch is kept.
+    #[error("training stopped after epoch {epoch}: {message}")]
+    Failed {
+        /// Epochs finished.
+        epoch: usize,
+        /// What burn-train said.
+        message: String,
+    },
+    /// A checkpoint cannot be read.
+    #[error("checkpoint does not load ({message}): {}", path.display())]
+    Checkpoint {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What the store said.
+        message: String,
+    },
+    /// The user asked to stop; the same command goes on after the last finished epoch.
+    #[error("interrupted after epoch {epoch}; the same command goes on from there")]
+    Interrupted {
+        /// Epochs finished.
+        epoch: usize,
+    },
+}
+
+/// Trains the adapters of a plan, going on after the last epoch that its folder holds.
+pub(crate) fn train<M: PromptModule>(
+    plan: &RunPlan,
+    backbone: &Backbone,
+    set: &TrainingSet<'_>,
+) -> Result<Trained, TrainError> {
+    let spec = &plan.spec.train;
+    let device = set.device.clone().autodiff();
+    let model = Promise::<M>::new(plan, backbone, &device)?;
+    let settings = model.settings.clone();
+    let interrupter = settings.interrupter.clone();
+
+    let checkpoints = set.folder.checkpoint();
+    let history = History::restore(set.folder, &checkpoints)?;
+    let done = history.epochs();
+    let history = Arc::new(Mutex::new(history));
+
+    if done < spec.epochs && !history_is_over(&history, spec) {
+        let oracle = uses_oracle::<M>(spec);
+        let batching = |shuffle| Batching {
+            batch_size: spec.batch_size,
+            seed: plan.seed,
+            shuffle,
+            oracle_points: oracle.then_some(plan.spec.evaluate.points),
+        };
+        let loader = |cases: &Arc<EncodedSet>, shuffle| -> Arc<dyn DataLoader<Batch>> {
+            Arc::new(FeatureLoader::new(cases.clone(), batching(shuffle), done, &device))
+        };
+        let watcher = StopWatcher::new(set.stop.clone(), interrupter.clone());
+        let mut training = SupervisedTraining::<Promise<M>>::new(
+            set.folder.root(),
+            loader(&set.train, true),
+            loader(&set.valid, false),
+        )
+        .metrics((CaseMean::loss(), CaseMean::dice(), CaseMean::iou()))
+        .with_metric_logger(FileMetricLogger::new(checkpoints.join("metrics")))
+        .with_application_logger(None)
+        .with_default_checkpointers()
+        .with_checkpointing_strategy(KeepLastAndBest { history: history.clone() })
+        .early_stopping(EpochRecorder {
+            history: history.clone(),
+            folder: set.folder.clone(),
+            patience: spec.patience,
+            spec: spec.clone(),
+            batches: set.train.cases.len().div_ceil(spec.batch_size),
+            interrupter: interrupter.clone(),
+        })
+        .renderer(Box::new(ProgressRenderer::new(set.progress.clone(), &plan.method, spec.epochs)))
+        .with_training_strategy(ExecutionStrategy::single(device.clone()).into())
+        .with_interrupter(interrupter)
+        .num_epochs(spec.epochs);
+        if done > 0 {
+            training = training.checkpoint(done);
+        }
+        let learner = Learner::new(model.clone(), optimizer(spec), scheduler(spec, &set.train));
+        let result = training.launch(learner);
+        drop(watcher);
+        set.progress.finish();
+        let epoch = lock(&history).epochs();
+        if let Some(error) = result.error {
+            return Err(TrainError::Failed { epoch, message: chain(&*error) });
+        }
+        if set.stop.load(Ordering::Relaxed) {
+            return Err(TrainError::Interrupted { epoch });
+        }
+    }
+
+    let history = lock(&history);
+    let best = history.best_epoch();
+    let path = checkpoints.join(format!("model-{best}.bpk"));
+    let failed = |message: String| TrainError::Checkpoint { path: path.clone(), message };
+    let record = ModuleRecord::load(&path).map_err(|error| failed(error.to_string()))?;
+    let model = model.load_record(record).valid();
+    Ok(Trained {
+        adapter: Box::new(model),
+        summary: TrainingSummary {
+            epochs_run: history.epochs(),
+            epochs_planned: spec.epochs,
+            best_epoch: best,
+            selection: "Dice on held-out training images".into(),
+            stopped_early: history.epochs() < spec.epochs,
+            train_cases: set.train.cases.len(),
+            valid_cases: set.valid.cases.len(),
+        },
+    })
+}
+
+/// Whether training prompts come from the truth: when asked for, or when nothing else is there.
+fn uses_oracle<M: PromptModule>(spec: &TrainSpec) -> bool {
+    let source = spec.prompts.unwrap_or(if M::NAME == NoPrompt::NAME {
+        PromptSource::GroundTruth
+    } else {
+        PromptSource::Auto
+    });
+    source == PromptSource::GroundTruth
+}
+
+fn optimizer(spec: &TrainSpec) -> ModuleOptimizer {
+    match spec.optimizer {
+        Optimizer::Adam => AdamConfig::new().init(),
+        Optimizer::AdamW => AdamWConfig::new().with_weight_decay(WEIGHT_DECAY).init(),
+    }
+}
+
+fn scheduler(spec: &TrainSpec, train: &EncodedSet) -> ModuleLrScheduler {
+    match spec.schedule {
+        Schedule::Constant => ConstantLr::new(spec.learning_rate).into(),
+        Schedule::Cosine => {
+            let steps = spec.epochs * train.cases.len().div_ceil(spec.batch_size);
+            CosineAnnealingLrSchedulerConfig::new(spec.learning_rate, steps)
+                .init()
+                .expect("the rate was checked to be positive")
+        }
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    crate::features::error_chain(error)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // A poisoned history is still a list of finished epochs.
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// The finished epochs of a run, as `epochs.csv` holds them: two rows each.
+#[derive(Debug, Default)]
+struct History {
+    rows: Vec<EpochRow>,
+}
+
+impl History {
+    /// Reads the finished epochs, forgetting those after the last whole checkpoint.
+    fn restore(folder: &RunFolder, checkpoints: &Path) -> Result<Self, RunRecordError> {
+        let path = folder.epochs();
+        if !path.exists() {
+            return Ok(Self::default());
+        }
+        let mut history = Self { rows: read_rows::<EpochRow>(&path)? };
+        while history.epochs() > 0 && !has_checkpoint(checkpoints, history.epochs()) {
+            let last = history.epochs();
+            history.rows.retain(|row| row.epoch < last);
+        }
+        Ok(history)
+    }
+
+    fn epochs(&self) -> usize {
+        self.rows.last().map_or(0, |row| row.epoch)
+    }
+
+    fn valid(&self) -> impl Iterator<Item = &EpochRow> {
+        self.rows.iter().filter(|row| row.split == EpochRow::VALID)
+    }
+
+    /// The first epoch with the highest validation Dice.
+    fn best_epoch(&self) -> usize {
+        self.valid()
+            .fold((0, f64::NEG_INFINITY), |best, row| {
+                if row.dice > best.1 { (row.epoch, row.dice) } else { best }
+            })
+            .0
+            .max(1)
+    }
+
+    fn is_stale(&self, patience: Option<usize>) -> bool {
+        patience.is_some_and(|patience| self.epochs() >= self.best_epoch() + patience)
+    }
+}
+
+fn history_is_over(history: &Mutex<History>, spec: &TrainSpec) -> bool {
+    let history = lock(history);
+    history.epochs() > 0 && history.is_stale(spec.patience)
+}
+
+fn has_checkpoint(folder: &Path, epoch: usize) -> bool {
+    ["model", "optim", "scheduler"]
+        .iter()
+        .all(|part| folder.join(format!("{part}-{epoch}.bpk")).exists())
+}
+
+/// Keeps the best checkpoint and the last ones.
+struct KeepLastAndBest {
+    history: Arc<Mutex<History>>,
+}
+
+impl CheckpointingStrategy for KeepLastAndBest {
+    fn checkpointing(
+        &mut self,
+        epoch: usize,
+        store: &EventStoreClient,
+    ) -> Vec<CheckpointingAction> {
+        let history = lock(&self.history);
+        // The history does not hold this epoch yet: it is written after the checkpoint.
+        let dice = find(store, DICE, epoch, Split::Valid);
+        let former = history.best_epoch();
+        let best_so_far = history.valid().map(|row| row.dice).fold(f64::NEG_INFINITY, f64::max);
+        let best = if dice > best_so_far { epoch } else { former };
+        let mut actions: Vec<_> = (1..epoch)
+            .filter(|&old| old != best && old + KEPT_CHECKPOINTS <= epoch)
+            .filter(|&old| old == former || old + KEPT_CHECKPOINTS == epoch)
+            .map(CheckpointingAction::Delete)
+            .collect();
+        actions.push(CheckpointingAction::Save);
+        actions
+    }
+}
+
+/// Writes the rows of a finished epoch, and stops when nothing gets better any more.
+#[derive(Clone)]
+struct EpochRecorder {
+    history: Arc<Mutex<History>>,
+    folder: RunFolder,
+    patience: Option<usize>,
+    spec: TrainSpec,
+    batches: usize,
+    interrupter: Interrupter,
+}
+
+impl EarlyStoppingStrategy for EpochRecorder {
+    fn should_stop(&mut self, epoch: usize, store: &EventStoreClient) -> bool {
+        let row = |split: Split, name: &str, learning_rate| EpochRow {
+            epoch,
+            split: name.to_owned(),
+            loss: find(store, LOSS, epoch, split.clone()),
+            dice: find(store, DICE, epoch, split.clone()),
+            iou: find(store, IOU, epoch, split),
+            learning_rate,
+        };
+        let rate = last_learning_rate(&self.spec, epoch * self.batches, self.batches);
+        let mut history = lock(&self.history);
+        history.rows.push(row(Split::Train, EpochRow::TRAIN, Some(rate)));
+        history.rows.push(row(Split::Valid, EpochRow::VALID, None));
+        if let Err(error) = write_rows(&self.folder.epochs(), &history.rows) {
+            self.interrupter.fail(burn::data::dataset::DatasetError::new(error));
+            return true;
+        }
+        history.is_stale(self.patience)
+    }
+}
+
+/// Learning rate of the last step of an epoch; the schedule as burn computes it.
+fn last_learning_rate(spec: &TrainSpec, steps_done: usize, batches: usize) -> f64 {
+    match spec.schedule {
+        Schedule::Constant => spec.learning_rate,
+        Schedule::Cosine => {
+            let share = (steps_done - 1) as f64 / (spec.epochs * batches) as f64;
+            spec.learning_rate * 0.5 * (1.0 + (std::f64::consts::PI * share).cos())
+        }
+    }
+}
+
+fn find(store: &EventStoreClient, name: &str, epoch: usize, split: Split) -> f64 {
+    store.find_metric(name, epoch, Aggregate::Mean, &split).unwrap_or(f64::NAN)
+}
+
+/// Passes a stop request on to burn-train while it runs.
+struct StopWatcher {
+    over: Arc<AtomicBool>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl StopWatcher {
+    fn new(stop: Arc<AtomicBool>, interrupter: Interrupter) -> Self {
+        let over = Arc::new(AtomicBool::new(false));
+        let watched = over.clone();
+        let thread = std::thread::spawn(move || {
+            while !watched.load(Ordering::Relaxed) {
+                if stop.load(Ordering::Relaxed) {
+                    interrupter.stop(Some("stop requested"));
+                    return;
+                }
+                std::thread::park_timeout(std::time::Duration::from_millis(50));
+            }
+        });
+        Self { over, thread: Some(thread) }
+    }
+}
+
+impl Drop for StopWatcher {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            // The thread cannot panic; if it did, training is over anyway.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Shows burn-train's progress through ours.
+struct ProgressRenderer {
+    progress: Arc<dyn Progress>,
+    method: String,
+    epochs: usize,
+    epoch: usize,
+    training: bool,
+    items: usize,
+    /// Names of the metrics that burn-train reports by number.
+    names: Vec<(MetricId, MetricName)>,
+    /// Last loss of a training batch, last Dice of a validation batch.
+    loss: f64,
+    dice: f64,
+}
+
+impl ProgressRenderer {
+    fn new(progress: Arc<dyn Progress>, method: &str, epochs: usize) -> Self {
+        Self {
+            progress,
+            method: method.to_owned(),
+            epochs,
+            epoch: 0,
+            training: true,
+            items: 0,
+            names: Vec::new(),
+            loss: f64::NAN,
+            dice: f64::NAN,
+        }
+    }
+
+    /// The value of the metric called `name`, if this is it.
+    fn value(&self, state: &MetricState, name: &str) -> Option<f64> {
+        let MetricState::Numeric(entry, Some(value)) = state else { return None };
+        let (_, known) = self.names.iter().find(|(id, _)| *id == entry.metric_id)?;
+        (known.as_str() == name).then(|| value.current())
+    }
+
+    fn note(&self) {
+        self.progress.note(&format!(
+            "epoch {}/{}, loss {:.3}, valid Dice {:.3}",
+            self.epoch, self.epochs, self.loss, self.dice
+        ));
+    }
+}
+
+impl MetricsRendererTraining for ProgressRenderer {
+    fn update_train(&mut self, state: MetricState) {
+        if let Some(loss) = self.value(&state, LOSS) {
+            self.loss = loss;
+            self.note();
+        }
+    }
+
+    fn update_valid(&mut self, state: MetricState) {
+        if let Some(dice) = self.value(&state, DICE) {
+            self.dice = dice;
+            self.note();
+        }
+    }
+
+    fn on_train_end(
+        &mut self,
+        _summary: Option<burn::train::LearnerSummary>,
+    ) -> Result<(), Box<dyn std::error::Error>> {
+        Ok(())
+    }
+}
+
+impl MetricsRendererEvaluation for ProgressRenderer {
+    fn update_test(&mut self, _name: EvaluationName, _state: MetricState) {}
+}
+
+impl TrainingProgressLogger for ProgressRenderer {
+    fn start(
+        &mut self,
+        _total_epochs: usize,
+        starting_epoch: usize,
+        total_items: Option<usize>,
+        _label: Option<&str>,
+    ) {
+        self.epoch = starting_epoch;
+        self.items = total_items.unwrap_or(0);
+        self.progress.start(&format!("train {}", self.method), self.epochs as u64 * 100);
+    }
+
+    fn update_epoch(&mut self, epoch: usize) {
+        self.epoch = epoch + 1;
+        self.progress.set(epoch as u64 * 100);
+    }
+
+    fn start_split(&mut self, split: &str, total_items: usize) {
+        self.training = split == "train";
+        self.items = total_items;
+    }
+
+    fn update_split(&mut self, items_processed: usize) {
+        // Hundredths of an epoch, so that a long epoch has an ETA too. Validation is the last
+        // tenth.
+        let share = items_processed as f64 / self.items.max(1) as f64;
+        let within = if self.training { 90.0 * share } else { 90.0 + 10.0 * share };
+        let before = self.epoch.saturating_sub(1) as u64 * 100;
+        self.progress.set(before + within as u64);
+    }
+
+    fn end_split(&mut self) {}
+
+    fn end(&mut self) {}
+
+    fn log_event_training(&mut self, _event: String) {}
+}
+
+impl EvaluationProgressLogger for ProgressRenderer {
+    fn start_global_progress(&mut self, _total_tests: usize) {}
+    fn start_test(&mut self, _name: &str, _total_items: usize) {}
+    fn update_test_progress(&mut self, _items_processed: usize) {}
+    fn end_test(&mut self) {}
+    fn end_global_progress(&mut self) {}
+    fn log_event_evaluation(&mut self, _event: String) {}
+}
+
+impl MetricsRenderer for ProgressRenderer {
+    fn manual_close(&mut self) {}
+    fn register_metric(&mut self, definition: MetricDefinition) {
+        self.names.push((definition.metric_id, definition.name));
+    }
+}
+
+/// Removes what resuming needed, once the result is safe.
+pub(crate) fn remove_checkpoints(folder: &RunFolder) {
+    // Left-over checkpoints cost disk only.
+    let _ = fs::remove_dir_all(folder.checkpoint());
+}

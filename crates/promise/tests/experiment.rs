@@ -1,0 +1,436 @@
+//! Whole runs of a tiny experiment: what they record, that they resume, that SAM stays frozen, and
+//! what a user reads when something is wrong.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use promise::{
+    device::DeviceKind,
+    plan::{Experiment, SpecError},
+    progress::{Progress, Silent},
+    run::{Context, RunError, evaluate_run, run_experiment},
+    run_folder::Existing,
+};
+use run_record::{CaseRow, EpochRow, RunFolder, read_rows};
+
+const SMOKE: &str = include_str!("../../../experiments/smoke/apm.toml");
+
+fn write(folder: &Path, text: &str) -> PathBuf {
+    let path = folder.join("experiment.toml");
+    fs::write(&path, text).expect("written");
+    path
+}
+
+fn context(runs: &Path) -> Context {
+    Context {
+        device: DeviceKind::Flex,
+        data_root: None,
+        runs: runs.to_owned(),
+        existing: Existing::GoOn,
+        progress: Arc::new(Silent),
+        stop: Arc::new(AtomicBool::new(false)),
+    }
+}
+
+fn run(text: &str, runs: &Path) -> RunFolder {
+    let folder = tempfile::tempdir().expect("a folder");
+    let experiment = Experiment::load(&write(folder.path(), text), &[]).expect("valid");
+    let mut finished = run_experiment(&experiment, &context(runs)).expect("it runs");
+    finished.remove(0).folder
+}
+
+fn error_text(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}\n{cause}");
+        source = cause.source();
+    }
+    text
+}
+
+#[test]
+fn a_run_records_what_it_did_and_leaves_sam_as_it_was() {
+    let runs = tempfile::tempdir().expect("a folder");
+    let folder = run(SMOKE, runs.path());
+    let record = folder.read_record().expect("a record");
+
+    assert_eq!(record.frozen_hash_before, record.frozen_hash_after);
+    assert_eq!(record.frozen_hash_before.len(), 64);
+    let training = record.training.as_ref().expect("it trained");
+    assert_eq!((training.epochs_run, training.train_cases, training.valid_cases), (2, 8, 2));
+    assert!(record.parameters.prompt > 0 && record.parameters.shift > 0);
+    assert_eq!(record.parameters.trainable, record.parameters.prompt + record.parameters.shift);
+
+    let oracles: Vec<_> =
+        record.rows.iter().map(|row| (row.prompts.as_str(), row.oracle, row.n)).collect();
+    assert_eq!(oracles, [("auto", false, 2), ("ground_truth", true, 2)]);
+    let cases = read_rows::<CaseRow>(&folder.cases()).expect("case rows");
+    assert_eq!(cases.len(), 4);
+    for row in &record.rows {
+        let dice: Vec<f64> = cases
+            .iter()
+            .filter(|case| case.prompts == row.prompts)
+            .filter_map(|case| case.dice)
+            .collect();
+        let mean = dice.iter().sum::<f64>() / dice.len() as f64;
+        assert!((row.dice.expect("defined") - mean).abs() < 1e-12, "the table is its cases");
+    }
+    let epochs = read_rows::<EpochRow>(&folder.epochs()).expect("epoch rows");
+    assert_eq!(epochs.len(), 4);
+    assert!(epochs.iter().all(|row| row.loss.is_finite() && row.loss > 0.0));
+    assert!(epochs.iter().all(|row| (0.0..=1.0).contains(&row.dice)));
+    assert!(!folder.checkpoint().exists(), "checkpoints go when the result is safe");
+    assert_eq!(fs::read_to_string(folder.experiment()).expect("the file"), SMOKE);
+}
+
+#[test]
+fn the_same_experiment_gives_the_same_bytes() {
+    let (first, second) =
+        (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let (a, b) = (run(SMOKE, first.path()), run(SMOKE, second.path()));
+    for file in [RunFolder::adapters, RunFolder::cases, RunFolder::epochs, RunFolder::record] {
+        let [a, b] = [&a, &b].map(|folder| fs::read(file(folder)).expect("written"));
+        assert!(a == b, "{}", file(&RunFolder::new("")).display());
+    }
+}
+
+/// Asks to stop when training has passed a share of its phase.
+struct StopAt {
+    after: u64,
+    training: Mutex<bool>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Progress for StopAt {
+    fn start(&self, phase: &str, _total: u64) {
+        *self.training.lock().expect("one thread") = phase.starts_with("train");
+    }
+
+    fn set(&self, done: u64) {
+        if *self.training.lock().expect("one thread") && done >= self.after {
+            self.stop.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn note(&self, _text: &str) {}
+
+    fn finish(&self) {}
+}
+
+#[test]
+fn an_interrupted_run_goes_on_and_ends_with_the_same_bytes() {
+    let text = SMOKE.replace("epochs = 2", "epochs = 5");
+    let whole = tempfile::tempdir().expect("a folder");
+    let expected = run(&text, whole.path());
+
+    let runs = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a folder");
+    let experiment = Experiment::load(&write(folder.path(), &text), &[]).expect("valid");
+    let stop = Arc::new(AtomicBool::new(false));
+    let progress = StopAt { after: 200, training: Mutex::new(false), stop: stop.clone() };
+    let interrupted = Context { progress: Arc::new(progress), stop, ..context(runs.path()) };
+    let error = run_experiment(&experiment, &interrupted).expect_err("stopped");
+    assert!(matches!(error, RunError::Interrupted), "{error}");
+    let unfinished = RunFolder::of(runs.path(), "smoke_apm", "smoke_apm", 1);
+    let done = read_rows::<EpochRow>(&unfinished.epochs()).expect("epoch rows").len() / 2;
+    assert!((1..5).contains(&done), "stopped after {done} of 5 epochs");
+    assert!(!unfinished.record().exists());
+
+    let resumed = Context { existing: Existing::Resume, ..context(runs.path()) };
+    run_experiment(&experiment, &resumed).expect("it goes on");
+    for file in [RunFolder::adapters, RunFolder::cases, RunFolder::epochs] {
+        let [a, b] =
+            [&expected, &unfinished].map(|folder| fs::read(file(folder)).expect("written"));
+        assert!(a == b, "{}", file(&RunFolder::new("")).display());
+    }
+}
+
+#[test]
+fn a_finished_run_is_not_run_again() {
+    let runs = tempfile::tempdir().expect("a folder");
+    let folder = run(SMOKE, runs.path());
+    let written = fs::metadata(folder.record()).and_then(|meta| meta.modified()).expect("a time");
+    run(SMOKE, runs.path());
+    let now = fs::metadata(folder.record()).and_then(|meta| meta.modified()).expect("a time");
+    assert_eq!(written, now);
+}
+
+#[test]
+fn a_folder_of_other_settings_is_refused_and_named() {
+    let runs = tempfile::tempdir().expect("a folder");
+    let first = run(SMOKE, runs.path());
+    let before = fs::read(first.record()).expect("a record");
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = write(folder.path(), SMOKE);
+    let experiment = Experiment::load(&path, &["train.learning_rate=0.5".into()]).expect("valid");
+    let error = run_experiment(&experiment, &context(runs.path())).expect_err("another run");
+    let text = error_text(&error);
+    assert!(text.contains("other settings (train.learning_rate)"), "{text}");
+    assert_eq!(fs::read(first.record()).expect("a record"), before, "nothing is lost");
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let experiment = Experiment::load(&write(folder.path(), SMOKE), &[]).expect("valid");
+    let file = folder.path().join("a-file");
+    fs::write(&file, b"in the way").expect("written");
+    let error = run_experiment(&experiment, &context(&file)).expect_err("no folder");
+    assert!(error.to_string().contains("a-file"), "{error}");
+    assert_eq!(fs::read(&file).expect("still there"), b"in the way");
+}
+
+#[test]
+fn there_must_be_something_to_resume() {
+    let runs = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a folder");
+    let experiment = Experiment::load(&write(folder.path(), SMOKE), &[]).expect("valid");
+    let resume = Context { existing: Existing::Resume, ..context(runs.path()) };
+    let error = run_experiment(&experiment, &resume).expect_err("nothing there");
+    assert!(error.to_string().starts_with("nothing to resume"), "{error}");
+}
+
+#[test]
+fn evaluating_a_run_again_gives_its_numbers() {
+    let runs = tempfile::tempdir().expect("a folder");
+    let folder = run(SMOKE, runs.path());
+    let record = folder.read_record().expect("a record");
+    let again = evaluate_run(&folder, None, &[], None, &context(runs.path())).expect("evaluated");
+    assert_eq!(again.rows, record.rows);
+    assert_eq!(again.frozen_hash_after, record.frozen_hash_before);
+}
+
+#[test]
+fn auto_prompts_of_a_method_without_a_module_are_refused() {
+    let runs = tempfile::tempdir().expect("a folder");
+    let start = SMOKE.find("options = { points").expect("the options of apm");
+    let end = start + SMOKE[start..].find('\n').expect("a line");
+    let text = format!("{}{}", &SMOKE[..start], &SMOKE[end..]).replace("\"apm\"", "\"none\"");
+    let folder = run(&text, runs.path());
+    let record = folder.read_record().expect("a record");
+    let sources: Vec<_> = record.rows.iter().map(|row| row.prompts.as_str()).collect();
+    assert_eq!(sources, ["ground_truth"], "`auto` is left out of the table");
+    let sources = [promise::prompt_source::PromptSource::Auto];
+    let error =
+        evaluate_run(&folder, None, &sources, None, &context(runs.path())).expect_err("no module");
+    assert!(error.to_string().contains("has no prompt module"), "{error}");
+}
+
+#[test]
+fn a_diverging_run_stops_and_names_the_batch() {
+    let runs = tempfile::tempdir().expect("a folder");
+    let text = SMOKE.replace("learning_rate = 1e-3", "learning_rate = 1e30");
+    let folder = tempfile::tempdir().expect("a folder");
+    let experiment = Experiment::load(&write(folder.path(), &text), &[]).expect("valid");
+    let error = run_experiment(&experiment, &context(runs.path())).expect_err("it diverges");
+    let text = error_text(&error);
+    assert!(text.contains("the loss is") && text.contains("phantom/"), "{text}");
+}
+
+fn refused(text: &str, settings: &[&str]) -> String {
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings: Vec<String> = settings.iter().map(|&setting| setting.to_owned()).collect();
+    let error: SpecError =
+        Experiment::load(&write(folder.path(), text), &settings).expect_err("refused");
+    error_text(&error)
+}
+
+#[test]
+fn typos_are_refused_with_line_column_and_the_accepted_keys() {
+    let text = refused(&SMOKE.replace("batch_size", "batchsize"), &[]);
+    assert!(text.contains("line 23, column 1"), "{text}");
+    assert!(text.contains("unknown field `batchsize`") && text.contains("`batch_size`"), "{text}");
+
+    let text = refused(&SMOKE.replace("fusion_channels", "fusion"), &[]);
+    assert!(text.contains("line 16"), "{text}");
+    assert!(text.contains("`fusion_channels`"), "{text}");
+
+    let text = refused(&SMOKE.replace("resnet18", "resnet19"), &[]);
+    assert!(text.contains("resnet19") && text.contains("resnet34"), "{text}");
+
+    let text = refused(SMOKE, &["train.epoch=3"]);
+    assert!(text.contains("--set train.epoch=3") && text.contains("`epochs`"), "{text}");
+}
+
+#[test]
+fn wrong_names_list_the_known_ones() {
+    let text = refused(&SMOKE.replace("module = \"apm\"", "module = \"amp\""), &[]);
+    assert!(text.contains("unknown prompt module `amp`, expected one of `none`, `apm`"), "{text}");
+    let text = refused(SMOKE, &["backbone.variant=vit_x"]);
+    assert!(text.contains("unknown backbone `vit_x`") && text.contains("`vit_b`"), "{text}");
+    let text = refused(&SMOKE.replace("\"ips\"", "\"isp\""), &[]);
+    assert!(text.contains("isp") && text.contains("ips"), "{text}");
+
+    let runs = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = write(folder.path(), &SMOKE.replace("[\"phantom\"]", "[\"phantm\"]"));
+    let experiment = Experiment::load(&path, &[]).expect("names of data are known later");
+    let error = run_experiment(&experiment, &context(runs.path())).expect_err("unknown");
+    let text = error_text(&error);
+    assert!(text.contains("unknown data set `phantm`") && text.contains("kvasir-seg"), "{text}");
+}
+
+#[test]
+fn several_problems_are_reported_at_once() {
+    let text = refused(SMOKE, &["train.epochs=0", "train.batch_size=0", "evaluate.points=0"]);
+    for key in ["`train.epochs`", "`train.batch_size`", "`evaluate.points`"] {
+        assert!(text.contains(key), "{text}");
+    }
+}
+
+#[test]
+fn variants_change_what_they_set_and_nothing_else() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = format!(
+        "seeds = [4, 5]\n{SMOKE}\n[[variant]]\nname = \"a\"\nset = {{ \"train.epochs\" = 7 }}\n\n[[variant]]\nname = \"b\"\nset = {{ shift = {{ module = \"none\" }} }}\n"
+    );
+    let experiment = Experiment::load(&write(folder.path(), &text), &["train.batch_size=3".into()])
+        .expect("valid");
+    let runs: Vec<_> = experiment
+        .runs
+        .iter()
+        .map(|run| {
+            (run.method.as_str(), run.seed, run.spec.train.epochs, run.spec.train.batch_size)
+        })
+        .collect();
+    assert_eq!(runs, [("a", 4, 7, 3), ("a", 5, 7, 3), ("b", 4, 2, 3), ("b", 5, 2, 3)]);
+
+    let twice = text.replace("name = \"b\"", "name = \"a\"");
+    assert!(refused(&twice, &[]).contains("used twice"));
+    let typo = text.replace("train.epochs\" = 7", "train.epoch\" = 7");
+    let message = refused(&typo, &[]);
+    assert!(
+        message.contains("variant `a`") && message.contains("unknown field `epoch`"),
+        "{message}"
+    );
+}
+
+#[test]
+fn every_committed_experiment_resolves() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../experiments");
+    let mut checked = 0;
+    for folder in ["", "main", "smoke", "ablations"] {
+        let Ok(entries) = fs::read_dir(root.join(folder)) else { continue };
+        for entry in entries {
+            let path = entry.expect("readable").path();
+            if path.extension().is_some_and(|extension| extension == "toml") {
+                // Large backbones get their weights on the command line.
+                let settings = ["backbone.weights=FILE".to_owned()];
+                let experiment = Experiment::load(&path, &settings)
+                    .unwrap_or_else(|error| panic!("{}", error_text(&error)));
+                assert!(!experiment.runs.is_empty());
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked >= 3, "only {checked} experiments found");
+}
+
+#[test]
+fn every_prompt_module_has_a_smoke_experiment() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../experiments/smoke");
+    for entry in promise::registry::PROMPT_MODULES.iter().filter(|entry| entry.name != "none") {
+        let path = root.join(format!("{}.toml", entry.name));
+        let experiment = Experiment::load(&path, &[]).expect("a smoke experiment");
+        assert_eq!(experiment.runs[0].spec.prompt.module, entry.name);
+    }
+}
+
+/// Images named `a`, `b`, ... with masks, in two folders.
+fn made_up_images(folder: &Path, n: usize) {
+    for sub in ["images", "masks"] {
+        fs::create_dir_all(folder.join(sub)).expect("made");
+    }
+    for index in 0..n {
+        let name = format!("{}.png", char::from(b'a' + index as u8));
+        let image = image::RgbImage::from_fn(40, 30, |x, y| {
+            image::Rgb([(x * 6) as u8, (y * 8) as u8, (index * 20) as u8])
+        });
+        image.save(folder.join("images").join(&name)).expect("saved");
+        let mask = image::GrayImage::from_fn(40, 30, |x, y| {
+            image::Luma([if (10..25).contains(&x) && y > 12 { 255 } else { 0 }])
+        });
+        mask.save(folder.join("masks").join(&name)).expect("saved");
+    }
+}
+
+fn with_source(folder: &Path, keys: &str) -> String {
+    let mine = SMOKE.replace("[\"phantom\"]", "[\"mine\"]").replace("train_limit = 10\n", "");
+    let keys = keys.replace("HERE", &folder.display().to_string());
+    format!("{mine}\n[data.sources.mine]\n{keys}\n")
+}
+
+const FOLDERS: &str =
+    "images = \"HERE/images\"\nmasks = \"HERE/masks\"\nsplits = \"HERE/splits.csv\"";
+
+#[test]
+fn a_folder_of_ones_own_trains_and_is_named() {
+    let data = tempfile::tempdir().expect("a folder");
+    made_up_images(data.path(), 8);
+    let splits =
+        "name,split\na,train\nb,train\nc,train\nd,train\ne,train\nf,train\ng,test\nh,test\n";
+    fs::write(data.path().join("splits.csv"), splits).expect("written");
+    let runs = tempfile::tempdir().expect("a folder");
+    let folder = run(&with_source(data.path(), FOLDERS), runs.path());
+    let record = folder.read_record().expect("a record");
+    assert_eq!(record.rows[0].data, "mine");
+    assert_eq!((record.rows[0].split.as_str(), record.rows[0].n), ("test", 2));
+    let cases = read_rows::<CaseRow>(&folder.cases()).expect("case rows");
+    assert_eq!((cases[0].file.as_str(), cases[0].width, cases[0].height), ("g", 40, 30));
+}
+
+#[test]
+fn a_bad_image_is_skipped_counted_and_listed_unless_strict() {
+    let data = tempfile::tempdir().expect("a folder");
+    made_up_images(data.path(), 8);
+    let splits =
+        "name,split\na,train\nb,train\nc,train\nd,train\ne,train\nf,train\ng,test\nh,test\n";
+    fs::write(data.path().join("splits.csv"), splits).expect("written");
+    fs::write(data.path().join("images/g.png"), b"not an image").expect("written");
+    let text = with_source(data.path(), FOLDERS);
+    let runs = tempfile::tempdir().expect("a folder");
+    let record = run(&text, runs.path()).read_record().expect("a record");
+    assert_eq!(record.rows[0].n, 1);
+    let skipped: Vec<_> = record.skipped.iter().map(|case| case.file.as_str()).collect();
+    assert_eq!(skipped, ["g"]);
+    assert!(record.skipped[0].reason.contains("g.png"), "{}", record.skipped[0].reason);
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let strict = Experiment::load(&write(folder.path(), &text), &["data.strict=true".into()])
+        .expect("valid");
+    let other = tempfile::tempdir().expect("a folder");
+    let error = run_experiment(&strict, &context(other.path())).expect_err("strict");
+    assert!(error_text(&error).contains("g.png"), "{}", error_text(&error));
+}
+
+#[test]
+fn a_source_without_splits_cannot_be_trained_and_tested_on() {
+    let data = tempfile::tempdir().expect("a folder");
+    let text = with_source(data.path(), "images = \"HERE/images\"\nmasks = \"HERE/masks\"");
+    let message = refused(&text, &[]);
+    assert!(message.contains("needs `splits`"), "{message}");
+    let both = with_source(data.path(), &format!("{FOLDERS}\ncsv = \"HERE/x.csv\""));
+    assert!(refused(&both, &[]).contains("either `csv`"), "{}", refused(&both, &[]));
+}
+
+#[test]
+fn the_published_csv_format_is_read() {
+    let data = tempfile::tempdir().expect("a folder");
+    made_up_images(data.path(), 8);
+    let mut csv = String::from("image_name,train_type,mask_name\n");
+    for (index, name) in ["a", "b", "c", "d", "e", "f", "g", "h"].iter().enumerate() {
+        let split = if index < 6 { "train" } else { "test" };
+        csv.push_str(&format!("images/{name}.png,{split},masks/{name}.png\n"));
+    }
+    fs::write(data.path().join("set.csv"), csv).expect("written");
+    let runs = tempfile::tempdir().expect("a folder");
+    let folder = run(&with_source(data.path(), "csv = \"HERE/set.csv\""), runs.path());
+    assert_eq!(folder.read_record().expect("a record").rows[0].n, 2);
+}

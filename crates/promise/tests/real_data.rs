@@ -1,0 +1,54 @@
+//! A short run on real images, when there are any.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::AtomicBool},
+};
+
+use promise::{
+    device::DeviceKind,
+    plan::Experiment,
+    progress::Silent,
+    run::{Context, run_experiment},
+    run_folder::Existing,
+};
+
+#[test]
+fn kvasir_and_clinicdb_train_and_are_scored() {
+    let Some(root) = std::env::var_os("PROMISE_DATA") else {
+        println!("skipped: PROMISE_DATA is not set");
+        return;
+    };
+    let runs = tempfile::tempdir().expect("a folder");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../experiments/smoke/apm.toml");
+    let settings = [
+        "data.train=[\"kvasir-seg\", \"cvc-clinicdb\"]",
+        "data.test=[\"kvasir-seg\", \"cvc-clinicdb\"]",
+    ];
+    let experiment = Experiment::load(&file, &settings.map(str::to_owned)).expect("valid");
+    let context = Context {
+        device: DeviceKind::Flex,
+        data_root: Some(PathBuf::from(root)),
+        runs: runs.path().to_owned(),
+        existing: Existing::GoOn,
+        progress: Arc::new(Silent),
+        stop: Arc::new(AtomicBool::new(false)),
+    };
+    let finished = run_experiment(&experiment, &context).expect("it runs");
+    let rows: Vec<_> = finished[0]
+        .record
+        .rows
+        .iter()
+        .map(|row| (row.data.as_str(), row.prompts.as_str(), row.n))
+        .collect();
+    assert_eq!(
+        rows,
+        [
+            ("kvasir-seg", "auto", 2),
+            ("kvasir-seg", "ground_truth", 2),
+            ("cvc-clinicdb", "auto", 2),
+            ("cvc-clinicdb", "ground_truth", 2),
+        ]
+    );
+    assert!(finished[0].record.skipped.is_empty());
+}

@@ -1,0 +1,172 @@
+//! Made-up runs for tests.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::Path;
+
+use image::{GrayImage, Luma, Rgb, RgbImage};
+use run_record::{
+    BackboneRecord, EpochRow, FORMAT_VERSION, Panel, PanelPart, PanelPoint, ParameterCounts,
+    ResultRow, RunFolder, RunRecord, TrainingSummary, write_json,
+};
+
+use crate::{Run, load};
+
+/// The record of a run of experiment `polyps` without result rows.
+pub(crate) fn record(method: &str, seed: u64) -> RunRecord {
+    RunRecord {
+        format_version: FORMAT_VERSION,
+        experiment: "polyps".into(),
+        method: method.into(),
+        seed,
+        experiment_sha256: "0123456789abcdef".repeat(4),
+        backbone: BackboneRecord {
+            variant: "micro".into(),
+            weights_source: "made up".into(),
+            weights_sha256: "00".repeat(32),
+        },
+        parameters: ParameterCounts { trainable: 3, prompt: 2, shift: 1, frozen: 10 },
+        frozen_hash_before: "f00d".into(),
+        frozen_hash_after: "f00d".into(),
+        training: None,
+        skipped: vec![],
+        rows: vec![],
+    }
+}
+
+/// A result row of `record` with an interval of 0.02 to either side.
+pub(crate) fn row(record: &RunRecord, data: &str, prompts: &str, dice: f64) -> ResultRow {
+    let iou = dice / (2.0 - dice);
+    ResultRow {
+        method: record.method.clone(),
+        data: data.into(),
+        split: "test".into(),
+        prompts: prompts.into(),
+        oracle: prompts == "ground_truth",
+        protocol: "default".into(),
+        seed: record.seed,
+        n: 100,
+        skipped_empty: 0,
+        dice: Some(dice),
+        dice_sd: Some(0.125),
+        dice_low: Some(dice - 0.02),
+        dice_high: Some(dice + 0.02),
+        iou: Some(iou),
+        iou_sd: Some(0.15),
+        iou_low: Some(iou - 0.02),
+        iou_high: Some(iou + 0.02),
+        mae: Some(0.0314),
+    }
+}
+
+/// A run with these results that was never on disk.
+pub(crate) fn run(record: RunRecord) -> Run {
+    let folder = folder(Path::new("runs"), &record);
+    Run { folder, record, environment: None, epochs: vec![], panels: vec![] }
+}
+
+fn folder(runs: &Path, record: &RunRecord) -> RunFolder {
+    RunFolder::of(runs, &record.experiment, &record.method, record.seed)
+}
+
+/// Writes the record below `runs`.
+pub(crate) fn write(runs: &Path, record: &RunRecord) -> RunFolder {
+    let folder = folder(runs, record);
+    fs::create_dir_all(folder.root()).unwrap();
+    record.write(&folder.record()).unwrap();
+    folder
+}
+
+/// Training curves whose Dice rises to about `dice` in `epochs` epochs while the loss falls.
+pub(crate) fn epochs(epochs: usize, dice: f64) -> Vec<EpochRow> {
+    let row = |epoch: usize, split: &str, lag: f64| {
+        let done = 1.0 - (-(epoch as f64) / (3.0 + lag)).exp();
+        let wobble = 0.015 * ((epoch * 7 + split.len()) as f64).sin();
+        let dice = (dice - 0.05 * lag) * done + wobble;
+        EpochRow {
+            epoch,
+            split: split.into(),
+            loss: 1.3 - dice + 0.05 * lag,
+            dice,
+            iou: dice / (2.0 - dice),
+            learning_rate: None,
+        }
+    };
+    (1..=epochs)
+        .flat_map(|epoch| [row(epoch, EpochRow::TRAIN, 0.0), row(epoch, EpochRow::VALID, 1.0)])
+        .collect()
+}
+
+/// A run with a training curve.
+pub(crate) fn trained(method: &str, seed: u64, n_epochs: usize, dice: f64) -> Run {
+    let mut run = run(record(method, seed));
+    run.epochs = epochs(n_epochs, dice);
+    run.record.training = Some(TrainingSummary {
+        epochs_run: n_epochs,
+        epochs_planned: n_epochs,
+        best_epoch: n_epochs.div_ceil(2),
+        selection: "validation split".into(),
+        stopped_early: false,
+        train_cases: 80,
+        valid_cases: 10,
+    });
+    run
+}
+
+/// Writes a run with one panel of each of the given picture sizes and loads it.
+///
+/// The ground truth is an ellipse in the middle, the prediction the same moved to the right. A
+/// foreground point lies in the center, a background point at an eighth of either side, and every
+/// second case has a box.
+pub(crate) fn with_panels(runs: &Path, record: &RunRecord, sizes: &[(u32, u32)]) -> Run {
+    let folder = write(runs, record);
+    let panels: Vec<_> = sizes
+        .iter()
+        .enumerate()
+        .map(|(index, &(width, height))| {
+            let inside = |x: u32, y: u32, shift: f32| {
+                let dx = (x as f32 + 0.5) / width as f32 - 0.5 - shift;
+                let dy = (y as f32 + 0.5) / height as f32 - 0.5;
+                (dx / 0.28).powi(2) + (dy / 0.33).powi(2) < 1.0
+            };
+            let mask = |shift: f32| {
+                GrayImage::from_fn(width, height, |x, y| {
+                    Luma([if inside(x, y, shift) { 255 } else { 0 }])
+                })
+            };
+            let picture = RgbImage::from_fn(width, height, |x, y| {
+                let shade = 40.0 * ((x as f32 / 9.0).sin() + (y as f32 / 13.0).cos());
+                let base = if inside(x, y, 0.0) { 170.0 } else { 110.0 };
+                let level = |factor: f32| ((base + 0.4 * shade) * factor) as u8;
+                Rgb([level(1.2), level(0.65), level(0.55)])
+            });
+
+            let name = |part| Panel::picture("kvasir", "apm", index, part);
+            let path = |part| folder.panels_dir().join(name(part));
+            fs::create_dir_all(path(PanelPart::Image).parent().unwrap()).unwrap();
+            picture.save(path(PanelPart::Image)).unwrap();
+            mask(0.0).save(path(PanelPart::Truth)).unwrap();
+            mask(0.08).save(path(PanelPart::Prediction)).unwrap();
+
+            let (w, h) = (width as f32, height as f32);
+            Panel {
+                data: "kvasir".into(),
+                split: "test".into(),
+                prompts: "apm".into(),
+                file: format!("case-{index}.jpg"),
+                dice: (index != 2).then_some(0.8125),
+                iou: Some(0.684),
+                image: name(PanelPart::Image),
+                truth: name(PanelPart::Truth),
+                prediction: name(PanelPart::Prediction),
+                points: vec![
+                    PanelPoint { x: w / 2.0, y: h / 2.0, label: 1 },
+                    PanelPoint { x: w / 8.0, y: h / 8.0, label: 0 },
+                ],
+                box_xyxy: (index % 2 == 1).then_some([0.22 * w, 0.17 * h, 0.78 * w, 0.83 * h]),
+            }
+        })
+        .collect();
+    write_json(&folder.panels(), &panels).unwrap();
+    load(&[folder.root()]).unwrap().remove(0)
+}

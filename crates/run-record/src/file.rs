@@ -1,0 +1,146 @@
+//! Reading and writing of single files.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::Path;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::RunRecordError;
+use crate::rows::CsvRow;
+
+/// Reads a JSON file, e.g. an [`Environment`](crate::Environment) or a list of
+/// [`Panel`](crate::Panel)s. Unknown fields are ignored.
+///
+/// A record is read with [`RunRecord::read`](crate::RunRecord::read), which checks its version.
+///
+/// # Errors
+///
+/// [`RunRecordError::Read`] if the file cannot be read, [`RunRecordError::Json`] if it is
+/// truncated, lacks a field or has a field of another type.
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, RunRecordError> {
+    parse_json(&read_bytes(path)?, path)
+}
+
+/// Writes a JSON file, indented and with a newline at its end.
+///
+/// # Errors
+///
+/// [`RunRecordError::ToJson`] if the value has no JSON form, [`RunRecordError::Write`] if the
+/// file cannot be written.
+pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), RunRecordError> {
+    let mut bytes = serde_json::to_vec_pretty(value)
+        .map_err(|source| RunRecordError::ToJson { path: path.into(), source })?;
+    bytes.push(b'\n');
+    write_bytes(path, &bytes)
+}
+
+/// Reads a CSV file that [`write_rows`] wrote.
+///
+/// # Errors
+///
+/// [`RunRecordError::Read`] if the file cannot be read, [`RunRecordError::MissingColumn`] if it
+/// lacks one of [`CsvRow::COLUMNS`], [`RunRecordError::Csv`] if a line has too few cells or a cell
+/// does not fit its column, [`RunRecordError::Truncated`] if the last line has no end.
+pub fn read_rows<T: CsvRow>(path: &Path) -> Result<Vec<T>, RunRecordError> {
+    let csv_error = |source| RunRecordError::Csv { path: path.into(), source };
+    let bytes = read_bytes(path)?;
+    let mut reader = csv::Reader::from_reader(bytes.as_slice());
+    let found = reader.headers().map_err(csv_error)?;
+    for column in T::COLUMNS.iter().copied() {
+        if !found.iter().any(|name| name == column) {
+            return Err(RunRecordError::MissingColumn {
+                column,
+                found: found.iter().map(str::to_owned).collect(),
+                path: path.into(),
+            });
+        }
+    }
+    let rows = reader.deserialize().collect::<Result<_, _>>().map_err(csv_error)?;
+    if bytes.last() != Some(&b'\n') {
+        return Err(RunRecordError::Truncated { path: path.into() });
+    }
+    Ok(rows)
+}
+
+/// Writes a CSV file with a header, which is there even if there is no row.
+///
+/// Numbers are written so that reading gives the same bits again.
+///
+/// # Errors
+///
+/// [`RunRecordError::ToCsv`] if a row has other fields than [`CsvRow::COLUMNS`] or is no flat
+/// struct, [`RunRecordError::Write`] if the file cannot be written.
+pub fn write_rows<T: CsvRow>(path: &Path, rows: &[T]) -> Result<(), RunRecordError> {
+    let csv_error = |source| RunRecordError::ToCsv { path: path.into(), source };
+    let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
+    writer.write_record(T::COLUMNS).map_err(csv_error)?;
+    for row in rows {
+        writer.serialize(row).map_err(csv_error)?;
+    }
+    let bytes = writer
+        .into_inner()
+        .map_err(|error| RunRecordError::Write { path: path.into(), source: error.into_error() })?;
+    write_bytes(path, &bytes)
+}
+
+/// Writes a file so that a reader, or a crash, never sees half of it: under a temporary name in
+/// the same folder, synced, then renamed.
+///
+/// A run folder has one writer. Two that write the same file at once share the temporary name.
+///
+/// # Errors
+///
+/// [`RunRecordError::Write`] if the folder is missing or any step fails; a file that was there
+/// before is then unchanged.
+pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), RunRecordError> {
+    replace(path, bytes).map_err(|source| RunRecordError::Write { path: path.into(), source })
+}
+
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let name = path.file_name().ok_or_else(|| io::Error::other("the path names no file"))?;
+    let mut partial = std::ffi::OsString::from(".");
+    partial.push(name);
+    partial.push(".partial");
+    let partial = path.with_file_name(partial);
+
+    let written = File::create(&partial)
+        .and_then(|mut file| {
+            file.write_all(bytes)?;
+            file.sync_all()
+        })
+        .and_then(|()| fs::rename(&partial, path));
+    if let Err(error) = written {
+        // The first error is the one to report; a leftover is overwritten by the next write.
+        let _ = fs::remove_file(&partial);
+        return Err(error);
+    }
+    sync_parent(path)
+}
+
+/// Makes the rename itself durable. Only Unix can open a folder as a file.
+#[cfg(unix)]
+fn sync_parent(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
+        _ => File::open(".")?.sync_all(),
+    }
+}
+
+#[cfg(not(unix))]
+fn sync_parent(_path: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>, RunRecordError> {
+    fs::read(path).map_err(|source| RunRecordError::Read { path: path.into(), source })
+}
+
+pub(crate) fn parse_json<T: DeserializeOwned>(
+    bytes: &[u8],
+    path: &Path,
+) -> Result<T, RunRecordError> {
+    serde_json::from_slice(bytes)
+        .map_err(|source| RunRecordError::Json { path: path.into(), source })
+}

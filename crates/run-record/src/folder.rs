@@ -1,0 +1,124 @@
+//! What lies where in one run folder.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::RunRecordError;
+use crate::record::RunRecord;
+
+/// The bytes of the experiment file that the user wrote.
+pub const EXPERIMENT_FILE: &str = "experiment.toml";
+/// The settings after defaults and checks.
+pub const RESOLVED_FILE: &str = "resolved.json";
+/// An [`Environment`](crate::Environment).
+pub const ENVIRONMENT_FILE: &str = "environment.json";
+/// A [`RunRecord`]; written last.
+pub const RECORD_FILE: &str = "record.json";
+/// Lines of [`EpochRow`](crate::EpochRow); absent for a method that is not trained.
+pub const EPOCHS_FILE: &str = "epochs.csv";
+/// Lines of [`CaseRow`](crate::CaseRow).
+pub const CASES_FILE: &str = "cases.csv";
+/// The trained tensors; absent for a method that is not trained.
+pub const ADAPTERS_FILE: &str = "adapters.safetensors";
+/// What training can be resumed from.
+pub const CHECKPOINT_DIR: &str = "checkpoint";
+/// Pictures and [`PANELS_FILE`].
+pub const PANELS_DIR: &str = "panels";
+/// A list of [`Panel`](crate::Panel)s, inside [`PANELS_DIR`].
+pub const PANELS_FILE: &str = "panels.json";
+
+/// Paths inside one run folder, `runs/<experiment>/<variant>-seed<seed>/`.
+///
+/// Only [`read_record`](Self::read_record) touches the disk.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RunFolder {
+    root: PathBuf,
+}
+
+impl RunFolder {
+    /// The run folder at `root`, which need not exist.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// The folder of one run below `runs`.
+    ///
+    /// `experiment` and `variant` become folder names: the caller has checked that they are.
+    pub fn of(runs: &Path, experiment: &str, variant: &str, seed: u64) -> Self {
+        Self::new(runs.join(experiment).join(format!("{variant}-seed{seed}")))
+    }
+
+    /// The folder itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Path of [`EXPERIMENT_FILE`].
+    pub fn experiment(&self) -> PathBuf {
+        self.root.join(EXPERIMENT_FILE)
+    }
+
+    /// Path of [`RESOLVED_FILE`].
+    pub fn resolved(&self) -> PathBuf {
+        self.root.join(RESOLVED_FILE)
+    }
+
+    /// Path of [`ENVIRONMENT_FILE`].
+    pub fn environment(&self) -> PathBuf {
+        self.root.join(ENVIRONMENT_FILE)
+    }
+
+    /// Path of [`RECORD_FILE`].
+    pub fn record(&self) -> PathBuf {
+        self.root.join(RECORD_FILE)
+    }
+
+    /// Path of [`EPOCHS_FILE`].
+    pub fn epochs(&self) -> PathBuf {
+        self.root.join(EPOCHS_FILE)
+    }
+
+    /// Path of [`CASES_FILE`].
+    pub fn cases(&self) -> PathBuf {
+        self.root.join(CASES_FILE)
+    }
+
+    /// Path of [`ADAPTERS_FILE`].
+    pub fn adapters(&self) -> PathBuf {
+        self.root.join(ADAPTERS_FILE)
+    }
+
+    /// Path of [`CHECKPOINT_DIR`].
+    pub fn checkpoint(&self) -> PathBuf {
+        self.root.join(CHECKPOINT_DIR)
+    }
+
+    /// Path of [`PANELS_DIR`]; the paths in [`Panel`](crate::Panel) start here.
+    pub fn panels_dir(&self) -> PathBuf {
+        self.root.join(PANELS_DIR)
+    }
+
+    /// Path of [`PANELS_FILE`].
+    pub fn panels(&self) -> PathBuf {
+        self.panels_dir().join(PANELS_FILE)
+    }
+
+    /// Reads [`RECORD_FILE`].
+    ///
+    /// # Errors
+    ///
+    /// [`RunRecordError::NotARunFolder`] if there is neither a record nor an experiment,
+    /// [`RunRecordError::Unfinished`] if there is only an experiment, and those of
+    /// [`RunRecord::read`].
+    pub fn read_record(&self) -> Result<RunRecord, RunRecordError> {
+        let record = self.record();
+        if record.is_file() {
+            return RunRecord::read(&record);
+        }
+        let path = self.root.clone();
+        Err(if self.experiment().is_file() {
+            RunRecordError::Unfinished { path }
+        } else {
+            RunRecordError::NotARunFolder { path }
+        })
+    }
+}

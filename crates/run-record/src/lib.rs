@@ -1,0 +1,37 @@
+//! The file format between training and reporting.
+//!
+//! `promise` writes a run folder, `reporting` reads it, possibly years later on another machine, so
+//! the two share this crate and nothing else. It holds serde types, the file names of a run
+//! folder and functions that read or write one file; it computes nothing and knows no Burn.
+//!
+//! - [`RunFolder`]: what lies where in one run folder
+//! - [`RunRecord`]: `record.json`, the result of one run
+//! - [`Environment`]: `environment.json`, where and how it ran
+//! - [`EpochRow`], [`CaseRow`]: lines of `epochs.csv` and `cases.csv`
+//! - [`Panel`]: `panels/panels.json`, images that show the result
+//! - [`read_json`], [`write_json`], [`read_rows`], [`write_rows`], [`write_bytes`]: single files
+//!
+//! Every file is written under a temporary name, synced and renamed, so a reader sees the old file
+//! or the new one and never half of one.
+
+mod environment;
+mod error;
+mod file;
+mod folder;
+mod panel;
+mod record;
+mod rows;
+
+pub use environment::Environment;
+pub use error::RunRecordError;
+pub use file::{read_json, read_rows, write_bytes, write_json, write_rows};
+pub use folder::{
+    ADAPTERS_FILE, CASES_FILE, CHECKPOINT_DIR, ENVIRONMENT_FILE, EPOCHS_FILE, EXPERIMENT_FILE,
+    PANELS_DIR, PANELS_FILE, RECORD_FILE, RESOLVED_FILE, RunFolder,
+};
+pub use panel::{Panel, PanelPart, PanelPoint};
+pub use record::{
+    BackboneRecord, FORMAT_VERSION, ParameterCounts, ResultRow, RunRecord, SkippedCase,
+    TrainingSummary,
+};
+pub use rows::{CaseRow, CsvRow, EpochRow};

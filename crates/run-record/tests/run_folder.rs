@@ -1,0 +1,388 @@
+//! A run folder is written and read again; broken ones are refused with the cause.
+#![allow(clippy::unwrap_used)]
+
+use std::error::Error;
+use std::fs;
+use std::path::Path;
+
+use proptest::prelude::*;
+use run_record::{
+    BackboneRecord, CaseRow, CsvRow, Environment, EpochRow, FORMAT_VERSION, Panel, PanelPart,
+    PanelPoint, ParameterCounts, ResultRow, RunFolder, RunRecord, RunRecordError, SkippedCase,
+    TrainingSummary, read_json, read_rows, write_bytes, write_json, write_rows,
+};
+
+fn record() -> RunRecord {
+    RunRecord {
+        format_version: FORMAT_VERSION,
+        experiment: "polyps".into(),
+        method: "apm".into(),
+        seed: 7,
+        experiment_sha256: "ab".repeat(32),
+        backbone: BackboneRecord {
+            variant: "vit_b".into(),
+            weights_source: "sam_vit_b.pth".into(),
+            weights_sha256: "cd".repeat(32),
+        },
+        parameters: ParameterCounts { trainable: 30, prompt: 20, shift: 10, frozen: 1000 },
+        frozen_hash_before: "ef".repeat(32),
+        frozen_hash_after: "ef".repeat(32),
+        training: Some(TrainingSummary {
+            epochs_run: 3,
+            epochs_planned: 5,
+            best_epoch: 2,
+            selection: "validation split".into(),
+            stopped_early: true,
+            train_cases: 80,
+            valid_cases: 10,
+        }),
+        skipped: vec![SkippedCase {
+            data: "kvasir".into(),
+            split: "train".into(),
+            file: "a.jpg".into(),
+            reason: "mask has another size".into(),
+        }],
+        rows: vec![ResultRow {
+            method: "apm".into(),
+            data: "kvasir".into(),
+            split: "test".into(),
+            prompts: "apm".into(),
+            oracle: false,
+            protocol: "default".into(),
+            seed: 7,
+            n: 1,
+            skipped_empty: 2,
+            dice: Some(0.1 + 0.2),
+            dice_sd: None,
+            dice_low: None,
+            dice_high: None,
+            iou: Some(1.0 / 3.0),
+            iou_sd: None,
+            iou_low: None,
+            iou_high: None,
+            mae: Some(1e-17),
+        }],
+    }
+}
+
+fn case(file: &str, dice: Option<f64>, mae: f64) -> CaseRow {
+    CaseRow {
+        experiment: "polyps".into(),
+        method: "apm".into(),
+        seed: u64::MAX,
+        data: "kvasir".into(),
+        split: "test".into(),
+        prompts: "ground_truth".into(),
+        oracle: true,
+        protocol: "default".into(),
+        file: file.into(),
+        width: 640,
+        height: 480,
+        dice,
+        iou: dice.map(|dice| dice / (2.0 - dice)),
+        mae,
+    }
+}
+
+fn epoch(epoch: usize, split: &str, learning_rate: Option<f64>) -> EpochRow {
+    EpochRow { epoch, split: split.into(), loss: 0.7, dice: 0.5, iou: 0.4, learning_rate }
+}
+
+/// The message of an error and of all its causes.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+#[test]
+fn every_json_file_comes_back_as_it_was_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = RunFolder::new(folder.path());
+
+    record().write(&run.record()).unwrap();
+    assert_eq!(run.read_record().unwrap(), record());
+
+    let environment = Environment {
+        revision: Some("0123abc".into()),
+        dirty: Some(false),
+        package_version: "0.1.0".into(),
+        burn_version: "0.22.1".into(),
+        device: "flex".into(),
+        threads: 2,
+        os: "linux x86_64".into(),
+        cpu: None,
+        seed: 7,
+        command: vec!["xtask".into(), "train".into()],
+    };
+    write_json(&run.environment(), &environment).unwrap();
+    assert_eq!(read_json::<Environment>(&run.environment()).unwrap(), environment);
+
+    let panels = vec![Panel {
+        data: "kvasir".into(),
+        split: "test".into(),
+        prompts: "apm".into(),
+        file: "a.jpg".into(),
+        dice: Some(0.9),
+        iou: None,
+        image: Panel::picture("kvasir", "apm", 0, PanelPart::Image),
+        truth: Panel::picture("kvasir", "apm", 0, PanelPart::Truth),
+        prediction: Panel::picture("kvasir", "apm", 0, PanelPart::Prediction),
+        points: vec![PanelPoint { x: 1.5, y: 0.1, label: 1 }],
+        box_xyxy: Some([0.0, 1.0, 2.0, 3.3]),
+    }];
+    fs::create_dir(run.panels_dir()).unwrap();
+    write_json(&run.panels(), &panels).unwrap();
+    assert_eq!(read_json::<Vec<Panel>>(&run.panels()).unwrap(), panels);
+}
+
+#[test]
+fn csv_files_keep_missing_numbers_and_awkward_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = RunFolder::new(folder.path());
+
+    let cases = vec![
+        case("a, \"b\".png", Some(0.1 + 0.2), 0.1),
+        case("line\nbreak.png", None, 1e-300),
+        case("dünn.png", Some(0.0), 0.0),
+    ];
+    write_rows(&run.cases(), &cases).unwrap();
+    assert_eq!(read_rows::<CaseRow>(&run.cases()).unwrap(), cases);
+
+    let epochs = vec![epoch(1, EpochRow::TRAIN, Some(1e-4)), epoch(1, EpochRow::VALID, None)];
+    write_rows(&run.epochs(), &epochs).unwrap();
+    assert_eq!(read_rows::<EpochRow>(&run.epochs()).unwrap(), epochs);
+}
+
+#[test]
+fn a_diverged_loss_is_kept_as_nan() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("epochs.csv");
+    write_rows(&path, &[EpochRow { loss: f64::NAN, ..epoch(1, EpochRow::TRAIN, None) }]).unwrap();
+    let rows = read_rows::<EpochRow>(&path).unwrap();
+    assert!(rows[0].loss.is_nan());
+}
+
+proptest! {
+    #[test]
+    fn any_case_row_survives_its_file(
+        file in ".*",
+        dice in proptest::option::of(0.0..=1.0f64),
+        mae in proptest::num::f64::NORMAL | proptest::num::f64::SUBNORMAL,
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cases.csv");
+        let rows = vec![case(&file, dice, mae)];
+        write_rows(&path, &rows).unwrap();
+        prop_assert_eq!(read_rows::<CaseRow>(&path).unwrap(), rows);
+    }
+
+    #[test]
+    fn any_finite_mean_survives_the_record(
+        mae in proptest::num::f64::NORMAL | proptest::num::f64::SUBNORMAL,
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("record.json");
+        let mut written = record();
+        written.rows[0].mae = Some(mae);
+        written.write(&path).unwrap();
+        prop_assert_eq!(RunRecord::read(&path).unwrap(), written);
+    }
+}
+
+/// The names that serde gives the fields of `row`, in order.
+fn fields<T: serde::Serialize>(row: &T) -> Vec<String> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.serialize(row).unwrap();
+    let text = String::from_utf8(writer.into_inner().unwrap()).unwrap();
+    text.lines().next().unwrap().split(',').map(str::to_owned).collect()
+}
+
+#[test]
+fn the_column_lists_are_the_fields_of_the_rows() {
+    assert_eq!(fields(&case("a.png", None, 0.0)), CaseRow::COLUMNS);
+    assert_eq!(fields(&epoch(1, EpochRow::TRAIN, None)), EpochRow::COLUMNS);
+}
+
+#[test]
+fn a_file_without_rows_still_has_its_header() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("epochs.csv");
+    write_rows::<EpochRow>(&path, &[]).unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), "epoch,split,loss,dice,iou,learning_rate\n");
+    assert_eq!(read_rows::<EpochRow>(&path).unwrap(), []);
+}
+
+#[test]
+fn a_missing_column_is_named_even_if_its_numbers_are_optional() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("epochs.csv");
+    fs::write(&path, "epoch,split,loss,dice,iou\n1,train,0.5,0.5,0.5\n").unwrap();
+    let error = read_rows::<EpochRow>(&path).unwrap_err();
+    assert!(matches!(error, RunRecordError::MissingColumn { column: "learning_rate", .. }));
+    let text = error.to_string();
+    assert!(text.contains("`learning_rate`") && text.contains("`dice`"), "{text}");
+    assert!(text.ends_with(&path.display().to_string()), "{text}");
+}
+
+#[test]
+fn columns_may_be_reordered_and_unknown_ones_are_ignored() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("epochs.csv");
+    fs::write(&path, "iou,split,new,loss,learning_rate,dice,epoch\n0.4,train,x,0.7,,0.5,3\n")
+        .unwrap();
+    assert_eq!(read_rows::<EpochRow>(&path).unwrap(), [epoch(3, EpochRow::TRAIN, None)]);
+}
+
+#[test]
+fn a_cell_of_another_type_is_reported_with_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("epochs.csv");
+    fs::write(&path, "epoch,split,loss,dice,iou,learning_rate\n1,train,low,0.5,0.5,\n").unwrap();
+    let error = read_rows::<EpochRow>(&path).unwrap_err();
+    assert!(matches!(error, RunRecordError::Csv { .. }));
+    let text = chain(&error);
+    assert!(text.contains("line: 2") && text.contains("invalid float"), "{text}");
+}
+
+#[test]
+fn a_csv_file_that_ends_within_a_line_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cases.csv");
+    write_rows(&path, &[case("a.png", Some(0.5), 0.5), case("b.png", Some(0.5), 0.5)]).unwrap();
+    let text = fs::read_to_string(&path).unwrap();
+    // Two cells short.
+    fs::write(&path, &text[..text.len() - 12]).unwrap();
+    let error = read_rows::<CaseRow>(&path).unwrap_err();
+    assert!(matches!(error, RunRecordError::Csv { .. }), "{}", chain(&error));
+    // Two digits short: 0.5 would read as 0.
+    fs::write(&path, &text[..text.len() - 3]).unwrap();
+    let error = read_rows::<CaseRow>(&path).unwrap_err();
+    assert!(matches!(error, RunRecordError::Truncated { .. }), "{}", chain(&error));
+}
+
+#[test]
+fn a_folder_that_no_run_wrote_is_named_as_such() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = RunFolder::new(folder.path()).read_record().unwrap_err();
+    assert!(matches!(error, RunRecordError::NotARunFolder { .. }));
+    assert!(error.to_string().contains("no run folder"), "{error}");
+
+    let error = RunFolder::new(folder.path().join("gone")).read_record().unwrap_err();
+    assert!(matches!(error, RunRecordError::NotARunFolder { .. }));
+}
+
+#[test]
+fn a_run_without_a_record_did_not_finish() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = RunFolder::new(folder.path());
+    write_bytes(&run.experiment(), b"name = \"polyps\"\n").unwrap();
+    let error = run.read_record().unwrap_err();
+    assert!(matches!(error, RunRecordError::Unfinished { .. }));
+    assert!(error.to_string().contains("did not finish"), "{error}");
+}
+
+#[test]
+fn a_truncated_record_is_reported_with_line_and_path() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("record.json");
+    record().write(&path).unwrap();
+    let bytes = fs::read(&path).unwrap();
+    fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    let error = RunRecord::read(&path).unwrap_err();
+    assert!(matches!(error, RunRecordError::Json { .. }));
+    let text = chain(&error);
+    assert!(text.contains("EOF") && text.contains("line"), "{text}");
+    assert!(text.contains(&path.display().to_string()), "{text}");
+}
+
+/// `record.json` after `edit`.
+fn edited(path: &Path, edit: impl FnOnce(&mut serde_json::Map<String, serde_json::Value>)) {
+    let mut value = serde_json::to_value(record()).unwrap();
+    edit(value.as_object_mut().unwrap());
+    write_json(path, &value).unwrap();
+}
+
+#[test]
+fn another_format_version_is_named_before_any_missing_field() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("record.json");
+    edited(&path, |record| {
+        record.insert("format_version".into(), 99.into());
+        record.remove("experiment");
+    });
+    let error = RunRecord::read(&path).unwrap_err();
+    assert!(matches!(error, RunRecordError::FormatVersion { found: 99, .. }));
+    assert!(error.to_string().contains("99"), "{error}");
+}
+
+#[test]
+fn a_record_without_its_seed_is_refused_and_an_unknown_field_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("record.json");
+    edited(&path, |record| {
+        record.insert("added_later".into(), true.into());
+    });
+    assert_eq!(RunRecord::read(&path).unwrap(), record());
+
+    edited(&path, |record| {
+        record.remove("seed");
+    });
+    let text = chain(&RunRecord::read(&path).unwrap_err());
+    assert!(text.contains("`seed`"), "{text}");
+}
+
+#[test]
+fn a_changed_backbone_is_seen() {
+    assert!(record().backbone_stayed_frozen());
+    let changed = RunRecord { frozen_hash_after: "00".repeat(32), ..record() };
+    assert!(!changed.backbone_stayed_frozen());
+}
+
+#[test]
+fn writing_replaces_the_file_and_leaves_nothing_beside_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("experiment.toml");
+    write_bytes(&path, b"a longer first version").unwrap();
+    write_bytes(&path, b"second").unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"second");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_failed_write_leaves_the_old_state_and_no_partial_file() {
+    let folder = tempfile::tempdir().unwrap();
+    // A folder cannot be replaced by a file, so the rename fails after the bytes were written.
+    let path = folder.path().join("taken");
+    fs::create_dir(&path).unwrap();
+    fs::write(path.join("inside"), "kept").unwrap();
+    let error = write_bytes(&path, b"new").unwrap_err();
+    assert!(matches!(error, RunRecordError::Write { .. }));
+    assert_eq!(fs::read_to_string(path.join("inside")).unwrap(), "kept");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+
+    let error = write_bytes(&folder.path().join("no/such/file"), b"new").unwrap_err();
+    assert!(error.to_string().starts_with("cannot write"), "{error}");
+}
+
+#[test]
+fn paths_follow_the_layout() {
+    let run = RunFolder::of(Path::new("runs"), "polyps", "no-ips", 3);
+    assert_eq!(run.root(), Path::new("runs/polyps/no-ips-seed3"));
+    let inside = |path: &Path| path.strip_prefix(run.root()).unwrap().to_path_buf();
+    assert_eq!(inside(&run.experiment()), Path::new("experiment.toml"));
+    assert_eq!(inside(&run.resolved()), Path::new("resolved.json"));
+    assert_eq!(inside(&run.environment()), Path::new("environment.json"));
+    assert_eq!(inside(&run.record()), Path::new("record.json"));
+    assert_eq!(inside(&run.epochs()), Path::new("epochs.csv"));
+    assert_eq!(inside(&run.cases()), Path::new("cases.csv"));
+    assert_eq!(inside(&run.adapters()), Path::new("adapters.safetensors"));
+    assert_eq!(inside(&run.checkpoint()), Path::new("checkpoint"));
+    assert_eq!(inside(&run.panels()), Path::new("panels/panels.json"));
+    assert_eq!(Panel::picture("kvasir", "apm", 7, PanelPart::Truth), "kvasir-apm/007-truth.png");
+}

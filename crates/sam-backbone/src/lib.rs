@@ -1,0 +1,48 @@
+//! Segment Anything (SAM) in Burn.
+//!
+//! The three parts of SAM ([`ImageEncoder`], [`PromptEncoder`], [`MaskDecoder`]) under the names and
+//! the key layout of the official checkpoints, with exact pre- and post-processing and a loader that
+//! reads `.pth` and safetensors files as data. This crate knows nothing of ProMISe: it adds just two
+//! openings that adapters need, the outputs of chosen encoder blocks ([`EncoderOutput::block_features`])
+//! and an optional offset of the mask tokens ([`MaskDecoder::forward`]).
+//!
+//! Source: Kirillov et al., "Segment Anything", ICCV 2023; PyPI `segment-anything` 1.0 is the
+//! reference that the parity tests compare with.
+//!
+//! # Axis letters
+//!
+//! `B` batch, `C` channels, `H W` space, `P` points, `N` sparse tokens, `T` mask tokens, `L` blocks.
+
+mod attention;
+mod checkpoints;
+mod common;
+mod config;
+mod frozen;
+mod image_encoder;
+mod mask_decoder;
+mod micro;
+mod postprocess;
+mod preprocess;
+mod prompt_encoder;
+mod sam;
+mod tensor_hash;
+mod transformer;
+mod weights;
+
+pub use attention::RelativePositionAttention;
+pub use checkpoints::{KNOWN_CHECKPOINTS, KnownCheckpoint};
+pub use common::{LayerNorm2d, MlpBlock};
+pub use config::{ImageEncoderConfig, MaskDecoderConfig, SamConfig, UnknownVariantError, Variant};
+pub use frozen::FrozenSam;
+pub use image_encoder::{EncoderOutput, ImageEncoder};
+pub use mask_decoder::{MaskDecoder, MaskDecoderOutput};
+pub use micro::MICRO_WEIGHTS;
+pub use postprocess::{masks_in_image, resize_bilinear};
+pub use preprocess::{
+    Frame, ImageSize, PIXEL_MEAN, PIXEL_STD, ResizeMode, input_tensor, resize_image,
+};
+pub use prompt_encoder::{PointLabel, PromptEmbeddings, PromptEncoder, Prompts};
+pub use sam::Sam;
+pub use tensor_hash::tensor_hash;
+pub use transformer::TwoWayTransformer;
+pub use weights::{LoadReport, WeightsError, WeightsSource, load_weights, save_weights};

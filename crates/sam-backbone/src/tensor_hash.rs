@@ -1,0 +1,80 @@
+//! A fingerprint of every tensor of a module, to prove that a frozen part stayed as it was.
+
+use burn::{
+    module::{Module, ModuleVisitor, Param},
+    tensor::{Bool, Int, Tensor, TensorData},
+};
+use sha2::{Digest, Sha256};
+
+/// SHA-256 over path, shape, type and bytes of every parameter, as lower-case hexadecimal.
+///
+/// Two modules have the same hash exactly if they have the same tensors under the same names, bit
+/// for bit.
+pub fn tensor_hash<M: Module>(module: &M) -> String {
+    let mut visitor = HashVisitor { path: Vec::new(), hasher: Sha256::new() };
+    module.visit(&mut visitor);
+    hex(&visitor.hasher.finalize())
+}
+
+/// Lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+struct HashVisitor {
+    path: Vec<String>,
+    hasher: Sha256,
+}
+
+impl HashVisitor {
+    fn add(&mut self, data: &TensorData) {
+        let head = format!("{}|{:?}|{:?}|", self.path.join("."), data.shape(), data.dtype());
+        self.hasher.update(head.as_bytes());
+        self.hasher.update(&data.bytes()[..]);
+    }
+}
+
+impl ModuleVisitor for HashVisitor {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.add(&param.val().into_data());
+    }
+
+    fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<D, Int>>) {
+        self.add(&param.val().into_data());
+    }
+
+    fn visit_bool<const D: usize>(&mut self, param: &Param<Tensor<D, Bool>>) {
+        self.add(&param.val().into_data());
+    }
+
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::common::LayerNorm2d;
+
+    #[test]
+    fn the_hash_changes_with_one_number_and_only_then() {
+        let device = Device::flex();
+        let module = LayerNorm2d::new(3, &device);
+        assert_eq!(tensor_hash(&module), tensor_hash(&LayerNorm2d::new(3, &device)));
+
+        struct Nudge;
+        impl burn::module::ModuleMapper for Nudge {
+            fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+                param.map(|tensor| tensor + f32::EPSILON)
+            }
+        }
+        assert_ne!(tensor_hash(&module), tensor_hash(&module.clone().map(&mut Nudge)));
+    }
+}

@@ -1,0 +1,117 @@
+//! Gradients flow through a frozen SAM to prompts and token shift, and nothing of SAM moves.
+
+use burn::tensor::{Device, Distribution, Int, Tensor};
+use fixtures::Fixture;
+use sam_backbone::{
+    FrozenSam, ImageEncoderConfig, MaskDecoderConfig, Prompts, SamConfig, WeightsSource,
+    load_weights,
+};
+
+fn frozen(device: &Device) -> FrozenSam {
+    let config = SamConfig {
+        image_encoder: ImageEncoderConfig::new(32, 4, 2, vec![1, 3])
+            .with_image_size(128)
+            .with_patch_size(8)
+            .with_window_size(5)
+            .with_embed_dim(32),
+        mask_decoder: MaskDecoderConfig::new()
+            .with_n_heads(4)
+            .with_mlp_dim(64)
+            .with_iou_head_hidden_dim(32),
+        mask_in_channels: 16,
+    };
+    let mut sam = config.init(device);
+    let weights = Fixture::open("sam_tiny").sibling("sam_tiny.pth");
+    load_weights(&mut sam, &WeightsSource::File(weights)).expect("the fixture fits");
+    FrozenSam::new(sam, config, device)
+}
+
+/// A smooth function of the first multimask output.
+fn loss(
+    sam: &FrozenSam,
+    embedding: &Tensor<4>,
+    coords: Tensor<3>,
+    labels: &Tensor<2, Int>,
+    shift: Tensor<3>,
+) -> Tensor<1> {
+    let prompts = Prompts { points: Some((coords, labels.clone())), ..Prompts::default() };
+    let logits =
+        sam.decode(embedding.clone(), prompts, Some(shift), true).low_res_logits.slice_dim(1, 0..1);
+    logits.powi_scalar(2).mean()
+}
+
+fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().try_to_vec::<f32>().expect("f32")
+}
+
+/// `got` within 2 % of `expected`: central differences in f32 are no better.
+fn close(got: f64, expected: f64, scale: f64) -> bool {
+    (got - expected).abs() <= 0.02 * expected.abs() + 0.002 * scale
+}
+
+#[test]
+fn gradients_to_points_and_shift_match_finite_differences() {
+    let device = Device::flex();
+    let sam = frozen(&device);
+    let fixture = Fixture::open("sam_tiny");
+    let embedding = fixture.tensor::<4>("image_embedding", &device);
+    let coords = fixture.tensor::<3>("case.points.point_coords", &device);
+    let labels = fixture.ints("case.points.point_labels");
+    let [batch, n_points, _] = coords.dims();
+    let labels = Tensor::<1, Int>::from_data(labels.as_slice(), &device).reshape([batch, n_points]);
+    device.seed(3);
+    let shift = Tensor::<3>::random([batch, 4, 32], Distribution::Normal(0.0, 0.5), &device);
+
+    let tracked_coords = coords.clone().autodiff().require_grad();
+    let tracked_shift = shift.clone().autodiff().require_grad();
+    let hash = sam.hash();
+    let tracked = loss(&sam, &embedding, tracked_coords.clone(), &labels, tracked_shift.clone());
+    let gradients = tracked.backward();
+    let coords_gradient =
+        values(tracked_coords.grad(&gradients).expect("gradients reach the points"));
+    let shift_gradient = values(tracked_shift.grad(&gradients).expect("gradients reach the shift"));
+    assert_eq!(sam.hash(), hash, "the backward pass changes nothing");
+
+    let at = |coords: Tensor<3>, shift: Tensor<3>| -> f64 {
+        f64::from(values(loss(&sam, &embedding, coords, &labels, shift))[0])
+    };
+    let scale = |gradient: &[f32]| gradient.iter().fold(0.0_f64, |m, g| m.max(f64::from(g.abs())));
+    let nudge = |tensor: &Tensor<3>, index: usize, by: f32| {
+        let mut moved = values(tensor.clone());
+        moved[index] += by;
+        Tensor::<1>::from_data(moved.as_slice(), &device).reshape(tensor.dims())
+    };
+    let step = 0.05; // pixels
+    for (index, &gradient) in coords_gradient.iter().enumerate() {
+        let difference = at(nudge(&coords, index, step), shift.clone())
+            - at(nudge(&coords, index, -step), shift.clone());
+        let expected = difference / f64::from(2.0 * step);
+        let scale = scale(&coords_gradient);
+        assert!(
+            close(f64::from(gradient), expected, scale),
+            "point {index}: {gradient} {expected}"
+        );
+    }
+    let step = 0.01;
+    // Token 1 makes the mask that the loss sees; 16 of its channels are enough.
+    for index in 32..48 {
+        let difference = at(coords.clone(), nudge(&shift, index, step))
+            - at(coords.clone(), nudge(&shift, index, -step));
+        let expected = difference / f64::from(2.0 * step);
+        let gradient = f64::from(shift_gradient[index]);
+        assert!(
+            close(gradient, expected, scale(&shift_gradient)),
+            "{index}: {gradient} {expected}"
+        );
+    }
+}
+
+#[test]
+fn encoding_keeps_no_graph() {
+    let device = Device::flex();
+    let sam = frozen(&device);
+    let image = Fixture::open("sam_tiny").tensor::<4>("image", &device.clone().autodiff());
+    let output = sam.encode(image, &[1]);
+    assert!(!output.image_embedding.is_autodiff());
+    assert!(!output.block_features[0].is_autodiff());
+}

@@ -1,0 +1,153 @@
+//! What happens to weights files that do not fit, or are none.
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::{DType, Device};
+use fixtures::Fixture;
+use sam_backbone::{
+    ImageEncoderConfig, MICRO_WEIGHTS, MaskDecoderConfig, Sam, SamConfig, Variant, WeightsError,
+    WeightsSource, load_weights, save_weights, tensor_hash,
+};
+
+fn config(depth: usize, mlp_dim: usize) -> SamConfig {
+    SamConfig {
+        image_encoder: ImageEncoderConfig::new(32, depth, 2, vec![1, 3])
+            .with_image_size(128)
+            .with_patch_size(8)
+            .with_window_size(5)
+            .with_embed_dim(32),
+        mask_decoder: MaskDecoderConfig::new()
+            .with_n_heads(4)
+            .with_mlp_dim(mlp_dim)
+            .with_iou_head_hidden_dim(32),
+        mask_in_channels: 16,
+    }
+}
+
+fn tiny() -> Sam {
+    config(4, 64).init(&Device::flex())
+}
+
+fn official_pth() -> PathBuf {
+    Fixture::open("sam_tiny").sibling("sam_tiny.pth")
+}
+
+fn load(sam: &mut Sam, path: &Path) -> Result<sam_backbone::LoadReport, WeightsError> {
+    load_weights(sam, &WeightsSource::File(path.to_owned()))
+}
+
+#[test]
+fn safetensors_hold_what_the_pth_held() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("tiny.safetensors");
+    let mut from_pth = tiny();
+    let report = load(&mut from_pth, &official_pth()).expect("fits");
+    assert_eq!(report.n_tensors, 202);
+    save_weights(&from_pth, &path, DType::F32, ("made_by", "a test")).expect("written");
+    let again = folder.path().join("again.safetensors");
+    save_weights(&from_pth, &again, DType::F32, ("made_by", "a test")).expect("written");
+    let bytes = |path: &Path| std::fs::read(path).expect("written");
+    assert!(bytes(&path) == bytes(&again), "the same weights are the same bytes");
+    let mut from_safetensors = tiny();
+    load(&mut from_safetensors, &path).expect("fits");
+    assert_eq!(tensor_hash(&from_pth), tensor_hash(&from_safetensors));
+}
+
+#[test]
+fn half_precision_files_become_single_precision_modules() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("half.safetensors");
+    let mut sam = tiny();
+    load(&mut sam, &official_pth()).expect("fits");
+    save_weights(&sam, &path, DType::F16, ("made_by", "a test")).expect("written");
+    load(&mut sam, &path).expect("fits");
+    assert_eq!(sam.prompt_encoder.dense_pe().dtype(), DType::F32);
+}
+
+#[test]
+fn missing_tensors_are_named() {
+    let mut deeper = config(5, 64).init(&Device::flex());
+    let error = load(&mut deeper, &official_pth()).expect_err("one block too few");
+    let WeightsError::Mismatch { missing, unused, misshapen, .. } = &error else {
+        panic!("{error}")
+    };
+    assert_eq!(missing.len(), 14, "{missing:?}");
+    assert!(missing.iter().all(|name| name.starts_with("image_encoder.blocks.4.")));
+    assert!(missing.contains(&"image_encoder.blocks.4.norm1.weight".to_owned()));
+    assert!(unused.is_empty() && misshapen.is_empty());
+    assert!(error.to_string().contains("missing   image_encoder.blocks.4.attn.qkv.weight"));
+}
+
+#[test]
+fn unused_tensors_are_named() {
+    let mut shallower = config(3, 64).init(&Device::flex());
+    let error = load(&mut shallower, &official_pth()).expect_err("one block too many");
+    let WeightsError::Mismatch { missing, unused, .. } = &error else { panic!("{error}") };
+    assert!(missing.is_empty());
+    assert_eq!(unused.len(), 14, "{unused:?}");
+    assert!(unused.contains(&"image_encoder.blocks.3.mlp.lin1.bias".to_owned()));
+}
+
+#[test]
+fn misshapen_tensors_are_named_in_the_layout_of_the_file() {
+    let mut wider = config(4, 96).init(&Device::flex());
+    let error = load(&mut wider, &official_pth()).expect_err("another MLP");
+    let WeightsError::Mismatch { misshapen, .. } = &error else { panic!("{error}") };
+    let names: Vec<_> = misshapen.iter().map(|shape| shape.name.as_str()).collect();
+    let layer = |index, tensor| format!("mask_decoder.transformer.layers.{index}.mlp.{tensor}");
+    let expected: Vec<_> = (0..2)
+        .flat_map(|index| ["lin1.bias", "lin1.weight", "lin2.weight"].map(|t| layer(index, t)))
+        .collect();
+    assert_eq!(names, expected);
+    let weight = &misshapen[1];
+    assert_eq!(
+        (weight.expected.as_slice(), weight.actual.as_slice()),
+        (&[96, 32][..], &[64, 32][..])
+    );
+}
+
+#[test]
+fn a_pickle_of_calls_is_refused_and_not_executed() {
+    // `make.py` lets the pickle touch a file beside the fixture's working directory.
+    let before = std::fs::read_dir(".").expect("a folder").count();
+    let error = load(&mut tiny(), &Fixture::open("sam_tiny").sibling("evil.pth"))
+        .expect_err("no weights in it");
+    assert!(matches!(error, WeightsError::NoSam { .. } | WeightsError::Format { .. }), "{error}");
+    assert_eq!(std::fs::read_dir(".").expect("a folder").count(), before);
+}
+
+#[test]
+fn truncated_empty_and_absent_files_are_told_apart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let bytes = std::fs::read(official_pth()).expect("the fixture");
+    for (name, content) in
+        [("cut.pth", &bytes[..bytes.len() / 2]), ("empty.pth", &[]), ("cut.safetensors", &[9, 0])]
+    {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).expect("written");
+        let error = load(&mut tiny(), &path).expect_err(name);
+        assert!(matches!(error, WeightsError::Format { .. }), "{name}: {error}");
+        assert!(error.to_string().ends_with(name), "{error}");
+    }
+    let error = load(&mut tiny(), &folder.path().join("none.pth")).expect_err("absent");
+    assert!(matches!(error, WeightsError::Read { .. }), "{error}");
+}
+
+#[test]
+fn a_published_name_with_other_bytes_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("sam_vit_b_01ec64.pth");
+    std::fs::copy(official_pth(), &path).expect("copied");
+    let error = load(&mut tiny(), &path).expect_err("not the release");
+    let WeightsError::Checksum { expected, .. } = &error else { panic!("{error}") };
+    assert!(expected.starts_with("ec2df627"));
+}
+
+#[test]
+fn the_embedded_micro_weights_fit() {
+    let mut sam = Variant::Micro.config().init(&Device::flex());
+    let report = load_weights(&mut sam, &MICRO_WEIGHTS).expect("fits");
+    assert_eq!(report.known, None);
+    let WeightsSource::Embedded { bytes, .. } = MICRO_WEIGHTS else { panic!("embedded") };
+    assert!(bytes.len() <= 8_000_000, "{} bytes are too many to ship", bytes.len());
+}

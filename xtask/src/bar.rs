@@ -1,0 +1,63 @@
+//! Progress as a bar with ETA on stderr; nothing when stderr is no terminal but a line per phase.
+
+use std::{
+    io::IsTerminal,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use promise::progress::Progress;
+
+/// A bar for the phase that is under way.
+pub struct Bar {
+    current: Mutex<Option<ProgressBar>>,
+    terminal: bool,
+}
+
+impl Bar {
+    /// Draws on stderr if it is a terminal, and prints a line per phase otherwise.
+    pub fn new() -> Self {
+        Self { current: Mutex::new(None), terminal: std::io::stderr().is_terminal() }
+    }
+
+    fn with(&self, act: impl FnOnce(&mut Option<ProgressBar>)) {
+        act(&mut self.current.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+impl Progress for Bar {
+    fn start(&self, phase: &str, total: u64) {
+        if !self.terminal {
+            eprintln!("{phase} ({total})");
+            return;
+        }
+        let style = ProgressStyle::with_template(
+            "{prefix:32} {bar:28} {percent:>3}% {elapsed} ETA {eta} {msg}",
+        )
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
+        let bar = ProgressBar::new(total).with_style(style).with_prefix(phase.to_owned());
+        bar.enable_steady_tick(Duration::from_millis(500));
+        self.with(|current| {
+            if let Some(former) = current.replace(bar) {
+                former.finish();
+            }
+        });
+    }
+
+    fn set(&self, done: u64) {
+        self.with(|current| current.iter().for_each(|bar| bar.set_position(done)));
+    }
+
+    fn note(&self, text: &str) {
+        self.with(|current| current.iter().for_each(|bar| bar.set_message(text.to_owned())));
+    }
+
+    fn finish(&self) {
+        self.with(|current| {
+            if let Some(bar) = current.take() {
+                bar.finish();
+            }
+        });
+    }
+}

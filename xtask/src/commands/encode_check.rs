@@ -1,0 +1,58 @@
+//! `cargo xtask encode-check`
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::Args;
+use promise::{
+    device::DeviceKind,
+    encode_check::{EMBEDDING_BOUND, LOGITS_BOUND, encode_check, make_reference},
+};
+
+use crate::output::print_json;
+
+/// Compare full-size ViT-B at 1024 pixels with PyTorch `segment-anything`.
+///
+/// Makes the reference first, unless it is there: needs Python 3, some 5 GB of memory and the
+/// packages of `tools/peers/requirements.txt`, which go into a virtual environment of their own.
+#[derive(Args)]
+pub struct EncodeCheck {
+    /// Folder of the reference.
+    #[arg(long, default_value = "target/encode-check")]
+    reference: PathBuf,
+    /// A Python that has the packages already.
+    #[arg(long)]
+    python: Option<PathBuf>,
+    /// Where tensors live: flex (CPU) or cuda.
+    #[arg(long, default_value_t)]
+    device: DeviceKind,
+    /// Print one JSON document.
+    #[arg(long)]
+    json: bool,
+}
+
+impl EncodeCheck {
+    /// Makes the reference, compares, prints; fails outside the bounds.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        make_reference(&workspace, &self.reference, self.python.as_deref())?;
+        let check = encode_check(&self.reference, &self.device.device()?)?;
+        if self.json {
+            print_json(&check)?;
+        } else {
+            println!(
+                "embedding   relative L2 error {:.3e} (bound {EMBEDDING_BOUND:.0e})",
+                check.embedding_rel_l2
+            );
+            println!(
+                "logits      relative L2 error {:.3e} (bound {LOGITS_BOUND:.0e})",
+                check.logits_rel_l2
+            );
+            println!("encoding    {:.2} s", check.encode_secs);
+            println!("peak memory {:.0} MiB", check.peak_rss_mb);
+        }
+        Ok(if check.within_bounds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}

@@ -1,0 +1,78 @@
+//! `cargo xtask list`
+
+use std::process::ExitCode;
+
+use clap::Args;
+use data_loaders::{Catalog, PHANTOM_SPLITS};
+use promise::{prompt_source::PromptSource, registry::PROMPT_MODULES};
+use reporting::FigureKind;
+use sam_backbone::Variant;
+use serde_json::json;
+
+use crate::output::print_json;
+
+/// Show what experiment files and commands can name.
+#[derive(Args)]
+pub struct List {
+    /// Print one JSON document.
+    #[arg(long)]
+    json: bool,
+}
+
+impl List {
+    /// Prints.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let catalog = Catalog::built_in();
+        let mut data: Vec<(String, Vec<String>)> =
+            catalog.cards().iter().map(|card| (card.name.clone(), card.split_names())).collect();
+        let phantom = PHANTOM_SPLITS.iter().map(|(split, _)| (*split).to_owned()).collect();
+        data.push(("phantom".into(), phantom));
+        let backbones = Variant::ALL.map(|variant| variant.name());
+        let sources = PromptSource::ALL.map(|source| source.name());
+        let protocols: Vec<_> = metrics::Protocol::ALL.iter().map(|p| p.name()).collect();
+        let figures: Vec<_> = FigureKind::ALL.iter().map(|kind| kind.name()).collect();
+        if self.json {
+            let modules: Vec<_> = PROMPT_MODULES
+                .iter()
+                .map(|entry| {
+                    json!({
+                        "name": entry.name,
+                        "summary": entry.summary,
+                        "default_options": (entry.default_options)(),
+                    })
+                })
+                .collect();
+            let data: Vec<_> = data
+                .iter()
+                .map(|(name, splits)| json!({ "name": name, "splits": splits }))
+                .collect();
+            print_json(&json!({
+                "prompt_modules": modules,
+                "shift_modules": ["none", "ips"],
+                "backbones": backbones,
+                "data": data,
+                "prompt_sources": sources,
+                "protocols": protocols,
+                "figures": figures,
+            }))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        println!("prompt modules ([prompt] module = …)");
+        for entry in PROMPT_MODULES {
+            println!("  {:12} {}", entry.name, entry.summary);
+            for line in (entry.default_options)().lines() {
+                println!("  {:12}   {line}", "");
+            }
+        }
+        println!("token shifts ([shift] module = …)\n  none, ips");
+        println!("backbones\n  {}", backbones.join(", "));
+        println!("data sets");
+        for (name, splits) in data {
+            println!("  {name:20} {}", splits.join(", "));
+        }
+        println!("prompt sources\n  {}", sources.join(", "));
+        println!("protocols\n  {}", protocols.join(", "));
+        println!("figures\n  {}", figures.join(", "));
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,68 @@
+//! `cargo xtask pretrain`
+
+use std::{path::PathBuf, process::ExitCode, sync::atomic::Ordering};
+
+use anyhow::Context;
+use clap::Args;
+use pretraining::{Outcome, PretrainSpec, pretrain};
+use promise::{device::DeviceKind, progress::Progress};
+
+use crate::{bar::Bar, stop};
+
+/// Steps between two lines of the log.
+const LOG_EVERY: usize = 50;
+
+/// Pre-train a small backbone from procedural images. An interrupted run goes on where it was.
+#[derive(Args)]
+pub struct Pretrain {
+    /// Recipe, e.g. `experiments/pretrain/micro.toml`.
+    recipe: PathBuf,
+    /// Folder of the checkpoints; `runs/pretrain/<recipe>` by default.
+    #[arg(long)]
+    checkpoints: Option<PathBuf>,
+    /// Where tensors live: flex (CPU) or cuda.
+    #[arg(long, default_value_t)]
+    device: DeviceKind,
+}
+
+impl Pretrain {
+    /// Trains and writes the weights.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let spec = PretrainSpec::from_path(&self.recipe)
+            .with_context(|| format!("cannot pre-train {}", self.recipe.display()))?;
+        let folder = self.checkpoints.unwrap_or_else(|| {
+            let name = self.recipe.file_stem().unwrap_or_default();
+            PathBuf::from("runs/pretrain").join(name)
+        });
+        let stop = stop::on_interrupt()?;
+        let bar = Bar::new();
+        bar.start("pretrain", spec.steps as u64);
+        let outcome = pretrain(
+            &spec,
+            &folder,
+            &self.device.device()?,
+            &|| stop.load(Ordering::Relaxed),
+            &mut |report| {
+                bar.set(report.step as u64);
+                let note = format!(
+                    "loss {:.3}, IoU {:.3} after the first round, {:.3} after the last",
+                    report.loss, report.first_round_iou, report.last_round_iou
+                );
+                if report.step.is_multiple_of(LOG_EVERY) {
+                    tracing::info!("step {}/{}: {note}", report.step, report.steps);
+                }
+                bar.note(&note);
+            },
+        )?;
+        bar.finish();
+        match outcome {
+            Outcome::Finished => {
+                println!("wrote {}", spec.output.display());
+                Ok(ExitCode::SUCCESS)
+            }
+            Outcome::Interrupted { step } => {
+                anyhow::bail!("interrupted after step {step}; the same command goes on from there")
+            }
+        }
+    }
+}

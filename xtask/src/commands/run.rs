@@ -1,0 +1,107 @@
+//! `cargo xtask run`
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::Context;
+use clap::Args;
+use promise::{plan::Experiment, run::run_experiment, run_folder::Existing};
+use reporting::{FigureKind, ResultTable};
+use serde_json::json;
+
+use super::Common;
+use crate::output::print_json;
+
+/// Train and evaluate an experiment, all its variants and seeds.
+///
+/// The same command goes on with what an interrupted one left, and skips what is done.
+#[derive(Args)]
+pub struct Run {
+    /// Experiment file, e.g. `experiments/quickstart.toml`.
+    experiment: PathBuf,
+    /// Override a key: `--set train.epochs=3`. May be given several times.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    settings: Vec<String>,
+    #[command(flatten)]
+    common: Common,
+    /// Folder of the run folders.
+    #[arg(long, default_value = "runs")]
+    runs: PathBuf,
+    /// Refuse to start from nothing: there must be a run to go on with.
+    #[arg(long, conflicts_with = "fresh")]
+    resume: bool,
+    /// Delete the experiment's run folders first.
+    #[arg(long)]
+    fresh: bool,
+    /// Print one JSON document instead of the table.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Run {
+    /// Runs, then writes and prints table and figures.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let experiment = Experiment::load(&self.experiment, &self.settings)
+            .with_context(|| format!("cannot run {}", self.experiment.display()))?;
+        let existing = match (self.resume, self.fresh) {
+            (true, _) => Existing::Resume,
+            (_, true) => Existing::StartOver,
+            _ => Existing::GoOn,
+        };
+        let context = self.common.context(self.runs.clone(), existing)?;
+        let finished = run_experiment(&experiment, &context)
+            .with_context(|| format!("cannot run {}", self.experiment.display()))?;
+
+        let folders: Vec<_> = finished.iter().map(|run| run.folder.root().to_owned()).collect();
+        let runs = reporting::load(&folders)?;
+        let table = ResultTable::from_runs(&runs)?;
+        let folder = self.runs.join(&experiment.name);
+        let table_file = folder.join("table.md");
+        run_record::write_bytes(&table_file, table.markdown().as_bytes())?;
+        run_record::write_bytes(&folder.join("table.csv"), table.csv()?.as_bytes())?;
+        let mut written = vec![table_file];
+        for kind in [FigureKind::TrainingCurves, FigureKind::Qualitative] {
+            match kind.draw(&runs) {
+                Ok(figure) => {
+                    let svg = folder.join(format!("{}.svg", kind.name()));
+                    let png = svg.with_extension("png");
+                    figure.write(&svg, &png)?;
+                    written.extend([svg, png]);
+                }
+                // An experiment without training has no curves.
+                Err(error) => tracing::info!("no {}: {error}", kind.name()),
+            }
+        }
+
+        let skipped: usize = finished.iter().map(|run| run.record.skipped.len()).sum();
+        if self.json {
+            let rows = finished.iter().flat_map(|run| {
+                run.record.rows.iter().map(|row| {
+                    let mut row = serde_json::to_value(row).unwrap_or_default();
+                    row["frozen_hash_before"] = json!(run.record.frozen_hash_before);
+                    row["frozen_hash_after"] = json!(run.record.frozen_hash_after);
+                    row
+                })
+            });
+            print_json(&json!({
+                "experiment": experiment.name,
+                "rows": rows.collect::<Vec<_>>(),
+                "frozen_hash_before": finished.first().map(|run| &run.record.frozen_hash_before),
+                "frozen_hash_after": finished.last().map(|run| &run.record.frozen_hash_after),
+                "runs": folders,
+                "skipped_cases": skipped,
+                "written": written,
+            }))?;
+        } else {
+            println!("{}", table.markdown());
+            for run in &finished {
+                for case in &run.record.skipped {
+                    println!("skipped {} {} {}: {}", case.data, case.split, case.file, case.reason);
+                }
+            }
+            for path in written {
+                println!("wrote {}", path.display());
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,40 @@
+//! `cargo xtask table`
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::Args;
+use reporting::ResultTable;
+use serde_json::json;
+
+use crate::output::print_json;
+
+/// Print the table of finished runs.
+#[derive(Args)]
+pub struct Table {
+    /// Run folders, or experiment folders with all their runs.
+    #[arg(required = true)]
+    runs: Vec<PathBuf>,
+    /// Comma-separated values instead of Markdown.
+    #[arg(long, conflicts_with = "json")]
+    csv: bool,
+    /// Print one JSON document.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Table {
+    /// Prints.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let runs = reporting::load(&self.runs)?;
+        let table = ResultTable::from_runs(&runs)?;
+        if self.json {
+            let rows: Vec<_> = runs.iter().flat_map(|run| &run.record.rows).collect();
+            print_json(&json!({ "protocol": table.protocol(), "rows": rows }))?;
+        } else if self.csv {
+            print!("{}", table.csv()?);
+        } else {
+            println!("{}", table.markdown());
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
