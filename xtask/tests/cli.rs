@@ -1,0 +1,180 @@
+//! The command line as people and scripts use it: exit codes, one JSON document, files.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use data_loaders::synthetic::phantom;
+use serde_json::Value;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn xtask(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_xtask"))
+        .args(arguments)
+        .current_dir(folder)
+        .env_remove("PROMISE_DATA")
+        .output()
+        .expect("the program starts")
+}
+
+fn json(output: &Output) -> Value {
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    serde_json::from_slice(&output.stdout).expect("exactly one JSON document")
+}
+
+fn failure(output: &Output) -> String {
+    assert!(!output.status.success());
+    assert!(output.stdout.is_empty(), "results only on stdout");
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn list_names_what_experiments_can_name() {
+    let list = json(&xtask(&root(), &["list", "--json"]));
+    let names = |key: &str| -> Vec<String> {
+        list[key]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|entry| entry["name"].as_str().or(entry.as_str()).unwrap_or_default().to_owned())
+            .collect()
+    };
+    assert_eq!(names("prompt_modules"), ["none", "apm"]);
+    assert_eq!(names("backbones"), ["micro", "vit_b", "vit_l", "vit_h"]);
+    assert!(names("data").contains(&"phantom".to_owned()));
+}
+
+/// The whole path: run, eval, table, figure, predict.
+#[test]
+fn a_smoke_run_is_recorded_evaluated_drawn_and_used() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let here = folder.path();
+    let smoke = root().join("experiments/smoke/apm.toml");
+    let smoke = smoke.to_str().expect("UTF-8");
+
+    let run = json(&xtask(here, &["run", smoke, "--json"]));
+    let rows = run["rows"].as_array().expect("rows");
+    assert_eq!(rows.len(), 2);
+    for row in rows {
+        for key in ["method", "data", "prompts", "protocol"] {
+            assert!(row[key].is_string(), "{key}");
+        }
+        for key in ["n", "dice", "iou"] {
+            assert!(row[key].is_number(), "{key}");
+        }
+        assert_eq!(row["frozen_hash_before"], row["frozen_hash_after"]);
+    }
+    assert_eq!(run["frozen_hash_before"], run["frozen_hash_after"]);
+    for file in run["written"].as_array().expect("files") {
+        assert!(here.join(file.as_str().expect("a path")).is_file(), "{file}");
+    }
+
+    let name = "runs/smoke_apm/smoke_apm-seed1";
+    let grid = json(&xtask(here, &["eval", name, "--prompts", "grid", "--json"]));
+    assert_eq!(grid["rows"][0]["prompts"], "grid");
+    assert_eq!(grid["rows"][0]["n"], 2);
+
+    let table = xtask(here, &["table", "runs/smoke_apm"]);
+    let text = String::from_utf8_lossy(&table.stdout).into_owned();
+    assert!(table.status.success() && text.contains("ground_truth (oracle)"), "{text}");
+
+    for kind in ["training-curves", "qualitative"] {
+        let figure = xtask(here, &["figure", kind, "runs/smoke_apm", "-o", "picture"]);
+        assert!(figure.status.success(), "{}", String::from_utf8_lossy(&figure.stderr));
+        assert!(here.join("picture.svg").is_file() && here.join("picture.png").is_file());
+    }
+
+    let image = write_image(here, 97, 64);
+    let auto = xtask(here, &["predict", "--run", name, "--image", &image, "-o", "auto.png"]);
+    assert!(auto.status.success(), "{}", String::from_utf8_lossy(&auto.stderr));
+    assert_mask(&here.join("auto.png"), 97, 64);
+}
+
+/// A phantom, cropped to a size of its own.
+fn write_image(folder: &Path, width: u32, height: u32) -> String {
+    let (image, _) = phantom(1, 0, 128);
+    let image = image::imageops::crop_imm(&image, 10, 20, width, height).to_image();
+    let path = folder.join("image.png");
+    image.save(&path).expect("saved");
+    path.to_str().expect("UTF-8").to_owned()
+}
+
+fn assert_mask(path: &Path, width: u32, height: u32) {
+    let mask = image::open(path).expect("a picture").into_luma8();
+    assert_eq!(mask.dimensions(), (width, height));
+    assert!(mask.pixels().all(|pixel| pixel.0[0] == 0 || pixel.0[0] == 255));
+}
+
+#[test]
+fn a_point_a_box_and_both_give_masks_of_the_images_size() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let here = folder.path();
+    let image = write_image(here, 97, 64);
+    let point = ["--point", "40,30,1"];
+    let corners = ["--box", "20,10,70,50"];
+    let both = [point, corners].concat();
+    for prompt in [&point[..], &corners[..], &both[..]] {
+        let mut arguments = vec!["predict", "--backbone", "micro", "--image", &image, "--json"];
+        arguments.extend(["-o", "mask.png", "--overlay", "overlay.png"]);
+        arguments.extend(["--save-tensors", "tensors.safetensors"]);
+        arguments.extend(prompt);
+        let result = json(&xtask(here, &arguments));
+        assert_eq!((&result["width"], &result["height"]), (&97.into(), &64.into()));
+        assert_mask(&here.join("mask.png"), 97, 64);
+        assert_eq!(image::open(here.join("overlay.png")).expect("a picture").width(), 97);
+
+        let bytes = std::fs::read(here.join("tensors.safetensors")).expect("written");
+        let length = u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes")) as usize;
+        let header: Value = serde_json::from_slice(&bytes[8..8 + length]).expect("a header");
+        for (name, shape) in [
+            ("image_embedding", vec![1, 128, 16, 16]),
+            ("low_res_logits", vec![1, 3, 64, 64]),
+            ("iou_predictions", vec![1, 3]),
+        ] {
+            assert_eq!(header[name]["dtype"], "F32", "{name}");
+            assert_eq!(header[name]["shape"], Value::from(shape), "{name}");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_done_is_said_in_words_and_fails() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let here = folder.path();
+    let image = write_image(here, 97, 64);
+    let predict = |more: &[&str]| {
+        let mut arguments = vec!["predict", "--image", &image, "-o", "mask.png"];
+        arguments.extend(more);
+        failure(&xtask(here, &arguments))
+    };
+    assert!(predict(&["--backbone", "micro"]).contains("no prompt"));
+    assert!(predict(&["--backbone", "vit_b", "--point", "1,1,1"]).contains("no embedded weights"));
+    assert!(predict(&["--backbone", "vit_x", "--point", "1,1,1"]).contains("`micro`, `vit_b`"));
+    let outside = predict(&["--backbone", "micro", "--point", "98,1,1"]);
+    assert!(outside.contains("(98, 1) lies outside") && outside.contains("97 x 64"), "{outside}");
+    assert!(predict(&["--backbone", "micro", "--point", "1,1,7"]).contains("label is 1"));
+    assert!(predict(&["--backbone", "micro", "--box", "9,9,3,3"]).contains("first corner"));
+    assert!(!here.join("mask.png").exists());
+
+    std::fs::write(here.join("empty.jpg"), b"").expect("written");
+    let empty = ["predict", "--image", "empty.jpg", "-o", "m.png", "--backbone", "micro"];
+    assert!(failure(&xtask(here, &empty)).contains("empty.jpg"));
+    assert!(failure(&xtask(here, &["run", "nowhere.toml"])).contains("nowhere.toml"));
+    assert!(failure(&xtask(here, &["table", "nowhere"])).contains("nowhere"));
+    assert!(failure(&xtask(here, &["eval", "nowhere"])).contains("nowhere"));
+    let figure = failure(&xtask(here, &["figure", "pie", "nowhere"]));
+    assert!(figure.contains("training-curves"), "{figure}");
+}
+
+#[test]
+fn real_data_without_a_root_says_how_to_name_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let kvasir = root().join("experiments/main/kvasir_apm-ips_micro.toml");
+    let message = failure(&xtask(folder.path(), &["run", kvasir.to_str().expect("UTF-8")]));
+    assert!(message.contains("--data-root") && message.contains("PROMISE_DATA"), "{message}");
+}
