@@ -47,7 +47,7 @@ impl Eval {
                 "rows": record.rows,
                 "frozen_hash_before": record.frozen_hash_before,
                 "frozen_hash_after": record.frozen_hash_after,
-                "skipped_cases": record.skipped.len(),
+                "skipped_cases": record.skipped,
             }))?;
         } else {
             let mut run = Run::read(folder)?;

@@ -4,6 +4,9 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
 use reporting::FigureKind;
+use serde_json::json;
+
+use crate::output::print_json;
 
 /// Draw a figure of finished runs as SVG and PNG.
 #[derive(Args)]
@@ -16,6 +19,9 @@ pub struct Figure {
     /// File name without ending; the kind's name by default.
     #[arg(short, long)]
     output: Option<PathBuf>,
+    /// Print one JSON document.
+    #[arg(long)]
+    json: bool,
 }
 
 impl Figure {
@@ -25,7 +31,11 @@ impl Figure {
         let base = self.output.unwrap_or_else(|| PathBuf::from(self.kind.name()));
         let (svg, png) = (base.with_extension("svg"), base.with_extension("png"));
         figure.write(&svg, &png)?;
-        println!("wrote {}\nwrote {}", svg.display(), png.display());
+        if self.json {
+            print_json(&json!({ "kind": self.kind.name(), "written": [svg, png] }))?;
+        } else {
+            println!("wrote {}\nwrote {}", svg.display(), png.display());
+        }
         Ok(ExitCode::SUCCESS)
     }
 }

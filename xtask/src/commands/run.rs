@@ -72,7 +72,7 @@ impl Run {
             }
         }
 
-        let skipped: usize = finished.iter().map(|run| run.record.skipped.len()).sum();
+        let skipped: Vec<_> = finished.iter().flat_map(|run| &run.record.skipped).collect();
         if self.json {
             let rows = finished.iter().flat_map(|run| {
                 run.record.rows.iter().map(|row| {
@@ -93,10 +93,8 @@ impl Run {
             }))?;
         } else {
             println!("{}", table.markdown());
-            for run in &finished {
-                for case in &run.record.skipped {
-                    println!("skipped {} {} {}: {}", case.data, case.split, case.file, case.reason);
-                }
+            for case in skipped {
+                println!("skipped {} {} {}: {}", case.data, case.split, case.file, case.reason);
             }
             for path in written {
                 println!("wrote {}", path.display());
