@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ApmConfig, ResNetDepth, Taps};
 
+/// Largest number of points or channels.
+const MAX_SIZE: usize = 8192;
+
 /// `[prompt.options]` of `module = "apm"`. The defaults are the paper's choices.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -59,6 +62,11 @@ impl ApmSpec {
         ];
         if let Some((option, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
             return Err(PromptOptionError { option, reason: "must be at least 1, is 0".into() });
+        }
+        // Far beyond any use, and far below what would not fit into memory or a multiplication.
+        if let Some((option, value)) = positive.into_iter().find(|(_, value)| *value > MAX_SIZE) {
+            let reason = format!("is {value}, must be at most {MAX_SIZE}");
+            return Err(PromptOptionError { option, reason });
         }
         let foreground = self.foreground.unwrap_or(self.points.div_ceil(2));
         if foreground > self.points {
@@ -160,6 +168,8 @@ mod tests {
             ("foreground", ApmSpec { points: 4, foreground: Some(5), ..default() }),
             ("fusion_channels", ApmSpec { fusion_channels: 0, ..default() }),
             ("base_width", ApmSpec { base_width: 0, ..default() }),
+            ("base_width", ApmSpec { base_width: usize::MAX / 2, ..default() }),
+            ("points", ApmSpec { points: 1_000_000, ..default() }),
         ];
         for (option, spec) in cases {
             assert_eq!(spec.config(&small_backbone()).unwrap_err().option, option);

@@ -36,7 +36,7 @@ pub struct DataSet {
 }
 
 /// One case that was not decoded yet.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) id: String,
     pub(crate) data: Arc<str>,
@@ -44,7 +44,7 @@ pub(crate) struct Entry {
     source: Source,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Source {
     Files { image: PathBuf, mask: PathBuf },
     NoMask { image: PathBuf, expected: PathBuf },
@@ -57,6 +57,14 @@ struct CsvRow {
     image_name: String,
     train_type: String,
     mask_name: String,
+}
+
+/// Two sets are the same if they name the same files (or generated images) in the same order; the
+/// pixels are not compared.
+impl PartialEq for DataSet {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.name, &self.split, &self.entries) == (&other.name, &other.split, &other.entries)
+    }
 }
 
 impl DataSet {

@@ -236,7 +236,7 @@ fn shard_loss(
     );
 
     let boxes = prompt_sampling::wants_boxes(rng);
-    let mut prompts: Vec<ObjectPrompt> =
+    let prompts: Vec<ObjectPrompt> =
         objects.iter().map(|mask| prompt_sampling::random_prompt(mask, boxes, rng)).collect();
     let mut corrections: Vec<Vec<Click>> = vec![Vec::new(); objects.len()];
     let mut mask_input: Option<Tensor<4>> = None;
@@ -283,7 +283,6 @@ fn shard_loss(
             mask_input = Some(chosen);
         }
     }
-    prompts.clear();
     (total.expect("at least one round, checked by the spec"), sums)
 }
 

@@ -9,10 +9,13 @@ use crate::device::DeviceKind;
 /// Version of Burn, as `Cargo.toml` pins it.
 const BURN_VERSION: &str = "0.22.1";
 
+/// The source tree that this program was built from.
+const WORKSPACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+
 /// Describes the machine, the source tree and the command.
 pub fn environment(device: DeviceKind, seed: u64) -> Environment {
     let git = |arguments: &[&str]| -> Option<String> {
-        let output = Command::new("git").args(arguments).output().ok()?;
+        let output = Command::new("git").arg("-C").arg(WORKSPACE).args(arguments).output().ok()?;
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
     Environment {

@@ -102,7 +102,6 @@ pub fn evaluate(
     adapter: &dyn Adapter,
     sam: &FrozenSam,
     set: &EncodedSet,
-    split: &str,
     progress: &dyn Progress,
     stop: &AtomicBool,
 ) -> Result<Evaluated, EvaluateError> {
@@ -135,7 +134,7 @@ pub fn evaluate(
             method: evaluation.method.to_owned(),
             seed,
             data: case.data.clone(),
-            split: split.to_owned(),
+            split: set.data().split().to_owned(),
             prompts: source.to_string(),
             oracle: source.is_oracle(),
             protocol: protocol.to_string(),
@@ -210,7 +209,7 @@ fn predict_case(
     case: &EncodedCase,
 ) -> Result<Prediction, EvaluateError> {
     let device = sam.device();
-    let (embedding, taps) = set.features(case, device)?;
+    let (embedding, taps) = set.features(case, &adapter.taps(), device)?;
     let prompts = match evaluation.source {
         PromptSource::Auto => adapter
             .propose(PromptInput { image_embedding: embedding.clone(), block_features: taps })

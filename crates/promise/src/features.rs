@@ -114,11 +114,12 @@ impl EncodedSet {
         encoding: Encoding,
         data: DataSet,
         strict: bool,
-        memory: &mut u64,
+        memory: u64,
         progress: &dyn Progress,
         stop: &AtomicBool,
     ) -> Result<Self, EncodeError> {
         let side = encoding.sam.config().low_res_size();
+        let mut memory = memory;
         let per_image = encoding.bytes_per_image();
         let mut set = Self {
             encoding,
@@ -138,8 +139,8 @@ impl EncodedSet {
                 match case {
                     Ok(case) => {
                         let frame = set.encoding.frame(&case);
-                        let features = (*memory >= per_image).then(|| {
-                            *memory -= per_image;
+                        let features = (memory >= per_image).then(|| {
+                            memory -= per_image;
                             HostFeatures::of(set.encoding.encode(&case.image, &frame))
                         });
                         set.cases.push(EncodedCase {
@@ -186,28 +187,57 @@ impl EncodedSet {
         Ok(set)
     }
 
+    /// The data set that was encoded.
+    pub fn data(&self) -> &DataSet {
+        &self.data
+    }
+
+    /// Whether the outputs of a block were kept.
+    pub fn has_tap(&self, tap: usize) -> bool {
+        self.encoding.taps.contains(&tap)
+    }
+
+    /// Memory that the kept features take, in bytes.
+    pub fn bytes(&self) -> u64 {
+        let kept = self.cases.iter().filter(|case| case.features.is_some()).count();
+        kept as u64 * self.encoding.bytes_per_image()
+    }
+
     /// Side of the targets.
     pub fn side(&self) -> usize {
         self.encoding.sam.config().low_res_size()
     }
 
-    /// Features of one case on `device`: embedding `[1, C, H, W]`, taps `[1, width, H, W]`.
+    /// Features of one case on `device`: embedding `[1, C, H, W]`, and the outputs of the blocks
+    /// `taps`, each `[1, width, H, W]`, which must be among those that the set was encoded with.
     ///
     /// # Errors
     ///
     /// If the features were not kept and the image cannot be read any more.
+    ///
+    /// # Panics
+    ///
+    /// Panics if a tap was not encoded: a bug in the caller.
     pub fn features(
         &self,
         case: &EncodedCase,
+        taps: &[usize],
         device: &Device,
     ) -> Result<(Tensor<4>, Vec<Tensor<4>>), DataError> {
+        let encoded = &self.encoding.taps;
+        let places: Vec<usize> = taps
+            .iter()
+            .map(|tap| encoded.iter().position(|known| known == tap).expect("an encoded tap"))
+            .collect();
         if let Some(features) = &case.features {
             let place = |data: &TensorData| Tensor::from_data(data.clone(), device);
-            return Ok((place(&features.embedding), features.taps.iter().map(place).collect()));
+            let taps = places.iter().map(|&at| place(&features.taps[at])).collect();
+            return Ok((place(&features.embedding), taps));
         }
         let image = self.data.load(case.index)?.image;
         let output = self.encoding.encode(&image, &case.frame);
-        Ok((output.image_embedding, output.block_features))
+        let taps = places.iter().map(|&at| output.block_features[at].clone()).collect();
+        Ok((output.image_embedding, taps))
     }
 
     /// The image of a case, for pictures.

@@ -28,6 +28,8 @@ pub(crate) struct Batching {
     pub seed: u64,
     /// Whether the order changes from epoch to epoch, and oracle points with it.
     pub shuffle: bool,
+    /// Blocks whose outputs the prompt module reads.
+    pub taps: Vec<usize>,
     /// Number of oracle points, `None` if the module proposes.
     pub oracle_points: Option<usize>,
 }
@@ -77,7 +79,8 @@ impl FeatureLoader {
         let mut embeddings = Vec::with_capacity(cases.len());
         let mut taps: Vec<Vec<Tensor<4>>> = Vec::new();
         for case in &cases {
-            let (embedding, blocks) = self.set.features(case, device).map_err(DatasetError::new)?;
+            let (embedding, blocks) =
+                self.set.features(case, &self.batching.taps, device).map_err(DatasetError::new)?;
             embeddings.push(embedding);
             taps.resize_with(blocks.len(), Vec::new);
             taps.iter_mut().zip(blocks).for_each(|(tap, block)| tap.push(block));

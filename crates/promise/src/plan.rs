@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
-use toml_edit::{DocumentMut, Item, Table, TableLike, Value};
+use toml_edit::{Document, DocumentMut, Item, Table, TableLike, Value};
 
 use crate::{
-    registry::{self, UnknownPromptError},
-    spec::{CheckError, ExperimentSpec, is_folder_name},
+    registry,
+    spec::{CheckError, ExperimentSpec, Problem, is_folder_name},
 };
 
 /// Why an experiment file cannot be run.
@@ -37,14 +37,6 @@ pub enum SpecError {
         origin: String,
         /// Every problem.
         source: CheckError,
-    },
-    /// No prompt module has this name.
-    #[error("not a valid experiment: {origin}")]
-    Prompt {
-        /// The file, and what was set on top of it.
-        origin: String,
-        /// The known names.
-        source: UnknownPromptError,
     },
     /// A `--set` that is not `key=value`, or whose key cannot be set.
     #[error("`--set {setting}`: {reason}")]
@@ -166,7 +158,7 @@ fn plan_variant(
             set_key(document.as_table_mut(), key, value.clone()).map_err(failed)?;
             changed = true;
         }
-        origin = format!("{origin}, variant `{method}`");
+        origin = format!("{origin} with variant `{method}` applied");
     }
     for setting in settings {
         let failed = |reason: String| SpecError::Setting { setting: setting.clone(), reason };
@@ -181,10 +173,21 @@ fn plan_variant(
     // Without a change the user's own text keeps the user's own lines in later messages.
     let text = if changed || variants.is_some() { document.to_string() } else { text.to_owned() };
     let spec: ExperimentSpec = parse(&text, &origin)?;
-    spec.check().map_err(|source| SpecError::Check { origin: origin.clone(), source })?;
-    let module = registry::find(&spec.prompt.module)
-        .map_err(|source| SpecError::Prompt { origin: origin.clone(), source })?;
-    (module.check_options)(&text, &origin)?;
+    let mut problems = spec.check().err().map_or_else(Vec::new, |error| error.problems);
+    let module = registry::find(&spec.prompt.module);
+    if let Err(error) = &module {
+        let (key, reason) = ("prompt.module", error.to_string());
+        problems.push(Problem { key, reason, line: None });
+    }
+    match module {
+        Ok(module) if problems.is_empty() => (module.check_options)(&text, &origin)?,
+        _ => {
+            for problem in &mut problems {
+                problem.line = line_of(&text, problem.key);
+            }
+            return Err(SpecError::Check { origin, source: CheckError { problems } });
+        }
+    }
     for &seed in &spec.seeds {
         runs.push(RunPlan {
             method: method.to_owned(),
@@ -204,6 +207,22 @@ where
 {
     toml::from_str(text)
         .map_err(|source| SpecError::Parse { origin: origin.to_owned(), source: Box::new(source) })
+}
+
+/// The 1-based line on which a dotted key stands, or the nearest table above it that is written out.
+fn line_of(text: &str, key: &str) -> Option<usize> {
+    let document = Document::parse(text).ok()?;
+    let mut item = document.as_item();
+    let mut span = None;
+    for part in key.split('.') {
+        let Some((name, value)) = item.as_table_like().and_then(|t| t.get_key_value(part)) else {
+            break;
+        };
+        span = name.span().or(value.span()).or(span);
+        item = value;
+    }
+    let before = text.get(..span?.start)?;
+    Some(before.matches('\n').count() + 1)
 }
 
 /// Sets a dotted key, making tables on the way. A table replaces what was there as a whole.

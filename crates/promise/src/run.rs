@@ -12,21 +12,22 @@ use burn::tensor::Device;
 use data_loaders::{Catalog, DataError, DataSet};
 use run_record::{
     BackboneRecord, CaseRow, FORMAT_VERSION, Panel, ParameterCounts, ResultRow, RunFolder,
-    RunRecord, RunRecordError, SkippedCase, TrainingSummary, write_json, write_rows,
+    RunRecord, RunRecordError, SkippedCase, TrainingSummary,
 };
-use sam_backbone::{UnknownVariantError, Variant};
+use sam_backbone::{ResizeMode, UnknownVariantError, Variant};
 
 use crate::{
     backbone::{Backbone, BackboneError},
     device::{DeviceError, DeviceKind},
-    evaluate::{EvaluateError, Evaluation, evaluate},
+    evaluate::{EvaluateError, Evaluated, Evaluation, evaluate},
     features::{EncodeError, EncodedSet, Encoding},
     model::{Adapter, BuildError},
+    no_prompt::NO_PROMPT,
     plan::{Experiment, RunPlan, SpecError},
     progress::Progress,
     prompt_source::PromptSource,
     registry::{self, UnknownPromptError},
-    run_folder::{self, Existing, Prepared, RunFolderError},
+    run_folder::{self, Existing, RunFolderError},
     spec::{ShiftModule, SourceSpec},
     train::{TrainError, TrainingSet, remove_checkpoints},
 };
@@ -104,6 +105,22 @@ pub enum RunError {
         /// Hash after.
         after: String,
     },
+    /// The weights of SAM are not those that the adapters of the run were trained beside.
+    #[error(
+        "the weights `{weights}` have SHA-256 {now}, but the run was made with {then}; \
+         run it again with `--fresh`: {}",
+        run.display()
+    )]
+    OtherWeights {
+        /// SHA-256 now.
+        now: String,
+        /// SHA-256 in the record.
+        then: String,
+        /// Path or name of the weights.
+        weights: String,
+        /// The run folder.
+        run: PathBuf,
+    },
     /// The user asked to stop.
     #[error("interrupted; the same command goes on from there")]
     Interrupted,
@@ -120,8 +137,10 @@ pub struct FinishedRun {
     pub found: bool,
 }
 
-/// Runs every plan of an experiment, in order. Encoded data are shared between runs that need the
-/// same features.
+/// Runs every plan of an experiment, in order.
+///
+/// Everything that the file, the data folders and the weights can be wrong about is found out for
+/// all plans before the first folder is made. Encoded data are shared between runs.
 ///
 /// # Errors
 ///
@@ -132,20 +151,52 @@ pub fn run_experiment(
 ) -> Result<Vec<FinishedRun>, RunError> {
     let device = context.device.device()?;
     let mut shared = Shared::default();
-    let mut finished = Vec::with_capacity(experiment.runs.len());
+    let mut jobs = Vec::with_capacity(experiment.runs.len());
     for plan in &experiment.runs {
+        let backbone = shared.backbone(plan, &device)?;
+        let taps = (registry::find(&plan.spec.prompt.module)?.taps)(plan, &backbone.info())?;
+        let sources = Sources::open(plan, context)?;
+        jobs.push(Job { plan, taps, sources, weights_sha256: backbone.report.sha256 });
+    }
+
+    let folder =
+        |plan: &RunPlan| RunFolder::of(&context.runs, &experiment.name, &plan.method, plan.seed);
+    let folders: Vec<RunFolder> = experiment.runs.iter().map(folder).collect();
+    match context.existing {
+        Existing::GoOn => {}
+        Existing::Resume if folders.iter().any(|folder| folder.resolved().exists()) => {}
+        Existing::Resume => {
+            let path = context.runs.join(&experiment.name);
+            return Err(RunFolderError::NothingToResume { path }.into());
+        }
+        Existing::StartOver => {
+            for folder in &folders {
+                run_folder::remove(folder)?;
+            }
+        }
+    }
+
+    let mut finished = Vec::with_capacity(jobs.len());
+    for (place, (job, folder)) in jobs.iter().zip(folders).enumerate() {
         if context.stop.load(Ordering::Relaxed) {
             return Err(RunError::Interrupted);
         }
-        let prepared =
-            run_folder::prepare(&context.runs, experiment, plan, context.device, context.existing)?;
-        match prepared {
-            Prepared::Done(folder, record) => {
+        let done = run_folder::prepare(
+            &folder,
+            experiment,
+            job.plan,
+            &job.weights_sha256,
+            context.device,
+        )?;
+        match done {
+            Some(record) => {
                 tracing::info!("{} is done already", folder.root().display());
-                finished.push(FinishedRun { folder, record: *record, found: true });
+                finished.push(FinishedRun { folder, record, found: true });
             }
-            Prepared::ToDo(folder) => {
-                let record = execute(experiment, plan, &folder, context, &device, &mut shared)?;
+            None => {
+                let taps = all_taps(&jobs[place..]);
+                let record =
+                    execute(experiment, job, taps, &folder, context, &device, &mut shared)?;
                 finished.push(FinishedRun { folder, record, found: false });
             }
         }
@@ -153,56 +204,62 @@ pub fn run_experiment(
     Ok(finished)
 }
 
+/// A plan with what was found out about it before the first run.
+struct Job<'a> {
+    plan: &'a RunPlan,
+    /// Blocks that the prompt module reads.
+    taps: Vec<usize>,
+    sources: Sources,
+    weights_sha256: String,
+}
+
+/// The blocks that the first of `jobs` needs and those after it with the same backbone, so that an
+/// image is encoded once for all of them.
+fn all_taps(jobs: &[Job<'_>]) -> Vec<usize> {
+    let backbone = &jobs[0].plan.spec.backbone;
+    let same = |job: &&Job<'_>| {
+        let other = &job.plan.spec.backbone;
+        (&other.variant, &other.weights) == (&backbone.variant, &backbone.weights)
+    };
+    let mut taps: Vec<usize> =
+        jobs.iter().take_while(same).flat_map(|job| job.taps.iter().copied()).collect();
+    taps.sort_unstable();
+    taps.dedup();
+    taps
+}
+
 /// What runs of one experiment have in common and need not compute again.
 #[derive(Default)]
 struct Shared {
     backbone: Option<(String, Backbone)>,
-    sets: Vec<(SetKey, Arc<EncodedSet>)>,
-}
-
-/// Two plans with the same key need the same features of the same cases.
-#[derive(Debug, Clone, PartialEq)]
-struct SetKey {
-    role: Role,
-    data: String,
-    settings: String,
-    taps: Vec<usize>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Role {
-    Train,
-    Valid,
-    Test,
+    sets: Vec<(ResizeMode, Arc<EncodedSet>)>,
 }
 
 fn execute(
     experiment: &Experiment,
-    plan: &RunPlan,
+    job: &Job<'_>,
+    taps: Vec<usize>,
     folder: &RunFolder,
     context: &Context,
     device: &Device,
     shared: &mut Shared,
 ) -> Result<RunRecord, RunError> {
+    let plan = job.plan;
     let spec = &plan.spec;
     let entry = registry::find(&spec.prompt.module)?;
     let backbone = shared.backbone(plan, device)?;
     let before = backbone.sam.hash();
-    let taps = (entry.taps)(plan, &backbone.info())?;
-    let trains =
-        entry.name != crate::no_prompt::NO_PROMPT || spec.shift.module != ShiftModule::None;
+    let has_module = entry.name != NO_PROMPT;
+    let trains = has_module || spec.shift.module != ShiftModule::None;
 
-    // Which data there are is found out before the first hour of work, not after it.
-    let sources = Sources::open(plan, context)?;
-    let mut memory = (spec.data.feature_memory_gib * f64::from(1 << 30)) as u64;
+    shared.keep_only(&job.sources);
+    let encoding = Encoding { sam: backbone.sam.clone(), taps, resize: spec.backbone.resize };
     let mut skipped = Vec::new();
-    let mut encode = |shared: &mut Shared, role, data: &DataSet| {
-        shared.encode(role, data, plan, &backbone, &taps, &mut memory, context)
-    };
+    let mut encode = |data: &DataSet| shared.encode(data, plan, &encoding, context);
 
     let (adapter, training): (Box<dyn Adapter>, Option<TrainingSummary>) = if trains {
-        let train = encode(shared, Role::Train, &sources.train)?;
-        let valid = encode(shared, Role::Valid, &sources.valid)?;
+        let train = encode(&job.sources.train)?;
+        let valid = encode(&job.sources.valid)?;
         skipped.extend(train.skipped.iter().chain(&valid.skipped).cloned());
         let set = TrainingSet {
             train,
@@ -225,11 +282,11 @@ fn execute(
     let mut cases: Vec<CaseRow> = Vec::new();
     let mut rows: Vec<ResultRow> = Vec::new();
     let mut panels: Vec<Panel> = Vec::new();
-    for data in &sources.test {
-        let set = encode(shared, Role::Test, data)?;
+    for data in &job.sources.test {
+        let set = encode(data)?;
         skipped.extend(set.skipped.iter().cloned());
         for &source in &spec.evaluate.prompts {
-            if source == PromptSource::Auto && entry.name == crate::no_prompt::NO_PROMPT {
+            if source == PromptSource::Auto && !has_module {
                 continue;
             }
             let evaluation = Evaluation {
@@ -241,29 +298,14 @@ fn execute(
                 n_points: spec.evaluate.points,
                 panels: spec.evaluate.panels,
             };
-            let evaluated = evaluate(
-                &evaluation,
-                adapter.as_ref(),
-                &backbone.sam,
-                &set,
-                data.split(),
-                context.progress.as_ref(),
-                &context.stop,
-            )
-            .map_err(|error| match error {
-                EvaluateError::Interrupted => RunError::Interrupted,
-                error => error.into(),
-            })?;
+            let evaluated = score(&evaluation, adapter.as_ref(), &backbone, &set, context)?;
             panels.extend(run_folder::write_pictures(folder, &set, &evaluated)?);
             cases.extend(evaluated.cases);
             rows.push(evaluated.row);
         }
     }
 
-    let after = backbone.sam.hash();
-    if before != after {
-        return Err(RunError::Thawed { method: plan.method.clone(), before, after });
-    }
+    let after = unchanged(&plan.method, before.clone(), &backbone)?;
     let parameters = adapter.parameters();
     let record = RunRecord {
         format_version: FORMAT_VERSION,
@@ -288,11 +330,34 @@ fn execute(
         skipped: distinct(skipped),
         rows,
     };
-    write_rows(&folder.cases(), &cases)?;
-    write_json(&folder.panels(), &panels)?;
-    record.write(&folder.record())?;
+    run_folder::write_result(folder, &record, &cases, &panels)?;
     remove_checkpoints(folder);
     Ok(record)
+}
+
+/// Scores a set; a wish to stop is an interruption of the run.
+fn score(
+    evaluation: &Evaluation<'_>,
+    adapter: &dyn Adapter,
+    backbone: &Backbone,
+    set: &EncodedSet,
+    context: &Context,
+) -> Result<Evaluated, RunError> {
+    let (progress, stop) = (context.progress.as_ref(), &context.stop);
+    evaluate(evaluation, adapter, &backbone.sam, set, progress, stop).map_err(|error| match error {
+        EvaluateError::Interrupted => RunError::Interrupted,
+        error => error.into(),
+    })
+}
+
+/// The hash of SAM, if it is still `before`.
+fn unchanged(method: &str, before: String, backbone: &Backbone) -> Result<String, RunError> {
+    let after = backbone.sam.hash();
+    if before == after {
+        Ok(after)
+    } else {
+        Err(RunError::Thawed { method: method.to_owned(), before, after })
+    }
 }
 
 /// A case can be skipped in several evaluations; it is listed once.
@@ -321,42 +386,40 @@ impl Shared {
         Ok(backbone)
     }
 
-    #[allow(clippy::too_many_arguments)]
+    /// Forgets the sets that a run with these sources does not use.
+    fn keep_only(&mut self, sources: &Sources) {
+        self.sets.retain(|(_, set)| {
+            let data = set.data();
+            *data == sources.train || *data == sources.valid || sources.test.contains(data)
+        });
+    }
+
+    /// The encoded set, computed unless it is there with all the blocks that are wanted.
     fn encode(
         &mut self,
-        role: Role,
         data: &DataSet,
         plan: &RunPlan,
-        backbone: &Backbone,
-        taps: &[usize],
-        memory: &mut u64,
+        encoding: &Encoding,
         context: &Context,
     ) -> Result<Arc<EncodedSet>, RunError> {
-        let spec = &plan.spec;
-        let ids: Vec<&str> = data.ids().collect();
-        let settings = format!(
-            "{:?} {} {} {}",
-            spec.backbone.resize,
-            spec.data.strict,
-            data.split(),
-            ids.join("/")
-        );
-        let key = SetKey { role, data: data.name().to_owned(), settings, taps: taps.to_vec() };
-        if let Some((_, set)) = self.sets.iter().find(|(known, _)| *known == key) {
+        let spec = &plan.spec.data;
+        let fits = |(resize, set): &&(ResizeMode, Arc<EncodedSet>)| {
+            *resize == encoding.resize
+                && set.data() == data
+                && encoding.taps.iter().all(|tap| set.has_tap(*tap))
+                && !(spec.strict && !set.skipped.is_empty())
+        };
+        if let Some((_, set)) = self.sets.iter().find(fits) {
             return Ok(set.clone());
         }
-        // Sets with other taps will not be asked for again soon; their memory is wanted.
-        self.sets.retain(|(known, _)| known.taps == key.taps);
-        let encoding = Encoding {
-            sam: backbone.sam.clone(),
-            taps: taps.to_vec(),
-            resize: spec.backbone.resize,
-        };
+        self.sets.retain(|(_, set)| set.data() != data);
+        let budget = (spec.feature_memory_gib * f64::from(1 << 30)) as u64;
+        let used: u64 = self.sets.iter().map(|(_, set)| set.bytes()).sum();
         let set = EncodedSet::new(
-            encoding,
+            encoding.clone(),
             data.clone(),
-            spec.data.strict,
-            memory,
+            spec.strict,
+            budget.saturating_sub(used),
             context.progress.as_ref(),
             &context.stop,
         )
@@ -365,7 +428,7 @@ impl Shared {
             error => error.into(),
         })?;
         let set = Arc::new(set);
-        self.sets.push((key, set.clone()));
+        self.sets.push((encoding.resize, set.clone()));
         Ok(set)
     }
 }
@@ -397,25 +460,21 @@ impl Sources {
             valid.push(held_out);
         }
         let (train, valid) = (DataSet::join(&train), DataSet::join(&valid));
+        Ok(Self { train, valid, test: Self::open_test(plan, context)? })
+    }
+
+    fn open_test(plan: &RunPlan, context: &Context) -> Result<Vec<DataSet>, RunError> {
+        let spec = &plan.spec.data;
         let mut test = Vec::new();
         for name in &spec.test {
-            test.push(open_test(plan, name, context.data_root.as_deref())?);
+            let set = open(plan, name, &spec.test_split, context.data_root.as_deref())?;
+            test.push(match spec.test_limit {
+                Some(limit) => set.limit(limit),
+                None => set,
+            });
         }
-        Ok(Self { train, valid, test })
+        Ok(test)
     }
-}
-
-/// Opens a test set of a plan, with the plan's limit.
-pub(crate) fn open_test(
-    plan: &RunPlan,
-    name: &str,
-    root: Option<&Path>,
-) -> Result<DataSet, RunError> {
-    let set = open(plan, name, &plan.spec.data.test_split, root)?;
-    Ok(match plan.spec.data.test_limit {
-        Some(limit) => set.limit(limit),
-        None => set,
-    })
 }
 
 fn open(plan: &RunPlan, name: &str, split: &str, root: Option<&Path>) -> Result<DataSet, RunError> {
@@ -442,6 +501,8 @@ fn open(plan: &RunPlan, name: &str, split: &str, root: Option<&Path>) -> Result<
 
 /// Evaluates a finished run again, on other data or with other prompts. Nothing is written.
 ///
+/// The test sets of the run keep its `test_limit`; a set named by `data` is used as a whole.
+///
 /// # Errors
 ///
 /// See [`RunError`].
@@ -456,30 +517,20 @@ pub fn evaluate_run(
     let mut record = folder.read_record()?;
     let (plan, backbone, adapter) = load_run(folder, &device)?;
     let before = backbone.sam.hash();
-    let names: Vec<String> = match data {
-        Some(name) => vec![name.to_owned()],
-        None => plan.spec.data.test.clone(),
+    let spec = &plan.spec;
+    let root = context.data_root.as_deref();
+    let sets = match data {
+        Some(name) => vec![open(&plan, name, &spec.data.test_split, root)?],
+        None => Sources::open_test(&plan, context)?,
     };
-    let sources = if sources.is_empty() { &plan.spec.evaluate.prompts } else { sources };
+    let sources = if sources.is_empty() { &spec.evaluate.prompts } else { sources };
+    let encoding =
+        Encoding { sam: backbone.sam.clone(), taps: adapter.taps(), resize: spec.backbone.resize };
+    let mut shared = Shared::default();
     let mut rows = Vec::new();
     let mut skipped = Vec::new();
-    let mut memory = (plan.spec.data.feature_memory_gib * f64::from(1 << 30)) as u64;
-    for name in &names {
-        let data = open_test(&plan, name, context.data_root.as_deref())?;
-        let split = data.split().to_owned();
-        let encoding = Encoding {
-            sam: backbone.sam.clone(),
-            taps: adapter.taps(),
-            resize: plan.spec.backbone.resize,
-        };
-        let set = EncodedSet::new(
-            encoding,
-            data,
-            plan.spec.data.strict,
-            &mut memory,
-            context.progress.as_ref(),
-            &context.stop,
-        )?;
+    for data in &sets {
+        let set = shared.encode(data, &plan, &encoding, context)?;
         skipped.extend(set.skipped.iter().cloned());
         for &source in sources {
             let evaluation = Evaluation {
@@ -487,24 +538,15 @@ pub fn evaluate_run(
                 method: &plan.method,
                 seed: plan.seed,
                 source,
-                protocol: protocol.unwrap_or(plan.spec.evaluate.protocol.0),
-                n_points: plan.spec.evaluate.points,
+                protocol: protocol.unwrap_or(spec.evaluate.protocol.0),
+                n_points: spec.evaluate.points,
                 panels: 0,
             };
-            let evaluated = evaluate(
-                &evaluation,
-                adapter.as_ref(),
-                &backbone.sam,
-                &set,
-                &split,
-                context.progress.as_ref(),
-                &context.stop,
-            )?;
-            rows.push(evaluated.row);
+            rows.push(score(&evaluation, adapter.as_ref(), &backbone, &set, context)?.row);
         }
     }
+    record.frozen_hash_after = unchanged(&plan.method, before.clone(), &backbone)?;
     record.frozen_hash_before = before;
-    record.frozen_hash_after = backbone.sam.hash();
     record.rows = rows;
     record.skipped = skipped;
     Ok(record)
@@ -514,17 +556,27 @@ pub fn evaluate_run(
 ///
 /// # Errors
 ///
-/// See [`RunError`].
+/// See [`RunError`]: a run that did not finish, adapters that are not there, or weights of SAM other
+/// than those that the adapters were trained beside.
 pub fn load_run(
     folder: &RunFolder,
     device: &Device,
 ) -> Result<(RunPlan, Backbone, Box<dyn Adapter>), RunError> {
+    let record = folder.read_record()?;
     let plan = run_folder::read_plan(folder)?;
     let variant: Variant = plan.spec.backbone.variant.parse()?;
     let backbone = Backbone::load(variant, plan.spec.backbone.weights.as_deref(), device)?;
+    if backbone.report.sha256 != record.backbone.weights_sha256 {
+        return Err(RunError::OtherWeights {
+            now: backbone.report.sha256,
+            then: record.backbone.weights_sha256,
+            weights: backbone.weights_source,
+            run: folder.root().to_owned(),
+        });
+    }
     let entry = registry::find(&plan.spec.prompt.module)?;
     let mut adapter = (entry.build)(&plan, &backbone, device)?;
-    if folder.adapters().exists() {
+    if record.training.is_some() {
         adapter.load(&folder.adapters())?;
     }
     Ok((plan, backbone, adapter))

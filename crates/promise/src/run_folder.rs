@@ -3,8 +3,8 @@
 use std::{fs, path::PathBuf};
 
 use run_record::{
-    EpochRow, Panel, PanelPart, RunFolder, RunRecord, RunRecordError, read_json, write_bytes,
-    write_json,
+    CaseRow, Panel, PanelPart, RunFolder, RunRecord, RunRecordError, read_json, write_bytes,
+    write_json, write_rows,
 };
 use serde::{Deserialize, Serialize};
 
@@ -72,58 +72,44 @@ pub enum Existing {
 struct Resolved {
     method: String,
     seed: u64,
+    /// SHA-256 of SAM's weights file: a path alone does not say what is in it.
+    weights_sha256: String,
     spec: ExperimentSpec,
     /// The TOML that `spec` was parsed from; a prompt module parses its options from it.
     toml: String,
 }
 
-/// A folder that is ready for its run.
-#[derive(Debug)]
-pub enum Prepared {
-    /// To be run, from the start or from a checkpoint.
-    ToDo(RunFolder),
-    /// Done already, with the same settings.
-    Done(RunFolder, Box<RunRecord>),
-}
-
-/// Prepares the folder of a run and writes what is known before the first step.
+/// Prepares the folder of a run and writes what is known before the first step. Returns the record
+/// if the run is done already.
 ///
 /// # Errors
 ///
 /// See [`RunFolderError`]. Nothing of another run is touched.
 pub fn prepare(
-    runs: &std::path::Path,
+    folder: &RunFolder,
     experiment: &Experiment,
     plan: &RunPlan,
+    weights_sha256: &str,
     device: DeviceKind,
-    existing: Existing,
-) -> Result<Prepared, RunFolderError> {
-    let folder = RunFolder::of(runs, &experiment.name, &plan.method, plan.seed);
+) -> Result<Option<RunRecord>, RunFolderError> {
     let path = folder.root().to_owned();
     let resolved = Resolved {
         method: plan.method.clone(),
         seed: plan.seed,
+        weights_sha256: weights_sha256.to_owned(),
         spec: plan.spec.clone(),
         toml: plan.text.clone(),
     };
-    if existing == Existing::StartOver && path.exists() {
-        fs::remove_dir_all(&path)
-            .map_err(|source| RunFolderError::Prepare { path: path.clone(), source })?;
-    }
     if folder.resolved().exists() {
         let former: Resolved = read_json(&folder.resolved())?;
         let changed = changed_keys(&former, &resolved);
         if !changed.is_empty() {
             return Err(RunFolderError::OtherRun { changed: changed.join(", "), path });
         }
-        if folder.record().exists() {
-            let record = folder.read_record()?;
-            return Ok(Prepared::Done(folder, Box::new(record)));
-        }
-        return Ok(Prepared::ToDo(folder));
-    }
-    if existing == Existing::Resume {
-        return Err(RunFolderError::NothingToResume { path });
+        return match folder.record().exists() {
+            true => Ok(Some(folder.read_record()?)),
+            false => Ok(None),
+        };
     }
     fs::create_dir_all(&path)
         .map_err(|source| RunFolderError::Prepare { path: path.clone(), source })?;
@@ -131,7 +117,41 @@ pub fn prepare(
     write_json(&folder.environment(), &environment(device, plan.seed))?;
     // Last, since its presence says that the others are there.
     write_json(&folder.resolved(), &resolved)?;
-    Ok(Prepared::ToDo(folder))
+    Ok(None)
+}
+
+/// Removes the folder of a run, if there is one.
+///
+/// # Errors
+///
+/// [`RunFolderError::Prepare`]
+pub fn remove(folder: &RunFolder) -> Result<(), RunFolderError> {
+    match fs::remove_dir_all(folder.root()) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(RunFolderError::Prepare { path: folder.root().to_owned(), source })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes what a run found out; the record last, since its presence says that all is there.
+///
+/// # Errors
+///
+/// If a file cannot be written.
+pub fn write_result(
+    folder: &RunFolder,
+    record: &RunRecord,
+    cases: &[CaseRow],
+    panels: &[Panel],
+) -> Result<(), RunFolderError> {
+    let pictures = folder.panels_dir();
+    fs::create_dir_all(&pictures)
+        .map_err(|source| RunFolderError::Prepare { path: pictures, source })?;
+    write_json(&folder.panels(), &panels)?;
+    write_rows(&folder.cases(), cases)?;
+    record.write(&folder.record())?;
+    Ok(())
 }
 
 /// Reads the plan that a run folder was made from.
@@ -157,6 +177,7 @@ fn changed_keys(former: &Resolved, now: &Resolved) -> Vec<String> {
         let mut keys = std::collections::BTreeMap::new();
         let value = serde_json::to_value(&resolved.spec).unwrap_or_default();
         flatten("", &value, &mut keys);
+        keys.insert("contents of backbone.weights".into(), resolved.weights_sha256.clone().into());
         keys.retain(|key, _| !key.starts_with("seeds") && !key.starts_with("variant"));
         keys
     };
@@ -240,9 +261,4 @@ pub fn write_pictures(
         });
     }
     Ok(panels)
-}
-
-/// Whether a run has any epoch behind it.
-pub fn has_epochs(folder: &RunFolder) -> bool {
-    run_record::read_rows::<EpochRow>(&folder.epochs()).is_ok_and(|rows| !rows.is_empty())
 }

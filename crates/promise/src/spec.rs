@@ -5,13 +5,13 @@
 //! module are parsed a second time by the module's own type (see [`crate::registry`]), so a typo in
 //! them keeps its line too.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 use metrics::Protocol;
 use sam_backbone::{ResizeMode, Variant};
 use serde::{Deserialize, Serialize};
 
-use crate::prompt_source::PromptSource;
+use crate::{no_prompt::NO_PROMPT, prompt_source::PromptSource};
 
 /// A whole experiment file, generic over the type of `[prompt.options]`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -180,7 +180,7 @@ pub struct TrainSpec {
     /// Images per step.
     #[serde(default = "default_batch_size")]
     pub batch_size: usize,
-    /// Learning rate, the peak of the schedule.
+    /// Learning rate, the peak of the schedule, at most 1.
     #[serde(default = "default_learning_rate")]
     pub learning_rate: f64,
     /// How the learning rate changes.
@@ -292,7 +292,7 @@ pub struct VariantSpec {
 
 /// Values that do not make sense, all of a file at once.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}", problems.iter().map(|problem| format!("`{}`: {}", problem.key, problem.reason)).collect::<Vec<_>>().join("; "))]
+#[error("{}", problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("; "))]
 pub struct CheckError {
     /// Every problem found.
     pub problems: Vec<Problem>,
@@ -305,6 +305,17 @@ pub struct Problem {
     pub key: &'static str,
     /// What is wrong, and what is accepted.
     pub reason: String,
+    /// 1-based line of the key, if the text has it.
+    pub line: Option<usize>,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            Some(line) => write!(f, "line {line}, `{}`: {}", self.key, self.reason),
+            None => write!(f, "`{}`: {}", self.key, self.reason),
+        }
+    }
 }
 
 impl<O> ExperimentSpec<O> {
@@ -315,12 +326,18 @@ impl<O> ExperimentSpec<O> {
     /// Every problem of the file.
     pub fn check(&self) -> Result<(), CheckError> {
         let mut problems = Vec::new();
-        let mut wrong = |key, reason: String| problems.push(Problem { key, reason });
+        let mut wrong = |key, reason: String| problems.push(Problem { key, reason, line: None });
         if !is_folder_name(&self.name) {
             wrong(
                 "name",
                 format!("`{}` is no folder name; use letters, digits, `-`, `_`", self.name),
             );
+        }
+        let mut seeds = self.seeds.clone();
+        seeds.sort_unstable();
+        seeds.dedup();
+        if seeds.len() < self.seeds.len() {
+            wrong("seeds", "holds a seed twice".into());
         }
         if self.seeds.is_empty() {
             wrong("seeds", "needs at least one seed".into());
@@ -353,6 +370,9 @@ impl<O> ExperimentSpec<O> {
             }
         }
         for (name, source) in &self.data.sources {
+            if !is_folder_name(name) {
+                wrong("data.sources", format!("`{name}` is no folder name"));
+            }
             let both = [&self.data.train, &self.data.test].iter().all(|sets| sets.contains(name));
             if both && source.images.is_some() && source.splits.is_none() {
                 wrong(
@@ -364,27 +384,43 @@ impl<O> ExperimentSpec<O> {
         if self.shift.module == ShiftModule::None && self.shift.options.is_some() {
             wrong("shift.options", "`none` has no options".into());
         }
-        if self.train.epochs == 0 {
-            wrong("train.epochs", "must be at least 1".into());
+        let sizes = [
+            ("train.epochs", self.train.epochs, 1_000_000),
+            ("train.batch_size", self.train.batch_size, 4096),
+            ("evaluate.points", self.evaluate.points, 4096),
+        ];
+        for (key, value, most) in sizes {
+            if !(1..=most).contains(&value) {
+                wrong(key, format!("is {value}, must be 1 to {most}"));
+            }
         }
-        if self.train.batch_size == 0 {
-            wrong("train.batch_size", "must be at least 1".into());
+        if !(self.train.learning_rate > 0.0 && self.train.learning_rate <= 1.0) {
+            wrong("train.learning_rate", "must be above 0 and at most 1".into());
         }
-        if !(self.train.learning_rate > 0.0 && self.train.learning_rate.is_finite()) {
-            wrong("train.learning_rate", "must be a positive number".into());
-        }
-        match self.train.prompts {
-            None | Some(PromptSource::Auto | PromptSource::GroundTruth) => {}
-            Some(other) => wrong(
+        let has_module = self.prompt.module != NO_PROMPT;
+        match (self.train.prompts, has_module) {
+            (None, _)
+            | (Some(PromptSource::Auto), true)
+            | (Some(PromptSource::GroundTruth), false) => {}
+            (Some(PromptSource::Auto), false) => wrong(
+                "train.prompts",
+                "`auto` needs a prompt module, and `prompt.module` is `none`".into(),
+            ),
+            (Some(PromptSource::GroundTruth), true) => wrong(
+                "train.prompts",
+                "with `ground_truth` the prompt module would learn nothing; use `auto`, or \
+                 `prompt.module = \"none\"`"
+                    .into(),
+            ),
+            (Some(other), _) => wrong(
                 "train.prompts",
                 format!("`{other}` teaches nothing; expected `auto` or `ground_truth`"),
             ),
         }
-        if self.evaluate.prompts.is_empty() {
-            wrong("evaluate.prompts", "needs at least one prompt source".into());
-        }
-        if self.evaluate.points == 0 {
-            wrong("evaluate.points", "must be at least 1".into());
+        let usable =
+            self.evaluate.prompts.iter().any(|&source| has_module || source != PromptSource::Auto);
+        if !usable {
+            wrong("evaluate.prompts", "leaves a method without any prompt source".into());
         }
         if problems.is_empty() { Ok(()) } else { Err(CheckError { problems }) }
     }

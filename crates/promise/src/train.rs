@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -51,9 +51,6 @@ use crate::{
 
 /// Weight decay of [`Optimizer::AdamW`].
 const WEIGHT_DECAY: f32 = 1e-4;
-/// Checkpoints kept besides the best one: the last, and the one before it, which is whole even if
-/// the program dies while it writes the last.
-const KEPT_CHECKPOINTS: usize = 2;
 
 /// What training needs besides the plan.
 pub(crate) struct TrainingSet<'a> {
@@ -93,7 +90,7 @@ pub enum TrainError {
     #[error("checkpoint does not load ({message}): {}", path.display())]
     Checkpoint {
         /// The file.
-        path: std::path::PathBuf,
+        path: PathBuf,
         /// What the store said.
         message: String,
     },
@@ -128,6 +125,7 @@ pub(crate) fn train<M: PromptModule>(
             batch_size: spec.batch_size,
             seed: plan.seed,
             shuffle,
+            taps: model.needed_taps(),
             oracle_points: oracle.then_some(plan.spec.evaluate.points),
         };
         let loader = |cases: &Arc<EncodedSet>, shuffle| -> Arc<dyn DataLoader<Batch>> {
@@ -143,7 +141,10 @@ pub(crate) fn train<M: PromptModule>(
         .with_metric_logger(FileMetricLogger::new(checkpoints.join("metrics")))
         .with_application_logger(None)
         .with_default_checkpointers()
-        .with_checkpointing_strategy(KeepLastAndBest { history: history.clone() })
+        .with_checkpointing_strategy(KeepLastAndBest {
+            history: history.clone(),
+            folder: checkpoints.clone(),
+        })
         .early_stopping(EpochRecorder {
             history: history.clone(),
             folder: set.folder.clone(),
@@ -244,7 +245,8 @@ impl History {
             return Ok(Self::default());
         }
         let mut history = Self { rows: read_rows::<EpochRow>(&path)? };
-        while history.epochs() > 0 && !has_checkpoint(checkpoints, history.epochs()) {
+        let whole = |epoch| has_checkpoint(checkpoints, epoch);
+        while history.epochs() > 0 && !(whole(history.epochs()) && whole(history.best_epoch())) {
             let last = history.epochs();
             history.rows.retain(|row| row.epoch < last);
         }
@@ -285,26 +287,24 @@ fn has_checkpoint(folder: &Path, epoch: usize) -> bool {
         .all(|part| folder.join(format!("{part}-{epoch}.bpk")).exists())
 }
 
-/// Keeps the best checkpoint and the last ones.
+/// Keeps the best checkpoint of the recorded epochs and the last two.
+///
+/// An epoch is recorded after its checkpoint. So a checkpoint that this one will displace as the
+/// best stays until the next epoch, and whatever `epochs.csv` names is there at any moment.
 struct KeepLastAndBest {
     history: Arc<Mutex<History>>,
+    folder: PathBuf,
 }
 
 impl CheckpointingStrategy for KeepLastAndBest {
     fn checkpointing(
         &mut self,
         epoch: usize,
-        store: &EventStoreClient,
+        _store: &EventStoreClient,
     ) -> Vec<CheckpointingAction> {
-        let history = lock(&self.history);
-        // The history does not hold this epoch yet: it is written after the checkpoint.
-        let dice = find(store, DICE, epoch, Split::Valid);
-        let former = history.best_epoch();
-        let best_so_far = history.valid().map(|row| row.dice).fold(f64::NEG_INFINITY, f64::max);
-        let best = if dice > best_so_far { epoch } else { former };
-        let mut actions: Vec<_> = (1..epoch)
-            .filter(|&old| old != best && old + KEPT_CHECKPOINTS <= epoch)
-            .filter(|&old| old == former || old + KEPT_CHECKPOINTS == epoch)
+        let best = lock(&self.history).best_epoch();
+        let mut actions: Vec<_> = (1..epoch.saturating_sub(1))
+            .filter(|&old| old != best && self.folder.join(format!("model-{old}.bpk")).exists())
             .map(CheckpointingAction::Delete)
             .collect();
         actions.push(CheckpointingAction::Save);

@@ -283,6 +283,115 @@ fn several_problems_are_reported_at_once() {
     for key in ["`train.epochs`", "`train.batch_size`", "`evaluate.points`"] {
         assert!(text.contains(key), "{text}");
     }
+    let text = refused(&SMOKE.replace("epochs = 2", "epochs = 0"), &[]);
+    assert!(text.contains("line 22, `train.epochs`: is 0, must be 1 to"), "{text}");
+}
+
+#[test]
+fn settings_that_contradict_each_other_are_refused() {
+    for (settings, key) in [
+        (&["train.prompts=\"ground_truth\""][..], "`train.prompts`"),
+        (&["prompt={module=\"none\"}", "train.prompts=\"auto\""], "`train.prompts`"),
+        (&["prompt={module=\"none\"}", "evaluate.prompts=[\"auto\"]"], "`evaluate.prompts`"),
+        (&["train.learning_rate=2.0", "train.schedule=\"cosine\""], "`train.learning_rate`"),
+        (&["seeds=[1, 1]"], "`seeds`"),
+        (&["evaluate.points=100000000000"], "`evaluate.points`"),
+        (&["shift={module=\"none\", options={}}"], "`shift.options`"),
+    ] {
+        let text = refused(SMOKE, settings);
+        assert!(text.contains(key), "{settings:?}: {text}");
+    }
+}
+
+#[test]
+fn a_refused_option_leaves_no_folder_in_the_way() {
+    let runs = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = write(folder.path(), SMOKE);
+    let wrong = Experiment::load(&path, &["prompt.options.points=0".into()]).expect("typed right");
+    let error = run_experiment(&wrong, &context(runs.path())).expect_err("no points");
+    assert!(error.to_string().contains("`points`"), "{error}");
+    let right = Experiment::load(&path, &[]).expect("valid");
+    run_experiment(&right, &context(runs.path())).expect("nothing is in the way");
+}
+
+#[test]
+fn a_run_without_pictures_is_whole() {
+    let runs = tempfile::tempdir().expect("a folder");
+    let record =
+        run(&SMOKE.replace("panels = 1", "panels = 0"), runs.path()).read_record().expect("whole");
+    assert_eq!(record.rows.len(), 2);
+}
+
+fn two_variants() -> String {
+    format!(
+        "{SMOKE}\n[[variant]]\nname = \"a\"\nset = {{ shift = {{ module = \"none\" }} }}\n\n[[variant]]\nname = \"b\"\n"
+    )
+}
+
+#[test]
+fn resuming_goes_on_with_the_variants_that_were_not_begun() {
+    let runs = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = write(folder.path(), &two_variants());
+    let mut first = Experiment::load(&path, &[]).expect("valid");
+    first.runs.truncate(1);
+    run_experiment(&first, &context(runs.path())).expect("the first variant");
+    let all = Experiment::load(&path, &[]).expect("valid");
+    let resume = Context { existing: Existing::Resume, ..context(runs.path()) };
+    let finished = run_experiment(&all, &resume).expect("the second variant too");
+    let found: Vec<bool> = finished.iter().map(|run| run.found).collect();
+    assert_eq!(found, [true, false]);
+}
+
+#[test]
+fn variants_on_other_files_of_the_same_names_do_not_share_features() {
+    let (one, two) =
+        (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let splits =
+        "name,split\na,train\nb,train\nc,train\nd,train\ne,train\nf,train\ng,test\nh,test\n";
+    for folder in [&one, &two] {
+        made_up_images(folder.path(), 8);
+        fs::write(folder.path().join("splits.csv"), splits).expect("written");
+    }
+    // The same names, other pixels.
+    let other = image::RgbImage::from_pixel(40, 30, image::Rgb([200, 10, 90]));
+    other.save(two.path().join("images/g.png")).expect("saved");
+    let base = with_source(one.path(), FOLDERS);
+    let images = two.path().join("images");
+    let text = format!(
+        "{base}\n[[variant]]\nname = \"one\"\n\n[[variant]]\nname = \"two\"\nset = {{ \"data.sources.mine.images\" = {:?} }}\n",
+        images.display().to_string()
+    );
+    let runs = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a folder");
+    let experiment = Experiment::load(&write(folder.path(), &text), &[]).expect("valid");
+    let finished = run_experiment(&experiment, &context(runs.path())).expect("both run");
+    let mae = |run: usize| finished[run].record.rows[0].mae.expect("defined");
+    assert_ne!(mae(0), mae(1));
+}
+
+#[test]
+fn a_run_is_used_only_when_it_is_whole_and_beside_its_own_weights() {
+    let runs = tempfile::tempdir().expect("a folder");
+    let folder = run(SMOKE, runs.path());
+    let evaluate = || evaluate_run(&folder, None, &[], None, &context(runs.path()));
+    let record = fs::read_to_string(folder.record()).expect("a record");
+
+    let adapters = fs::read(folder.adapters()).expect("adapters");
+    fs::remove_file(folder.adapters()).expect("removed");
+    let error = evaluate().expect_err("adapters are gone");
+    assert!(error.to_string().contains("adapters"), "{error}");
+    fs::write(folder.adapters(), adapters).expect("back");
+
+    let sha256 = folder.read_record().expect("a record").backbone.weights_sha256;
+    let other = record.replace(&sha256, &"0".repeat(64));
+    fs::write(folder.record(), other).expect("written");
+    let error = evaluate().expect_err("other weights");
+    assert!(matches!(error, RunError::OtherWeights { .. }), "{error}");
+
+    fs::remove_file(folder.record()).expect("removed");
+    evaluate().expect_err("the run is not whole");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::{
 use clap::Args;
 use promise::{
     device::DeviceKind,
-    encode_check::{EMBEDDING_BOUND, LOGITS_BOUND, encode_check, make_reference},
+    encode_check::{EMBEDDING_BOUND, LOGITS_BOUND, MEMORY_BOUND_MIB, encode_check, make_reference},
 };
 
 use crate::output::print_json;
@@ -51,7 +51,7 @@ impl EncodeCheck {
                 check.logits_rel_l2
             );
             println!("encoding    {:.2} s", check.encode_secs);
-            println!("peak memory {:.0} MiB", check.peak_rss_mb);
+            println!("peak memory {:.0} MiB (bound {MEMORY_BOUND_MIB})", check.peak_rss_mb);
         }
         Ok(if check.within_bounds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }

@@ -52,6 +52,9 @@ impl Eval {
         } else {
             let mut run = Run::read(folder)?;
             run.record = record;
+            for case in &run.record.skipped {
+                println!("skipped {} {} {}: {}", case.data, case.split, case.file, case.reason);
+            }
             println!("{}", ResultTable::from_runs(&[run])?.markdown());
         }
         Ok(ExitCode::SUCCESS)

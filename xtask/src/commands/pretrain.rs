@@ -7,7 +7,9 @@ use clap::Args;
 use pretraining::{Outcome, PretrainSpec, pretrain};
 use promise::{device::DeviceKind, progress::Progress};
 
-use crate::{bar::Bar, stop};
+use serde_json::json;
+
+use crate::{bar::Bar, output::print_json, stop};
 
 /// Steps between two lines of the log.
 const LOG_EVERY: usize = 50;
@@ -23,6 +25,9 @@ pub struct Pretrain {
     /// Where tensors live: flex (CPU) or cuda.
     #[arg(long, default_value_t)]
     device: DeviceKind,
+    /// Print one JSON document.
+    #[arg(long)]
+    json: bool,
 }
 
 impl Pretrain {
@@ -57,7 +62,11 @@ impl Pretrain {
         bar.finish();
         match outcome {
             Outcome::Finished => {
-                println!("wrote {}", spec.output.display());
+                if self.json {
+                    print_json(&json!({ "written": [spec.output], "steps": spec.steps }))?;
+                } else {
+                    println!("wrote {}", spec.output.display());
+                }
                 Ok(ExitCode::SUCCESS)
             }
             Outcome::Interrupted { step } => {

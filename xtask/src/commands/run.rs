@@ -29,7 +29,7 @@ pub struct Run {
     /// Refuse to start from nothing: there must be a run to go on with.
     #[arg(long, conflicts_with = "fresh")]
     resume: bool,
-    /// Delete the experiment's run folders first.
+    /// Delete the folders of these runs first.
     #[arg(long)]
     fresh: bool,
     /// Print one JSON document instead of the table.
