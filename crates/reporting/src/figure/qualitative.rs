@@ -17,7 +17,7 @@ use super::palette::{BLUISH_GREEN, INK, ORANGE, SKY_BLUE, VERMILION, YELLOW};
 use super::{FigureError, font};
 use crate::Run;
 
-/// More cases make a figure that nobody prints; the first ones are drawn and the figure says so.
+/// More cases make a figure that nobody prints; some of each run are drawn and the figure says so.
 const MAX_CASES: usize = 12;
 /// Longest side of a picture, in pixels of the figure.
 const CELL: u32 = 230;
@@ -50,6 +50,32 @@ pub(crate) struct Qualitative {
     height: u32,
 }
 
+/// At most `limit` panels, in the order of the runs: one of every run, then one of every run with its
+/// next data set or prompts, and when those are through, a second case of each, and so on.
+fn chosen(runs: &[Run], limit: usize) -> Vec<(&Run, &Panel)> {
+    let mut ranked = Vec::new();
+    for (at, run) in runs.iter().enumerate() {
+        // Groups of one run, with the number of their panels seen so far.
+        let mut groups: Vec<((&str, &str), usize)> = Vec::new();
+        for (place, panel) in run.panels.iter().enumerate() {
+            let key = (panel.data.as_str(), panel.prompts.as_str());
+            let group = match groups.iter().position(|(known, _)| *known == key) {
+                Some(group) => group,
+                None => {
+                    groups.push((key, 0));
+                    groups.len() - 1
+                }
+            };
+            ranked.push(((groups[group].1, group, at, place), (run, panel)));
+            groups[group].1 += 1;
+        }
+    }
+    ranked.sort_by_key(|(rank, _)| *rank);
+    ranked.truncate(limit);
+    ranked.sort_by_key(|((_, _, at, place), _)| (*at, *place));
+    ranked.into_iter().map(|(_, panel)| panel).collect()
+}
+
 struct Row {
     /// Left border of the third picture, top, width and height, in pixels of the figure.
     prediction: (u32, u32, u32, u32),
@@ -62,15 +88,14 @@ struct Row {
 
 impl Qualitative {
     pub(crate) fn new(runs: &[Run]) -> Result<Self, FigureError> {
-        let cases: Vec<(&Run, &Panel)> =
-            runs.iter().flat_map(|run| run.panels.iter().map(move |panel| (run, panel))).collect();
-        if cases.is_empty() {
+        let all: usize = runs.iter().map(|run| run.panels.len()).sum();
+        if all == 0 {
             return Err(FigureError::NothingToDraw { what: "panels", runs: runs.len() });
         }
         let mut top = MARGIN + HEADER_HEIGHT;
         let mut rows = Vec::new();
         let mut pictures = Vec::new();
-        for &(run, panel) in cases.iter().take(MAX_CASES) {
+        for (run, panel) in chosen(runs, MAX_CASES) {
             let (row, cells) = row(run, panel, top)?;
             top = row.bottom + CAPTION_HEIGHT;
             rows.push(row);
@@ -91,8 +116,7 @@ impl Qualitative {
             entries.push((Symbol::Box(BOX), "box".to_owned()));
         }
         let legend = Legend::new(entries, f64::from(WIDTH - 2 * MARGIN));
-        let note = (cases.len() > MAX_CASES)
-            .then(|| format!("the first {MAX_CASES} of {} cases", cases.len()));
+        let note = (all > MAX_CASES).then(|| format!("{MAX_CASES} of {all} cases"));
         let note_height = if note.is_some() { NOTE_HEIGHT } else { 0 };
         let height = top + legend.height() as u32 + note_height + MARGIN / 2;
         Ok(Self { rows, pictures, legend, note, height })
@@ -407,8 +431,34 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let run = with_panels(folder.path(), &record("apm", 0), &[(8, 4); MAX_CASES + 1]);
         let svg = draw(&[run]).unwrap().svg;
-        assert!(svg.contains("the first 12 of 13 cases"));
+        assert!(svg.contains("12 of 13 cases"));
         assert_eq!(svg.matches("<image ").count(), 3 * MAX_CASES);
+    }
+
+    #[test]
+    fn every_run_and_every_prompt_source_is_shown_before_a_second_case() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut runs = vec![
+            with_panels(&folder.path().join("a"), &record("apm", 0), &[(8, 4); 4]),
+            with_panels(&folder.path().join("b"), &record("ips", 0), &[(8, 4); 4]),
+        ];
+        for run in &mut runs {
+            for (place, panel) in run.panels.iter_mut().enumerate() {
+                panel.prompts = if place < 2 { "auto" } else { "grid" }.to_owned();
+                panel.file = place.to_string();
+            }
+        }
+        let shown = |limit| -> Vec<(String, String)> {
+            let name =
+                |(run, panel): (&Run, &Panel)| (run.record.method.clone(), panel.file.clone());
+            chosen(&runs, limit).into_iter().map(name).collect()
+        };
+        let pairs = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
+            pairs.iter().map(|&(a, b)| (a.to_owned(), b.to_owned())).collect()
+        };
+        assert_eq!(shown(2), pairs(&[("apm", "0"), ("ips", "0")]));
+        assert_eq!(shown(4), pairs(&[("apm", "0"), ("apm", "2"), ("ips", "0"), ("ips", "2")]));
+        assert_eq!(shown(5)[..3], pairs(&[("apm", "0"), ("apm", "1"), ("apm", "2")]));
     }
 
     #[test]
