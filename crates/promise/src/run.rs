@@ -407,7 +407,7 @@ impl Shared {
             *resize == encoding.resize
                 && set.data() == data
                 && encoding.taps.iter().all(|tap| set.has_tap(*tap))
-                && !(spec.strict && !set.skipped.is_empty())
+                && (set.skipped.is_empty() || !spec.strict)
         };
         if let Some((_, set)) = self.sets.iter().find(fits) {
             return Ok(set.clone());
