@@ -53,6 +53,12 @@ impl Progress for Bar {
         self.with(|current| current.iter().for_each(|bar| bar.set_message(text.to_owned())));
     }
 
+    fn milestone(&self, text: &str) {
+        if !self.terminal {
+            eprintln!("  {text}");
+        }
+    }
+
     fn finish(&self) {
         self.with(|current| {
             if let Some(bar) = current.take() {

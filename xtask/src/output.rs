@@ -1,5 +1,7 @@
 //! What goes to the terminal: results to stdout, everything else to stderr.
 
+use std::io::{IsTerminal as _, Write as _};
+
 use anyhow::Context;
 use serde::Serialize;
 use tracing::level_filters::LevelFilter;
@@ -19,7 +21,11 @@ pub fn start_logging(quiet: u8) {
     let filter = Targets::new()
         .with_default(LevelFilter::WARN.min(level))
         .with_targets(ours.map(|name| (name, level)));
-    let format = fmt::layer().with_writer(std::io::stderr).without_time().with_target(false);
+    let format = fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .without_time()
+        .with_target(false);
     tracing_subscriber::registry().with(format).with(filter).init();
 }
 
@@ -39,6 +45,19 @@ pub fn print_error(error: &anyhow::Error) {
 
 /// Exactly one JSON document on stdout.
 pub fn print_json<T: Serialize>(value: &T) -> anyhow::Result<()> {
-    println!("{}", serde_json::to_string_pretty(value).context("cannot print JSON")?);
+    print_line(&serde_json::to_string_pretty(value).context("cannot print JSON")?);
     Ok(())
+}
+
+/// One line on stdout. A reader that went away (`| head`) ends the program quietly.
+pub fn print_line(text: &str) {
+    if writeln!(std::io::stdout(), "{text}").is_err() {
+        std::process::exit(0);
+    }
+}
+
+/// `println!` through [`print_line`].
+#[macro_export]
+macro_rules! outln {
+    ($($arguments:tt)*) => { $crate::output::print_line(&format!($($arguments)*)) };
 }

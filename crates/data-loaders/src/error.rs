@@ -35,7 +35,8 @@ pub enum DataError {
     },
     /// A split file names cases that the set does not have.
     #[error(
-        "{missing} of {total} cases that the split file names are not in the folder, first: {}; in {}",
+        "{missing} of {total} cases that the split file names are not in the folder (names are stems, \
+         without ending), first: {}; in {}",
         first.join(", "), path.display()
     )]
     NotInSet {

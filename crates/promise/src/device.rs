@@ -24,7 +24,9 @@ pub enum DeviceError {
         name: String,
     },
     /// The program was built without the backend.
-    #[error("this program was built without CUDA; build it again with `--features cuda`")]
+    #[error(
+        "this program was built without CUDA: `cargo run -p xtask --features cuda -- ...` builds it with"
+    )]
     NotBuilt,
 }
 

@@ -1,6 +1,6 @@
 //! Where and with what a run was made.
 
-use std::process::Command;
+use std::{path::Path, process::Command};
 
 use run_record::Environment;
 
@@ -28,8 +28,18 @@ pub fn environment(device: DeviceKind, seed: u64) -> Environment {
         os: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
         cpu: cpu_model(),
         seed,
-        command: std::env::args().collect(),
+        command: command(),
     }
+}
+
+/// The command line, with the program's name instead of its path.
+fn command() -> Vec<String> {
+    let mut words: Vec<String> = std::env::args().collect();
+    if let Some(program) = words.first_mut() {
+        let name = Path::new(&*program).file_name().map(|name| name.to_string_lossy().into_owned());
+        *program = name.unwrap_or_default();
+    }
+    words
 }
 
 fn cpu_model() -> Option<String> {

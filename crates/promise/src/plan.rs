@@ -65,8 +65,6 @@ pub struct Experiment {
     pub name: String,
     /// The file, as the user wrote it.
     pub text: String,
-    /// SHA-256 of the file.
-    pub sha256: String,
     /// Every variant with every seed, variants outermost, in the order of the file.
     pub runs: Vec<RunPlan>,
 }
@@ -85,6 +83,14 @@ pub struct RunPlan {
     pub text: String,
     /// Where `text` comes from, for messages.
     pub origin: String,
+}
+
+impl RunPlan {
+    /// SHA-256 of the settings: file, variant and `--set` together.
+    pub fn sha256(&self) -> String {
+        let digest = Sha256::digest(self.text.as_bytes());
+        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
 }
 
 impl Experiment {
@@ -123,11 +129,9 @@ impl Experiment {
             }
             plan_variant(path, &text, &variant.name, Some(index), settings, &mut runs)?;
         }
-        let sha256 = Sha256::digest(text.as_bytes());
-        let sha256 = sha256.iter().map(|byte| format!("{byte:02x}")).collect();
         // A setting may have renamed it.
         let name = runs.first().map_or(base.name, |run| run.spec.name.clone());
-        Ok(Self { name, text, sha256, runs })
+        Ok(Self { name, text, runs })
     }
 }
 

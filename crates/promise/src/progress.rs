@@ -8,6 +8,8 @@ pub trait Progress: Send + Sync {
     fn set(&self, done: u64);
     /// A short remark beside the phase, e.g. the loss.
     fn note(&self, text: &str);
+    /// Something worth a line in a log, e.g. the scores of an epoch.
+    fn milestone(&self, _text: &str) {}
     /// The phase is over.
     fn finish(&self);
 }

@@ -312,7 +312,7 @@ fn execute(
         experiment: experiment.name.clone(),
         method: plan.method.clone(),
         seed: plan.seed,
-        experiment_sha256: experiment.sha256.clone(),
+        experiment_sha256: plan.sha256(),
         backbone: BackboneRecord {
             variant: backbone.variant.to_string(),
             weights_source: backbone.weights_source.clone(),

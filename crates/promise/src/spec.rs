@@ -171,6 +171,11 @@ impl ShiftSpec {
     }
 }
 
+/// The options of `ips` with their defaults, as TOML.
+pub fn shift_options() -> String {
+    toml::to_string(&ips::IpsSpec::default()).unwrap_or_default()
+}
+
 /// `[train]`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -383,6 +388,13 @@ impl<O> ExperimentSpec<O> {
         }
         if self.shift.module == ShiftModule::None && self.shift.options.is_some() {
             wrong("shift.options", "`none` has no options".into());
+        }
+        for (key, limit) in
+            [("data.train_limit", self.data.train_limit), ("data.test_limit", self.data.test_limit)]
+        {
+            if limit == Some(0) {
+                wrong(key, "must be at least 1".into());
+            }
         }
         let sizes = [
             ("train.epochs", self.train.epochs, 1_000_000),

@@ -158,6 +158,7 @@ pub(crate) fn train<M: PromptModule>(
         .with_interrupter(interrupter)
         .num_epochs(spec.epochs);
         if done > 0 {
+            tracing::info!("{}: going on after epoch {done} of {}", plan.method, spec.epochs);
             training = training.checkpoint(done);
         }
         let learner = Learner::new(model.clone(), optimizer(spec), scheduler(spec, &set.train));
@@ -482,6 +483,10 @@ impl TrainingProgressLogger for ProgressRenderer {
     fn update_epoch(&mut self, epoch: usize) {
         self.epoch = epoch + 1;
         self.progress.set(epoch as u64 * 100);
+        self.progress.milestone(&format!(
+            "{} epoch {epoch}/{}: last batch loss {:.3}, valid Dice {:.3}",
+            self.method, self.epochs, self.loss, self.dice
+        ));
     }
 
     fn start_split(&mut self, split: &str, total_items: usize) {

@@ -24,7 +24,8 @@ pub struct RunRecord {
     pub method: String,
     /// Seed of the run.
     pub seed: u64,
-    /// SHA-256 of `experiment.toml` in lower-case hexadecimal.
+    /// SHA-256 of the run's settings (the experiment's TOML with variant and overrides applied, as in
+    /// `resolved.json`) in lower-case hexadecimal.
     pub experiment_sha256: String,
     /// The frozen model.
     pub backbone: BackboneRecord,

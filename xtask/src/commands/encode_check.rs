@@ -11,7 +11,7 @@ use promise::{
     encode_check::{EMBEDDING_BOUND, LOGITS_BOUND, MEMORY_BOUND_MIB, encode_check, make_reference},
 };
 
-use crate::output::print_json;
+use crate::{outln, output::print_json};
 
 /// Compare full-size ViT-B at 1024 pixels with PyTorch `segment-anything`.
 ///
@@ -42,16 +42,16 @@ impl EncodeCheck {
         if self.json {
             print_json(&check)?;
         } else {
-            println!(
+            outln!(
                 "embedding   relative L2 error {:.3e} (bound {EMBEDDING_BOUND:.0e})",
                 check.embedding_rel_l2
             );
-            println!(
+            outln!(
                 "logits      relative L2 error {:.3e} (bound {LOGITS_BOUND:.0e})",
                 check.logits_rel_l2
             );
-            println!("encoding    {:.2} s", check.encode_secs);
-            println!("peak memory {:.0} MiB (bound {MEMORY_BOUND_MIB})", check.peak_rss_mb);
+            outln!("encoding    {:.2} s", check.encode_secs);
+            outln!("peak memory {:.0} MiB (bound {MEMORY_BOUND_MIB})", check.peak_rss_mb);
         }
         Ok(if check.within_bounds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }

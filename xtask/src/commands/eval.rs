@@ -10,7 +10,7 @@ use run_record::RunFolder;
 use serde_json::json;
 
 use super::Common;
-use crate::output::print_json;
+use crate::{outln, output::print_json};
 
 /// Evaluate a finished run again, on other data or with other prompts. Writes nothing.
 #[derive(Args)]
@@ -53,9 +53,9 @@ impl Eval {
             let mut run = Run::read(folder)?;
             run.record = record;
             for case in &run.record.skipped {
-                println!("skipped {} {} {}: {}", case.data, case.split, case.file, case.reason);
+                outln!("skipped {} {} {}: {}", case.data, case.split, case.file, case.reason);
             }
-            println!("{}", ResultTable::from_runs(&[run])?.markdown());
+            outln!("{}", ResultTable::from_runs(&[run])?.markdown());
         }
         Ok(ExitCode::SUCCESS)
     }

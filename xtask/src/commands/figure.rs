@@ -6,7 +6,7 @@ use clap::Args;
 use reporting::FigureKind;
 use serde_json::json;
 
-use crate::output::print_json;
+use crate::{outln, output::print_json};
 
 /// Draw a figure of finished runs as SVG and PNG.
 #[derive(Args)]
@@ -34,7 +34,7 @@ impl Figure {
         if self.json {
             print_json(&json!({ "kind": self.kind.name(), "written": [svg, png] }))?;
         } else {
-            println!("wrote {}\nwrote {}", svg.display(), png.display());
+            outln!("wrote {}\nwrote {}", svg.display(), png.display());
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -4,12 +4,12 @@ use std::process::ExitCode;
 
 use clap::Args;
 use data_loaders::{Catalog, PHANTOM_SPLITS};
-use promise::{prompt_source::PromptSource, registry::PROMPT_MODULES};
+use promise::{prompt_source::PromptSource, registry::PROMPT_MODULES, spec::shift_options};
 use reporting::FigureKind;
 use sam_backbone::Variant;
 use serde_json::json;
 
-use crate::output::print_json;
+use crate::{outln, output::print_json};
 
 /// Show what experiment files and commands can name.
 #[derive(Args)]
@@ -49,6 +49,7 @@ impl List {
             print_json(&json!({
                 "prompt_modules": modules,
                 "shift_modules": ["none", "ips"],
+                "shift_default_options": shift_options(),
                 "backbones": backbones,
                 "data": data,
                 "prompt_sources": sources,
@@ -57,22 +58,25 @@ impl List {
             }))?;
             return Ok(ExitCode::SUCCESS);
         }
-        println!("prompt modules ([prompt] module = …)");
+        outln!("prompt modules ([prompt] module = …)");
         for entry in PROMPT_MODULES {
-            println!("  {:12} {}", entry.name, entry.summary);
+            outln!("  {:12} {}", entry.name, entry.summary);
             for line in (entry.default_options)().lines() {
-                println!("  {:12}   {line}", "");
+                outln!("  {:12}   {line}", "");
             }
         }
-        println!("token shifts ([shift] module = …)\n  none, ips");
-        println!("backbones\n  {}", backbones.join(", "));
-        println!("data sets");
-        for (name, splits) in data {
-            println!("  {name:20} {}", splits.join(", "));
+        outln!("token shifts ([shift] module = …)\n  none\n  ips");
+        for line in shift_options().lines() {
+            outln!("  {:12}   {line}", "");
         }
-        println!("prompt sources\n  {}", sources.join(", "));
-        println!("protocols\n  {}", protocols.join(", "));
-        println!("figures\n  {}", figures.join(", "));
+        outln!("backbones\n  {}", backbones.join(", "));
+        outln!("data sets");
+        for (name, splits) in data {
+            outln!("  {name:20} {}", splits.join(", "));
+        }
+        outln!("prompt sources\n  {}", sources.join(", "));
+        outln!("protocols\n  {}", protocols.join(", "));
+        outln!("figures\n  {}", figures.join(", "));
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -1,6 +1,10 @@
 //! `cargo xtask predict`
 
-use std::{path::PathBuf, process::ExitCode, str::FromStr};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    str::FromStr,
+};
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -14,7 +18,7 @@ use sam_backbone::{PointLabel, ResizeMode, Variant};
 use serde_json::json;
 
 use super::Common;
-use crate::output::print_json;
+use crate::{outln, output::print_json};
 
 /// Segment one image, with a trained run or with frozen SAM, prompted by you or by the run.
 #[derive(Args)]
@@ -33,10 +37,10 @@ pub struct Predict {
     weights: Option<PathBuf>,
     /// A point in image pixels with its label, 1 foreground or 0 background. May be given several
     /// times.
-    #[arg(long = "point", value_name = "X,Y,LABEL")]
+    #[arg(long = "point", value_name = "X,Y,LABEL", allow_hyphen_values = true)]
     points: Vec<Point>,
     /// A box in image pixels.
-    #[arg(long = "box", value_name = "X0,Y0,X1,Y1")]
+    #[arg(long = "box", value_name = "X0,Y0,X1,Y1", allow_hyphen_values = true)]
     corners: Option<Corners>,
     /// Where the mask goes: a PNG of the image's size, 0 and 255.
     #[arg(short, long, value_name = "MASK.png")]
@@ -94,9 +98,18 @@ fn numbers<const N: usize>(text: &str) -> Result<[f32; N], String> {
         .ok_or_else(|| format!("expected {N} numbers separated by commas"))
 }
 
+/// Whether both names lead to one file. A file that is not there yet is no other file.
+fn same_file(a: &Path, b: &Path) -> bool {
+    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}
+
 impl Predict {
     /// Predicts and writes.
     pub fn run(self) -> anyhow::Result<ExitCode> {
+        let outputs = [Some(&self.output), self.overlay.as_ref(), self.save_tensors.as_ref()];
+        if outputs.into_iter().flatten().any(|output| same_file(output, &self.image)) {
+            bail!("the result would replace the image: {}", self.image.display());
+        }
         let device = self.common.device.device()?;
         let (backbone, adapter, resize) = match (&self.run, self.backbone) {
             (Some(run), _) => {
@@ -135,11 +148,14 @@ impl Predict {
                 "iou_prediction": prediction.iou_prediction,
             }))?;
         } else {
-            println!(
+            outln!(
                 "wrote {} ({width} x {height}, predicted IoU {:.3})",
                 self.output.display(),
                 prediction.iou_prediction
             );
+            for path in [&self.overlay, &self.save_tensors].into_iter().flatten() {
+                outln!("wrote {}", path.display());
+            }
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -9,7 +9,7 @@ use promise::{device::DeviceKind, progress::Progress};
 
 use serde_json::json;
 
-use crate::{bar::Bar, output::print_json, stop};
+use crate::{bar::Bar, outln, output::print_json, stop};
 
 /// Steps between two lines of the log.
 const LOG_EVERY: usize = 50;
@@ -65,7 +65,7 @@ impl Pretrain {
                 if self.json {
                     print_json(&json!({ "written": [spec.output], "steps": spec.steps }))?;
                 } else {
-                    println!("wrote {}", spec.output.display());
+                    outln!("wrote {}", spec.output.display());
                 }
                 Ok(ExitCode::SUCCESS)
             }

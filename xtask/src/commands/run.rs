@@ -9,7 +9,7 @@ use reporting::{FigureKind, ResultTable};
 use serde_json::json;
 
 use super::Common;
-use crate::output::print_json;
+use crate::{outln, output::print_json};
 
 /// Train and evaluate an experiment, all its variants and seeds.
 ///
@@ -92,12 +92,12 @@ impl Run {
                 "written": written,
             }))?;
         } else {
-            println!("{}", table.markdown());
+            outln!("{}", table.markdown());
             for case in skipped {
-                println!("skipped {} {} {}: {}", case.data, case.split, case.file, case.reason);
+                outln!("skipped {} {} {}: {}", case.data, case.split, case.file, case.reason);
             }
             for path in written {
-                println!("wrote {}", path.display());
+                outln!("wrote {}", path.display());
             }
         }
         Ok(ExitCode::SUCCESS)

@@ -6,7 +6,7 @@ use clap::Args;
 use reporting::ResultTable;
 use serde_json::json;
 
-use crate::output::print_json;
+use crate::{outln, output::print_json};
 
 /// Print the table of finished runs.
 #[derive(Args)]
@@ -31,9 +31,9 @@ impl Table {
             let rows: Vec<_> = runs.iter().flat_map(|run| &run.record.rows).collect();
             print_json(&json!({ "protocol": table.protocol(), "rows": rows }))?;
         } else if self.csv {
-            print!("{}", table.csv()?);
+            outln!("{}", table.csv()?.trim_end());
         } else {
-            println!("{}", table.markdown());
+            outln!("{}", table.markdown());
         }
         Ok(ExitCode::SUCCESS)
     }
