@@ -83,15 +83,7 @@ impl FrozenSam {
         token_shift: Option<Tensor<3>>,
         multimask_output: bool,
     ) -> MaskDecoderOutput {
-        let batch = image_embedding.dims()[0];
-        let sam = &self.inner.sam;
-        let embeddings = sam.prompt_encoder.forward(prompts, batch);
-        sam.mask_decoder.forward(
-            image_embedding,
-            self.inner.image_pe.clone(),
-            embeddings,
-            token_shift,
-            multimask_output,
-        )
+        let image_pe = self.inner.image_pe.clone();
+        self.inner.sam.decode_at(image_pe, image_embedding, prompts, token_shift, multimask_output)
     }
 }

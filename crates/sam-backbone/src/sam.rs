@@ -40,14 +40,20 @@ impl Sam {
         token_shift: Option<Tensor<3>>,
         multimask_output: bool,
     ) -> MaskDecoderOutput {
-        let batch = image_embedding.dims()[0];
-        let prompts = self.prompt_encoder.forward(prompts, batch);
-        self.mask_decoder.forward(
-            image_embedding,
-            self.prompt_encoder.dense_pe(),
-            prompts,
-            token_shift,
-            multimask_output,
-        )
+        let image_pe = self.prompt_encoder.dense_pe();
+        self.decode_at(image_pe, image_embedding, prompts, token_shift, multimask_output)
+    }
+
+    /// [`decode`](Self::decode) with the position encoding of the image given, `[1, C, H, W]`.
+    pub(crate) fn decode_at(
+        &self,
+        image_pe: Tensor<4>,
+        image_embedding: Tensor<4>,
+        prompts: Prompts,
+        token_shift: Option<Tensor<3>>,
+        multimask_output: bool,
+    ) -> MaskDecoderOutput {
+        let prompts = self.prompt_encoder.forward(prompts, image_embedding.dims()[0]);
+        self.mask_decoder.forward(image_embedding, image_pe, prompts, token_shift, multimask_output)
     }
 }

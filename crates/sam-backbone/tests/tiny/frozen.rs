@@ -2,28 +2,12 @@
 
 use burn::tensor::{Device, Distribution, Int, Tensor};
 use fixtures::Fixture;
-use sam_backbone::{
-    FrozenSam, ImageEncoderConfig, MaskDecoderConfig, Prompts, SamConfig, WeightsSource,
-    load_weights,
-};
+use sam_backbone::{FrozenSam, Prompts};
+
+use crate::support::{config, loaded, values};
 
 fn frozen(device: &Device) -> FrozenSam {
-    let config = SamConfig {
-        image_encoder: ImageEncoderConfig::new(32, 4, 2, vec![1, 3])
-            .with_image_size(128)
-            .with_patch_size(8)
-            .with_window_size(5)
-            .with_embed_dim(32),
-        mask_decoder: MaskDecoderConfig::new()
-            .with_n_heads(4)
-            .with_mlp_dim(64)
-            .with_iou_head_hidden_dim(32),
-        mask_in_channels: 16,
-    };
-    let mut sam = config.init(device);
-    let weights = Fixture::open("sam_tiny").sibling("sam_tiny.pth");
-    load_weights(&mut sam, &WeightsSource::File(weights)).expect("the fixture fits");
-    FrozenSam::new(sam, config, device)
+    FrozenSam::new(loaded(device).0, config(), device)
 }
 
 /// A smooth function of the first multimask output.
@@ -38,10 +22,6 @@ fn loss(
     let logits =
         sam.decode(embedding.clone(), prompts, Some(shift), true).low_res_logits.slice_dim(1, 0..1);
     logits.powi_scalar(2).mean()
-}
-
-fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data().try_to_vec::<f32>().expect("f32")
 }
 
 /// `got` within 2 % of `expected`: central differences in f32 are no better.

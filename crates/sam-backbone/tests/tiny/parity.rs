@@ -10,41 +10,18 @@
 use burn::tensor::{Device, Int, Tensor};
 use fixtures::Fixture;
 use sam_backbone::{
-    Frame, ImageEncoderConfig, ImageSize, MaskDecoderConfig, Prompts, ResizeMode, Sam, SamConfig,
-    WeightsSource, input_tensor, load_weights, masks_in_image, resize_image,
+    Frame, ImageSize, Prompts, ResizeMode, input_tensor, masks_in_image, resize_image,
 };
+
+use crate::support::{loaded, values};
 
 const EMBEDDING_BOUND: f64 = 1e-5;
 const LOGITS_BOUND: f64 = 1e-4;
 
-fn config() -> SamConfig {
-    SamConfig {
-        image_encoder: ImageEncoderConfig::new(32, 4, 2, vec![1, 3])
-            .with_image_size(128)
-            .with_patch_size(8)
-            .with_window_size(5)
-            .with_embed_dim(32),
-        mask_decoder: MaskDecoderConfig::new()
-            .with_n_heads(4)
-            .with_mlp_dim(64)
-            .with_iou_head_hidden_dim(32),
-        mask_in_channels: 16,
-    }
-}
-
-fn loaded(device: &Device) -> (Sam, Fixture) {
-    let fixture = Fixture::open("sam_tiny");
-    let mut sam = config().init(device);
-    let weights = fixture.path().with_extension("pth");
-    load_weights(&mut sam, &WeightsSource::File(weights)).expect("the fixture fits");
-    (sam, fixture)
-}
-
 /// `|ours - theirs| / |theirs|` over all elements.
 fn relative_l2<const D: usize>(ours: Tensor<D>, theirs: Tensor<D>) -> f64 {
     assert_eq!(ours.dims(), theirs.dims());
-    let ours = ours.into_data().try_to_vec::<f32>().expect("f32");
-    let theirs = theirs.into_data().try_to_vec::<f32>().expect("f32");
+    let (ours, theirs) = (values(ours), values(theirs));
     let squares = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>();
     let error = squares(&mut ours.iter().zip(&theirs).map(|(a, b)| f64::from(a - b)));
     (error / squares(&mut theirs.iter().map(|&v| f64::from(v)))).sqrt()
@@ -202,8 +179,4 @@ fn coordinates_match_the_reference() {
             assert!((ours - expected).abs() < 1e-4);
         }
     }
-}
-
-fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data().try_to_vec::<f32>().expect("f32")
 }

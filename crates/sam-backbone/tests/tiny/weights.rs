@@ -1,35 +1,18 @@
 //! What happens to weights files that do not fit, or are none.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use burn::tensor::{DType, Device};
 use fixtures::Fixture;
 use sam_backbone::{
-    ImageEncoderConfig, MICRO_WEIGHTS, MaskDecoderConfig, Sam, SamConfig, Variant, WeightsError,
-    WeightsSource, load_weights, save_weights, tensor_hash,
+    MICRO_WEIGHTS, Sam, Variant, WeightsError, WeightsSource, load_weights, save_weights,
+    tensor_hash,
 };
 
-fn config(depth: usize, mlp_dim: usize) -> SamConfig {
-    SamConfig {
-        image_encoder: ImageEncoderConfig::new(32, depth, 2, vec![1, 3])
-            .with_image_size(128)
-            .with_patch_size(8)
-            .with_window_size(5)
-            .with_embed_dim(32),
-        mask_decoder: MaskDecoderConfig::new()
-            .with_n_heads(4)
-            .with_mlp_dim(mlp_dim)
-            .with_iou_head_hidden_dim(32),
-        mask_in_channels: 16,
-    }
-}
+use crate::support::{config, official_pth, sized};
 
 fn tiny() -> Sam {
-    config(4, 64).init(&Device::flex())
-}
-
-fn official_pth() -> PathBuf {
-    Fixture::open("sam_tiny").sibling("sam_tiny.pth")
+    config().init(&Device::flex())
 }
 
 fn load(sam: &mut Sam, path: &Path) -> Result<sam_backbone::LoadReport, WeightsError> {
@@ -66,7 +49,7 @@ fn half_precision_files_become_single_precision_modules() {
 
 #[test]
 fn missing_tensors_are_named() {
-    let mut deeper = config(5, 64).init(&Device::flex());
+    let mut deeper = sized(5, 64).init(&Device::flex());
     let error = load(&mut deeper, &official_pth()).expect_err("one block too few");
     let WeightsError::Mismatch { missing, unused, misshapen, .. } = &error else {
         panic!("{error}")
@@ -80,7 +63,7 @@ fn missing_tensors_are_named() {
 
 #[test]
 fn unused_tensors_are_named() {
-    let mut shallower = config(3, 64).init(&Device::flex());
+    let mut shallower = sized(3, 64).init(&Device::flex());
     let error = load(&mut shallower, &official_pth()).expect_err("one block too many");
     let WeightsError::Mismatch { missing, unused, .. } = &error else { panic!("{error}") };
     assert!(missing.is_empty());
@@ -90,7 +73,7 @@ fn unused_tensors_are_named() {
 
 #[test]
 fn misshapen_tensors_are_named_in_the_layout_of_the_file() {
-    let mut wider = config(4, 96).init(&Device::flex());
+    let mut wider = sized(4, 96).init(&Device::flex());
     let error = load(&mut wider, &official_pth()).expect_err("another MLP");
     let WeightsError::Mismatch { misshapen, .. } = &error else { panic!("{error}") };
     let names: Vec<_> = misshapen.iter().map(|shape| shape.name.as_str()).collect();

@@ -1,0 +1,7 @@
+//! A tiny SAM with the random weights of fixture `sam_tiny`: parity with PyTorch, gradients through
+//! the frozen decoder, and weights files that do or do not fit.
+
+mod frozen;
+mod parity;
+mod support;
+mod weights;
