@@ -531,3 +531,50 @@ pub(crate) fn remove_checkpoints(folder: &RunFolder) {
     // Left-over checkpoints cost disk only.
     let _ = fs::remove_dir_all(folder.checkpoint());
 }
+
+#[cfg(test)]
+mod tests {
+
+    use super::*;
+
+    #[test]
+    fn the_recorded_learning_rate_is_the_one_that_burn_used() {
+        let spec: TrainSpec =
+            toml::from_str("epochs = 3\nlearning_rate = 0.01\nschedule = \"cosine\"")
+                .expect("valid");
+        let batches = 4;
+        let mut burn =
+            CosineAnnealingLrSchedulerConfig::new(0.01, 3 * batches).init().expect("valid");
+        for epoch in 1..=3 {
+            let used = (0..batches).map(|_| burn.step().base()).last().expect("four steps");
+            let recorded = last_learning_rate(&spec, epoch * batches, batches);
+            assert!((used - recorded).abs() < 1e-12, "epoch {epoch}: {used} {recorded}");
+        }
+    }
+
+    fn history(dice: &[f64]) -> History {
+        let row = |(index, &dice): (usize, &f64)| EpochRow {
+            epoch: index + 1,
+            split: EpochRow::VALID.to_owned(),
+            loss: 1.0,
+            dice,
+            iou: dice,
+            learning_rate: None,
+        };
+        History { rows: dice.iter().enumerate().map(row).collect() }
+    }
+
+    #[test]
+    fn the_first_of_equally_good_epochs_is_the_best() {
+        assert_eq!(history(&[0.1, 0.5, 0.3, 0.5]).best_epoch(), 2);
+        assert_eq!(history(&[f64::NAN, 0.2]).best_epoch(), 2);
+        assert_eq!(history(&[f64::NAN]).best_epoch(), 1);
+    }
+
+    #[test]
+    fn patience_counts_epochs_after_the_best() {
+        assert!(!history(&[0.5, 0.4]).is_stale(Some(2)));
+        assert!(history(&[0.5, 0.4, 0.5]).is_stale(Some(2)));
+        assert!(!history(&[0.5, 0.4, 0.3, 0.2]).is_stale(None));
+    }
+}

@@ -177,6 +177,20 @@ fn a_folder_of_other_settings_is_refused_and_named() {
 }
 
 #[test]
+fn a_run_that_no_longer_improves_stops_early() {
+    let runs = tempfile::tempdir().expect("a folder");
+    // Steps too small to move a mask.
+    let text = SMOKE
+        .replace("epochs = 2", "epochs = 9\npatience = 2")
+        .replace("learning_rate = 1e-3", "learning_rate = 1e-30");
+    let record = run(&text, runs.path()).read_record().expect("a record");
+    let training = record.training.expect("it trained");
+    assert!(training.stopped_early);
+    assert_eq!(training.epochs_run, training.best_epoch + 2);
+    assert!(training.epochs_run < training.epochs_planned);
+}
+
+#[test]
 fn a_folder_that_cannot_be_made_is_named() {
     let folder = tempfile::tempdir().expect("a folder");
     let experiment = Experiment::load(&write(folder.path(), SMOKE), &[]).expect("valid");
