@@ -38,7 +38,7 @@ use run_record::{EpochRow, RunFolder, RunRecordError, TrainingSummary, read_rows
 
 use crate::{
     backbone::Backbone,
-    features::EncodedSet,
+    features::{EncodedSet, error_chain},
     learner::{Batch, CaseMean, DICE, IOU, LOSS},
     loader::{Batching, FeatureLoader},
     model::{Adapter, BuildError, Promise},
@@ -117,9 +117,10 @@ pub(crate) fn train<M: PromptModule>(
     let checkpoints = set.folder.checkpoint();
     let history = History::restore(set.folder, &checkpoints)?;
     let done = history.epochs();
+    let over = done >= spec.epochs || history.is_stale(spec.patience);
     let history = Arc::new(Mutex::new(history));
 
-    if done < spec.epochs && !history_is_over(&history, spec) {
+    if !over {
         let oracle = uses_oracle::<M>(spec);
         let batching = |shuffle| Batching {
             batch_size: spec.batch_size,
@@ -167,7 +168,7 @@ pub(crate) fn train<M: PromptModule>(
         set.progress.finish();
         let epoch = lock(&history).epochs();
         if let Some(error) = result.error {
-            return Err(TrainError::Failed { epoch, message: chain(&*error) });
+            return Err(TrainError::Failed { epoch, message: error_chain(&*error) });
         }
         if set.stop.load(Ordering::Relaxed) {
             return Err(TrainError::Interrupted { epoch });
@@ -223,10 +224,6 @@ fn scheduler(spec: &TrainSpec, train: &EncodedSet) -> ModuleLrScheduler {
     }
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
-    crate::features::error_chain(error)
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     // A poisoned history is still a list of finished epochs.
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
@@ -275,11 +272,6 @@ impl History {
     fn is_stale(&self, patience: Option<usize>) -> bool {
         patience.is_some_and(|patience| self.epochs() >= self.best_epoch() + patience)
     }
-}
-
-fn history_is_over(history: &Mutex<History>, spec: &TrainSpec) -> bool {
-    let history = lock(history);
-    history.epochs() > 0 && history.is_stale(spec.patience)
 }
 
 fn has_checkpoint(folder: &Path, epoch: usize) -> bool {
@@ -534,7 +526,6 @@ pub(crate) fn remove_checkpoints(folder: &RunFolder) {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
 
     #[test]
