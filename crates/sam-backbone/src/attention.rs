@@ -6,6 +6,11 @@ use burn::{
     tensor::{Device, Int, Tensor, module::attention, ops::AttentionModuleOptions},
 };
 
+use crate::{
+    common::linear,
+    resize_weights::{interpolate_rows, numbers, replaced},
+};
+
 /// Multi-head self-attention over a square grid of tokens, with relative positions added to the
 /// scores separately for height and width.
 ///
@@ -46,6 +51,33 @@ impl RelativePositionAttention {
             n_heads,
             side,
         }
+    }
+
+    /// Interpolates the relative positions for a window of another side.
+    pub(crate) fn resize_positions(&mut self, side: usize) {
+        let (from, to) = (2 * self.side - 1, 2 * side - 1);
+        for table in [&mut self.rel_pos_h, &mut self.rel_pos_w] {
+            let head_dim = table.val().dims()[1];
+            *table = replaced(table, interpolate_rows(&numbers(table), from, to), [to, head_dim]);
+        }
+        self.side = side;
+    }
+
+    /// [`forward`](Self::forward) for a grid of windows of `side` x `side` tokens, in one operation;
+    /// nothing where [`fused_ops`] has no kernel for it.
+    ///
+    /// # Shapes
+    ///
+    /// - `tokens`: `[B, H, W, C]`
+    /// - returns: the same
+    pub(crate) fn forward_fused(&self, tokens: &Tensor<4>) -> Option<Tensor<4>> {
+        if !fused_ops::has_window_attention(tokens, self.side) {
+            return None;
+        }
+        let qkv = linear(&self.qkv, tokens.clone());
+        let (rel_pos_h, rel_pos_w) = (self.rel_pos_h.val(), self.rel_pos_w.val());
+        let mixed = fused_ops::window_attention(qkv, rel_pos_h, rel_pos_w, self.n_heads, self.side);
+        Some(linear(&self.proj, mixed))
     }
 
     /// # Shapes

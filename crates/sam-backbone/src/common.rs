@@ -2,12 +2,30 @@
 
 use burn::{
     module::{Module, Param},
-    nn::{Initializer, Linear, LinearConfig},
-    tensor::{Device, Tensor, activation, module::layer_norm},
+    nn::{Initializer, LayerNorm, Linear, LinearConfig},
+    tensor::{Device, Tensor, activation},
 };
 
 /// Epsilon of the layer norms in the encoder, its neck, and of every [`LayerNorm2d`].
 pub(crate) const LAYER_NORM_EPSILON: f64 = 1e-6;
+
+/// A linear layer through our kernels where they apply.
+pub(crate) fn linear<const D: usize>(layer: &Linear, input: Tensor<D>) -> Tensor<D> {
+    fused_ops::linear(input, layer.weight.val(), layer.bias.as_ref().map(Param::val))
+}
+
+/// A layer norm through our kernels where they apply. `epsilon` must be the layer's own, which
+/// Burn keeps to itself.
+pub(crate) fn layer_norm<const D: usize>(
+    layer: &LayerNorm,
+    epsilon: f64,
+    input: Tensor<D>,
+) -> Tensor<D> {
+    match &layer.beta {
+        Some(beta) => fused_ops::layer_norm(input, layer.gamma.val(), beta.val(), epsilon),
+        None => layer.forward(input),
+    }
+}
 
 /// Layer normalization over the channels of an image: `y = (x - E[x]) / sqrt(Var[x] + eps) * w + b`,
 /// mean and variance over `C` at each pixel.
@@ -37,8 +55,15 @@ impl LayerNorm2d {
     /// - returns: the same
     pub fn forward(&self, image: Tensor<4>) -> Tensor<4> {
         let channels_last = image.permute([0, 2, 3, 1]);
-        layer_norm(channels_last, self.weight.val(), Some(self.bias.val()), LAYER_NORM_EPSILON)
-            .permute([0, 3, 1, 2])
+        self.forward_channels_last(channels_last).permute([0, 3, 1, 2])
+    }
+
+    /// # Shapes
+    ///
+    /// - `image`: `[.., C]`
+    /// - returns: the same
+    pub(crate) fn forward_channels_last<const D: usize>(&self, image: Tensor<D>) -> Tensor<D> {
+        fused_ops::layer_norm(image, self.weight.val(), self.bias.val(), LAYER_NORM_EPSILON)
     }
 }
 
@@ -77,8 +102,8 @@ impl MlpBlock {
     /// - `tokens`: `[.., C]`
     /// - returns: the same
     pub fn forward<const D: usize>(&self, tokens: Tensor<D>) -> Tensor<D> {
-        let hidden = self.lin1.forward(tokens);
-        let hidden = if self.relu { activation::relu(hidden) } else { activation::gelu(hidden) };
-        self.lin2.forward(hidden)
+        let hidden = linear(&self.lin1, tokens);
+        let hidden = if self.relu { activation::relu(hidden) } else { fused_ops::gelu(hidden) };
+        linear(&self.lin2, hidden)
     }
 }

@@ -61,8 +61,9 @@ impl Variant {
             Self::VitL => vit(1024, 24, 16, &[5, 11, 17, 23]),
             Self::VitH => vit(1280, 32, 16, &[7, 15, 23, 31]),
             Self::Micro => SamConfig {
-                image_encoder: ImageEncoderConfig::new(128, 12, 4, vec![2, 5, 8, 11])
+                image_encoder: ImageEncoderConfig::new(128, 8, 4, vec![1, 3, 5, 7])
                     .with_image_size(256)
+                    .with_patch_size(8)
                     .with_window_size(8)
                     .with_embed_dim(128),
                 mask_decoder: MaskDecoderConfig::new()

@@ -11,8 +11,9 @@ use burn::{
 
 use crate::{
     attention::RelativePositionAttention,
-    common::{LAYER_NORM_EPSILON, LayerNorm2d, MlpBlock},
+    common::{LAYER_NORM_EPSILON, LayerNorm2d, MlpBlock, layer_norm},
     config::ImageEncoderConfig,
+    resize_weights::{interpolate_grid, numbers, replaced},
 };
 
 /// SAM's image encoder.
@@ -94,6 +95,16 @@ impl ImageEncoder {
             block_features: tapped.into_iter().flatten().collect(),
         }
     }
+
+    /// Interpolates all learned positions to a token grid of another side.
+    pub(crate) fn resize_positions(&mut self, grid: usize) {
+        let [_, former, _, width] = self.pos_embed.val().dims();
+        let values = interpolate_grid(&numbers(&self.pos_embed), former, grid);
+        self.pos_embed = replaced(&self.pos_embed, values, [1, grid, grid, width]);
+        for block in self.blocks.iter_mut().filter(|block| block.window.is_none()) {
+            block.attn.resize_positions(grid);
+        }
+    }
 }
 
 /// Cuts an image into patches and projects each: a convolution whose kernel is its stride.
@@ -169,17 +180,19 @@ impl Block {
     /// - `tokens`: `[B, H, W, width]`
     /// - returns: the same
     fn forward(&self, tokens: Tensor<4>) -> Tensor<4> {
-        let normed = self.norm1.forward(tokens.clone());
-        let mixed = match self.window {
-            None => self.attn.forward(normed),
-            Some(window) => {
+        let normed = layer_norm(&self.norm1, LAYER_NORM_EPSILON, tokens.clone());
+        let mixed = match (self.attn.forward_fused(&normed), self.window) {
+            (Some(mixed), _) => mixed,
+            (None, None) => self.attn.forward(normed),
+            (None, Some(window)) => {
                 let [batch, height, width, _] = normed.dims();
                 let windows = self.attn.forward(partition_windows(normed, window));
                 join_windows(windows, window, [batch, height, width])
             }
         };
         let tokens = tokens + mixed;
-        let expanded = self.mlp.forward(self.norm2.forward(tokens.clone()));
+        let normed = layer_norm(&self.norm2, LAYER_NORM_EPSILON, tokens.clone());
+        let expanded = self.mlp.forward(normed);
         tokens + expanded
     }
 }

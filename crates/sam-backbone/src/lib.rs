@@ -24,6 +24,7 @@ mod micro;
 mod postprocess;
 mod preprocess;
 mod prompt_encoder;
+mod resize_weights;
 mod sam;
 mod tensor_hash;
 mod transformer;

@@ -7,7 +7,9 @@ use burn::{
 };
 
 use crate::{
-    common::LayerNorm2d, config::MaskDecoderConfig, prompt_encoder::PromptEmbeddings,
+    common::{LayerNorm2d, linear},
+    config::MaskDecoderConfig,
+    prompt_encoder::PromptEmbeddings,
     transformer::TwoWayTransformer,
 };
 
@@ -60,6 +62,17 @@ impl MaskDecoder {
                 device,
             ),
         }
+    }
+
+    /// For weights that are fresh: tokens begin by attending to the places that they are about.
+    ///
+    /// Queries and keys of the attention between tokens and image hold the same position encoding.
+    /// With independent random projections their products say nothing about distance, and a decoder
+    /// trained from nothing spends its first thousand steps with masks that ignore the prompt. With
+    /// one shared projection a product is largest where the positions agree. `gain` sets how
+    /// sharply; with 1, products differ by about half a unit between the same place and a far one.
+    pub fn align_attention(&mut self, gain: f32) {
+        self.transformer.align_attention(gain);
     }
 
     /// Predicts masks, one prompt per image.
@@ -116,10 +129,11 @@ impl MaskDecoder {
         let iou = self
             .iou_prediction_head
             .forward(tokens.clone().slice_dim(1, 0..1).reshape([batch, channels]));
-        let image = image.swap_dims(1, 2).reshape([batch, channels, height, width]);
-        let (upscale_1, norm, gelu, upscale_2) = &self.output_upscaling;
-        let image = gelu.forward(norm.forward(upscale_1.forward(image)));
-        let image = activation::gelu(upscale_2.forward(image)); // [B, C/8, 4H, 4W]
+        // Channels stay last, and the four outputs of every cell stay beside each other, until the
+        // masks are thin enough for the pixels to be put in order cheaply.
+        let (upscale_1, norm, _, upscale_2) = &self.output_upscaling;
+        let image = fused_ops::gelu(norm.forward_channels_last(upscale_1.forward(image)));
+        let image = fused_ops::gelu(upscale_2.forward(image)); // [B, 16 H W, C/8]
 
         let weights = self
             .output_hypernetworks_mlps
@@ -131,10 +145,11 @@ impl MaskDecoder {
             })
             .collect();
         let weights = Tensor::cat(weights, 1); // [B, T, C/8]
-        let [_, thin, upscaled_h, upscaled_w] = image.dims();
         let masks = weights
-            .matmul(image.reshape([batch, thin, upscaled_h * upscaled_w]))
-            .reshape([batch, n_mask_tokens, upscaled_h, upscaled_w]);
+            .matmul(image.swap_dims(1, 2)) // [B, T, 16 H W]
+            .reshape([batch * n_mask_tokens, height, width, 2, 2, 2, 2])
+            .permute([0, 1, 3, 5, 2, 4, 6])
+            .reshape([batch, n_mask_tokens, 4 * height, 4 * width]);
         MaskDecoderOutput { low_res_logits: masks, iou_predictions: iou }
     }
 }
@@ -167,19 +182,16 @@ impl Upscale {
 
     /// # Shapes
     ///
-    /// - `image`: `[B, C_in, H, W]`
-    /// - returns: `[B, C_out, 2H, 2W]`
-    fn forward(&self, image: Tensor<4>) -> Tensor<4> {
-        let [batch, input, height, width] = image.dims();
+    /// - `image`: `[B, N, C_in]`, cells in any order
+    /// - returns: `[B, 4 N, C_out]`, the upper left, upper right, lower left and lower right output of
+    ///   every cell after each other
+    fn forward(&self, image: Tensor<3>) -> Tensor<3> {
+        let [batch, cells, input] = image.dims();
         let weight = self.weight.val();
         let output = weight.dims()[1];
-        let tokens = image.permute([0, 2, 3, 1]).reshape([batch * height * width, input]);
-        let upscaled = tokens
-            .matmul(weight.reshape([input, output * 4]))
-            .reshape([batch, height, width, output, 2, 2])
-            .permute([0, 3, 1, 4, 2, 5])
-            .reshape([batch, output, 2 * height, 2 * width]);
-        upscaled + self.bias.val().reshape([1, output, 1, 1])
+        let weight = weight.permute([0, 2, 3, 1]).reshape([input, 4 * output]);
+        let bias = self.bias.val().repeat_dim(0, 4);
+        fused_ops::linear(image, weight, Some(bias)).reshape([batch, 4 * cells, output])
     }
 }
 
@@ -204,7 +216,7 @@ impl Mlp {
     fn forward(&self, input: Tensor<2>) -> Tensor<2> {
         let last = self.layers.len() - 1;
         self.layers.iter().enumerate().fold(input, |hidden, (index, layer)| {
-            let hidden = layer.forward(hidden);
+            let hidden = linear(layer, hidden);
             if index < last { activation::relu(hidden) } else { hidden }
         })
     }

@@ -110,6 +110,11 @@ impl PromptEncoder {
         }
     }
 
+    /// Sets the sides of the image embedding and of the input.
+    pub(crate) fn set_image_size(&mut self, grid_size: usize, input_size: usize) {
+        (self.grid_size, self.input_size) = (grid_size, input_size);
+    }
+
     /// Position encoding of every cell of the image embedding.
     ///
     /// # Shapes

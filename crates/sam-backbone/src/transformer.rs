@@ -1,15 +1,26 @@
 //! The two-way transformer of the mask decoder: tokens and image attend to each other.
 
 use burn::{
-    module::Module,
+    module::{Module, Param},
     nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig},
-    tensor::{Device, Tensor, module::attention, ops::AttentionModuleOptions},
+    tensor::{Device, Tensor},
 };
 
-use crate::{common::MlpBlock, config::MaskDecoderConfig};
+use crate::{
+    common::{MlpBlock, layer_norm, linear},
+    config::MaskDecoderConfig,
+    resize_weights::{numbers, replaced},
+};
 
 /// Cross-attention inside the decoder works at `width / 2`.
 const CROSS_DOWNSAMPLE: usize = 2;
+
+/// PyTorch's default, unlike the encoder's.
+const LAYER_NORM_EPSILON: f64 = 1e-5;
+
+fn norm(width: usize, device: &Device) -> LayerNorm {
+    LayerNormConfig::new(width).with_epsilon(LAYER_NORM_EPSILON).init(device)
+}
 
 /// Transformer whose tokens (masks, IoU, prompts) and image positions update each other.
 ///
@@ -34,8 +45,18 @@ impl TwoWayTransformer {
                 CROSS_DOWNSAMPLE,
                 device,
             ),
-            norm_final_attn: LayerNormConfig::new(width).init(device),
+            norm_final_attn: norm(width, device),
         }
+    }
+
+    /// Makes queries and keys of every attention between tokens and image the same projection, `gain`
+    /// times as long: see [`MaskDecoder::align_attention`](crate::MaskDecoder::align_attention).
+    pub(crate) fn align_attention(&mut self, gain: f32) {
+        for layer in &mut self.layers {
+            layer.cross_attn_token_to_image.align(gain);
+            layer.cross_attn_image_to_token.align(gain);
+        }
+        self.final_attn_token_to_image.align(gain);
     }
 
     /// # Shapes
@@ -59,7 +80,7 @@ impl TwoWayTransformer {
             keys.clone() + image_pe,
             keys.clone(),
         );
-        (self.norm_final_attn.forward(queries + attended), keys)
+        (layer_norm(&self.norm_final_attn, LAYER_NORM_EPSILON, queries + attended), keys)
     }
 }
 
@@ -81,7 +102,7 @@ struct TwoWayAttentionBlock {
 
 impl TwoWayAttentionBlock {
     fn new(width: usize, config: &MaskDecoderConfig, first: bool, device: &Device) -> Self {
-        let norm = || LayerNormConfig::new(width).init(device);
+        let norm = || norm(width, device);
         let cross = || ProjectedAttention::new(width, config.n_heads, CROSS_DOWNSAMPLE, device);
         Self {
             self_attn: ProjectedAttention::new(width, config.n_heads, 1, device),
@@ -109,7 +130,7 @@ impl TwoWayAttentionBlock {
             let placed = queries.clone() + query_pe.clone();
             queries.clone() + self.self_attn.forward(placed.clone(), placed, queries)
         };
-        let queries = self.norm1.forward(queries);
+        let queries = layer_norm(&self.norm1, LAYER_NORM_EPSILON, queries);
 
         let placed_keys = keys.clone() + key_pe.clone();
         let attended = self.cross_attn_token_to_image.forward(
@@ -117,17 +138,17 @@ impl TwoWayAttentionBlock {
             placed_keys.clone(),
             keys.clone(),
         );
-        let queries = self.norm2.forward(queries + attended);
+        let queries = layer_norm(&self.norm2, LAYER_NORM_EPSILON, queries + attended);
 
         let expanded = self.mlp.forward(queries.clone());
-        let queries = self.norm3.forward(queries + expanded);
+        let queries = layer_norm(&self.norm3, LAYER_NORM_EPSILON, queries + expanded);
 
         let attended = self.cross_attn_image_to_token.forward(
             placed_keys,
             queries.clone() + query_pe,
             queries.clone(),
         );
-        let keys = self.norm4.forward(keys + attended);
+        let keys = layer_norm(&self.norm4, LAYER_NORM_EPSILON, keys + attended);
         (queries, keys)
     }
 }
@@ -156,21 +177,52 @@ impl ProjectedAttention {
         }
     }
 
-    fn forward(&self, query: Tensor<3>, key: Tensor<3>, value: Tensor<3>) -> Tensor<3> {
-        let mixed = attention(
-            self.split_heads(self.q_proj.forward(query)),
-            self.split_heads(self.k_proj.forward(key)),
-            self.split_heads(self.v_proj.forward(value)),
-            None,
-            None,
-            AttentionModuleOptions::default(),
-        );
-        let [batch, heads, tokens, head_dim] = mixed.dims();
-        self.out_proj.forward(mixed.swap_dims(1, 2).reshape([batch, tokens, heads * head_dim]))
+    fn align(&mut self, gain: f32) {
+        let weight = &self.q_proj.weight;
+        let (shape, device) = (weight.val().dims(), weight.val().device());
+        let values: Vec<f32> = numbers(weight).into_iter().map(|value| value * gain).collect();
+        let bias = vec![0.0; shape[1]];
+        for projection in [&mut self.q_proj, &mut self.k_proj] {
+            projection.weight = replaced(&projection.weight, values.clone(), shape);
+            projection.bias = Some(Param::from_tensor(Tensor::from_floats(&*bias, &device)));
+        }
     }
 
-    fn split_heads(&self, tokens: Tensor<3>) -> Tensor<4> {
-        let [batch, n_tokens, inner] = tokens.dims();
-        tokens.reshape([batch, n_tokens, self.n_heads, inner / self.n_heads]).swap_dims(1, 2)
+    fn forward(&self, query: Tensor<3>, key: Tensor<3>, value: Tensor<3>) -> Tensor<3> {
+        let mixed = fused_ops::attention(
+            linear(&self.q_proj, query),
+            linear(&self.k_proj, key),
+            linear(&self.v_proj, value),
+            self.n_heads,
+        );
+        linear(&self.out_proj, mixed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::MaskDecoderConfig;
+
+    #[test]
+    fn aligned_attention_looks_where_positions_agree() {
+        let device = Device::flex();
+        device.seed(3);
+        let mut transformer = TwoWayTransformer::new(64, &MaskDecoderConfig::new(), &device);
+        transformer.align_attention(3.0);
+        let attention = &transformer.layers[0].cross_attn_token_to_image;
+        let (q, k) = (&attention.q_proj, &attention.k_proj);
+        assert_eq!(numbers(&q.weight), numbers(&k.weight));
+        for projection in [q, k] {
+            let bias = projection.bias.as_ref().map(numbers);
+            assert_eq!(bias, Some(vec![0.0; 32]));
+        }
+        // Scores are |W x|^2 for equal positions: never negative, and larger than those of any other.
+        let places = Tensor::<2>::random([16, 64], burn::tensor::Distribution::Default, &device);
+        let scores = linear(q, places.clone()).matmul(linear(k, places).transpose());
+        let scores = scores.into_data().try_into_vec_as::<f32>().expect("floats");
+        let own: f32 = (0..16).map(|at| scores[at * 17]).sum::<f32>() / 16.0;
+        let other = (scores.iter().sum::<f32>() - own * 16.0) / 240.0;
+        assert!(own > 0.0 && own > other, "{own} and {other}");
     }
 }

@@ -4,4 +4,5 @@
 mod frozen;
 mod parity;
 mod support;
+mod training;
 mod weights;

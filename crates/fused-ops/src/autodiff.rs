@@ -1,0 +1,380 @@
+//! The kernels as operations of Burn's CPU backend, and their place in the graph.
+
+use burn::{
+    backend::{
+        Autodiff, Backend, Flex,
+        autodiff::{
+            checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
+            grads::Gradients,
+            ops::{Backward, Ops, OpsKind},
+        },
+        backend_extension,
+        tensor::FloatTensor,
+    },
+    tensor::TensorData,
+};
+
+use crate::kernels::{
+    attention::{self, CrossShape, WindowShape},
+    gelu, layer_norm, linear,
+};
+
+/// The operations; shapes are those of the functions in [`crate::ops`].
+#[backend_extension(Autodiff, Flex)]
+pub(crate) trait FusedOps: Backend {
+    fn fused_layer_norm(
+        input: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        epsilon: f32,
+    ) -> FloatTensor<Self>;
+    fn fused_gelu(input: FloatTensor<Self>) -> FloatTensor<Self>;
+    fn fused_linear(
+        input: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
+    fn fused_attention(
+        query: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        heads: usize,
+    ) -> FloatTensor<Self>;
+    fn fused_window_attention(
+        qkv: FloatTensor<Self>,
+        rel_pos_h: FloatTensor<Self>,
+        rel_pos_w: FloatTensor<Self>,
+        heads: usize,
+        window: usize,
+    ) -> FloatTensor<Self>;
+}
+
+type Host = FloatTensor<Flex>;
+
+/// The numbers of a tensor, in row-major order.
+fn contiguous(tensor: &Host) -> Host {
+    if tensor.is_contiguous() { tensor.clone() } else { tensor.to_contiguous() }
+}
+
+fn numbers(tensor: &Host) -> &[f32] {
+    tensor.as_slice().expect("an f32 tensor that was made contiguous")
+}
+
+fn shape(tensor: &Host) -> Vec<usize> {
+    tensor.layout().shape().to_vec()
+}
+
+fn tensor(values: Vec<f32>, shape: Vec<usize>) -> Host {
+    Host::from_data(TensorData::new(values, shape))
+}
+
+/// Size of the last axis.
+fn last(tensor: &Host) -> usize {
+    *shape(tensor).last().expect("a tensor with an axis")
+}
+
+fn cross_shape(query: &Host, key: &Host, heads: usize) -> CrossShape {
+    let (query, key) = (shape(query), shape(key));
+    CrossShape { queries: query[1], keys: key[1], channels: query[2], heads }
+}
+
+fn window_shape(qkv: &Host, heads: usize, window: usize) -> WindowShape {
+    let sizes = shape(qkv);
+    WindowShape { height: sizes[1], width: sizes[2], channels: sizes[3] / 3, heads, window }
+}
+
+impl FusedOps for Flex {
+    fn fused_layer_norm(input: Host, weight: Host, bias: Host, epsilon: f32) -> Host {
+        let [input, weight, bias] = [input, weight, bias].map(|it| contiguous(&it));
+        let out = layer_norm::forward(numbers(&input), numbers(&weight), numbers(&bias), epsilon);
+        tensor(out, shape(&input))
+    }
+
+    fn fused_gelu(input: Host) -> Host {
+        let input = contiguous(&input);
+        tensor(gelu::forward(numbers(&input)), shape(&input))
+    }
+
+    fn fused_linear(input: Host, weight: Host, bias: Host) -> Host {
+        let [input, weight, bias] = [input, weight, bias].map(|it| contiguous(&it));
+        let out = linear::forward(numbers(&input), numbers(&weight), numbers(&bias));
+        let mut sizes = shape(&input);
+        *sizes.last_mut().expect("a tensor with an axis") = last(&weight);
+        tensor(out, sizes)
+    }
+
+    fn fused_attention(query: Host, key: Host, value: Host, heads: usize) -> Host {
+        let inputs = [query, key, value].map(|it| contiguous(&it));
+        attend(&inputs, heads).0
+    }
+
+    fn fused_window_attention(
+        qkv: Host,
+        rel_pos_h: Host,
+        rel_pos_w: Host,
+        heads: usize,
+        window: usize,
+    ) -> Host {
+        let [qkv, rel_pos_h, rel_pos_w] = [qkv, rel_pos_h, rel_pos_w].map(|it| contiguous(&it));
+        let mixed = attention::window_mixed(
+            numbers(&qkv),
+            numbers(&rel_pos_h),
+            numbers(&rel_pos_w),
+            window_shape(&qkv, heads, window),
+        );
+        tensor(mixed, mixed_shape(&qkv))
+    }
+}
+
+/// Shape of the mixed values: a third of the channels.
+fn mixed_shape(qkv: &Host) -> Vec<usize> {
+    let mut sizes = shape(qkv);
+    sizes[3] /= 3;
+    sizes
+}
+
+/// Mixed values and probabilities.
+fn attend([query, key, value]: &[Host; 3], heads: usize) -> (Host, Host) {
+    let sizes = cross_shape(query, key, heads);
+    let (out, probabilities) =
+        attention::cross_forward(numbers(query), numbers(key), numbers(value), sizes);
+    let length = probabilities.len();
+    (tensor(out, shape(query)), tensor(probabilities, vec![length]))
+}
+
+/// Mixed values and probabilities.
+fn attend_in_windows(
+    [qkv, rel_pos_h, rel_pos_w]: &[Host; 3],
+    heads: usize,
+    window: usize,
+) -> (Host, Host) {
+    let sizes = window_shape(qkv, heads, window);
+    let (out, probabilities) =
+        attention::window_forward(numbers(qkv), numbers(rel_pos_h), numbers(rel_pos_w), sizes);
+    let length = probabilities.len();
+    (tensor(out, mixed_shape(qkv)), tensor(probabilities, vec![length]))
+}
+
+impl<C: CheckpointStrategy> FusedOps for Autodiff<Flex, C> {
+    fn fused_layer_norm(
+        input: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        epsilon: f32,
+    ) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct LayerNorm;
+
+        impl Backward<Flex, 3> for LayerNorm {
+            type State = (Host, Host, f32);
+
+            fn backward(
+                self,
+                ops: Ops<Self::State, 3>,
+                grads: &mut Gradients,
+                _: &mut Checkpointer,
+            ) {
+                let gradient = contiguous(&grads.consume::<Flex>(&ops.node));
+                let (input, weight, epsilon) = ops.state;
+                let out = layer_norm::backward(
+                    numbers(&input),
+                    numbers(&weight),
+                    numbers(&gradient),
+                    epsilon,
+                );
+                let width = last(&weight);
+                let values = [
+                    (out.input, shape(&input)),
+                    (out.weight, vec![width]),
+                    (out.bias, vec![width]),
+                ];
+                for (parent, (values, shape)) in ops.parents.into_iter().zip(values) {
+                    if let Some(parent) = parent {
+                        grads.register::<Flex>(parent.id, tensor(values, shape));
+                    }
+                }
+            }
+        }
+
+        let nodes = [input.node(), weight.node(), bias.node()];
+        let [input, weight, bias] =
+            [input, weight, bias].map(|it| contiguous(&it.into_primitive()));
+        let out = Flex::fused_layer_norm(input.clone(), weight.clone(), bias, epsilon);
+        match LayerNorm.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish((input, weight, epsilon), out),
+            OpsKind::UnTracked(prep) => prep.finish(out),
+        }
+    }
+
+    fn fused_gelu(input: FloatTensor<Self>) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct Gelu;
+
+        impl Backward<Flex, 1> for Gelu {
+            type State = Host;
+
+            fn backward(
+                self,
+                ops: Ops<Self::State, 1>,
+                grads: &mut Gradients,
+                _: &mut Checkpointer,
+            ) {
+                let gradient = contiguous(&grads.consume::<Flex>(&ops.node));
+                let input = ops.state;
+                if let [Some(parent)] = ops.parents {
+                    let out = gelu::backward(numbers(&input), numbers(&gradient));
+                    grads.register::<Flex>(parent.id, tensor(out, shape(&input)));
+                }
+            }
+        }
+
+        let nodes = [input.node()];
+        let input = contiguous(&input.into_primitive());
+        let out = Flex::fused_gelu(input.clone());
+        match Gelu.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish(input, out),
+            OpsKind::UnTracked(prep) => prep.finish(out),
+        }
+    }
+
+    fn fused_linear(
+        input: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct Linear;
+
+        impl Backward<Flex, 3> for Linear {
+            type State = (Host, Host);
+
+            fn backward(
+                self,
+                ops: Ops<Self::State, 3>,
+                grads: &mut Gradients,
+                _: &mut Checkpointer,
+            ) {
+                let gradient = contiguous(&grads.consume::<Flex>(&ops.node));
+                let (input, weight) = ops.state;
+                let outputs = last(&weight);
+                let [by_input, by_weight, by_bias] = ops.parents;
+                let values = numbers(&gradient);
+                if let Some(parent) = by_input {
+                    let out = linear::input_gradient(values, numbers(&weight), outputs);
+                    grads.register::<Flex>(parent.id, tensor(out, shape(&input)));
+                }
+                if let Some(parent) = by_weight {
+                    let out = linear::weight_gradient(numbers(&input), values, outputs);
+                    grads.register::<Flex>(parent.id, tensor(out, shape(&weight)));
+                }
+                if let Some(parent) = by_bias {
+                    let out = linear::bias_gradient(values, outputs);
+                    grads.register::<Flex>(parent.id, tensor(out, vec![outputs]));
+                }
+            }
+        }
+
+        let nodes = [input.node(), weight.node(), bias.node()];
+        let [input, weight, bias] =
+            [input, weight, bias].map(|it| contiguous(&it.into_primitive()));
+        let out = Flex::fused_linear(input.clone(), weight.clone(), bias);
+        match Linear.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish((input, weight), out),
+            OpsKind::UnTracked(prep) => prep.finish(out),
+        }
+    }
+
+    fn fused_attention(
+        query: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        heads: usize,
+    ) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct Attention;
+
+        impl Backward<Flex, 3> for Attention {
+            type State = ([Host; 3], Host, usize);
+
+            fn backward(
+                self,
+                ops: Ops<Self::State, 3>,
+                grads: &mut Gradients,
+                _: &mut Checkpointer,
+            ) {
+                let gradient = contiguous(&grads.consume::<Flex>(&ops.node));
+                let ([query, key, value], probabilities, heads) = ops.state;
+                let out = attention::cross_backward(
+                    numbers(&query),
+                    numbers(&key),
+                    numbers(&value),
+                    numbers(&probabilities),
+                    numbers(&gradient),
+                    cross_shape(&query, &key, heads),
+                );
+                let values = [(out.query, &query), (out.key, &key), (out.value, &value)];
+                for (parent, (values, like)) in ops.parents.into_iter().zip(values) {
+                    if let Some(parent) = parent {
+                        grads.register::<Flex>(parent.id, tensor(values, shape(like)));
+                    }
+                }
+            }
+        }
+
+        let nodes = [query.node(), key.node(), value.node()];
+        let inputs = [query, key, value].map(|it| contiguous(&it.into_primitive()));
+        let (out, probabilities) = attend(&inputs, heads);
+        match Attention.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish((inputs, probabilities, heads), out),
+            OpsKind::UnTracked(prep) => prep.finish(out),
+        }
+    }
+
+    fn fused_window_attention(
+        qkv: FloatTensor<Self>,
+        rel_pos_h: FloatTensor<Self>,
+        rel_pos_w: FloatTensor<Self>,
+        heads: usize,
+        window: usize,
+    ) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct WindowAttention;
+
+        impl Backward<Flex, 3> for WindowAttention {
+            type State = ([Host; 3], Host, usize, usize);
+
+            fn backward(
+                self,
+                ops: Ops<Self::State, 3>,
+                grads: &mut Gradients,
+                _: &mut Checkpointer,
+            ) {
+                let gradient = contiguous(&grads.consume::<Flex>(&ops.node));
+                let ([qkv, rel_pos_h, rel_pos_w], probabilities, heads, window) = ops.state;
+                let out = attention::window_backward(
+                    numbers(&qkv),
+                    numbers(&rel_pos_h),
+                    numbers(&rel_pos_w),
+                    numbers(&probabilities),
+                    numbers(&gradient),
+                    window_shape(&qkv, heads, window),
+                );
+                let values =
+                    [(out.qkv, &qkv), (out.rel_pos_h, &rel_pos_h), (out.rel_pos_w, &rel_pos_w)];
+                for (parent, (values, like)) in ops.parents.into_iter().zip(values) {
+                    if let Some(parent) = parent {
+                        grads.register::<Flex>(parent.id, tensor(values, shape(like)));
+                    }
+                }
+            }
+        }
+
+        let nodes = [qkv.node(), rel_pos_h.node(), rel_pos_w.node()];
+        let inputs = [qkv, rel_pos_h, rel_pos_w].map(|it| contiguous(&it.into_primitive()));
+        let (out, probabilities) = attend_in_windows(&inputs, heads, window);
+        match WindowAttention.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish((inputs, probabilities, heads, window), out),
+            OpsKind::UnTracked(prep) => prep.finish(out),
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! CPU kernels with gradients for the operations that training a vision transformer spends its time in.
+//!
+//! Burn's autodiff decomposes layer norm, attention and GELU into primitive operations, each a pass
+//! over memory forward and several backward. Here each is one operation with a backward pass of its
+//! own. They are used for `f32` on the CPU where a graph is kept, GELU and window attention without
+//! a graph as well; everywhere else the functions of this crate call Burn's, except
+//! [`window_attention`], which Burn does not have: ask [`has_window_attention`] first.
+//!
+//! Results do not depend on the number of threads.
+
+mod autodiff;
+mod kernels;
+mod ops;
+
+pub use ops::{attention, gelu, has_window_attention, layer_norm, linear, window_attention};

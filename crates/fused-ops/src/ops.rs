@@ -1,0 +1,167 @@
+//! The operations as functions on tensors.
+
+use burn::{
+    backend::{Dispatch, DispatchDevice},
+    tensor::{
+        DType, Tensor, activation,
+        module::{
+            attention as burn_attention, layer_norm as burn_layer_norm, linear as burn_linear,
+        },
+        ops::AttentionModuleOptions,
+    },
+};
+
+use crate::autodiff::FusedOps;
+
+/// Most tokens of a window whose scores are computed as one matrix. Beyond, Burn's blocks of scores
+/// take less memory.
+const MOST_TOKENS: usize = 1024;
+
+/// Whether a tensor is `f32` on the CPU.
+fn on_cpu<const D: usize>(tensor: &Tensor<D>) -> bool {
+    let device = tensor.device().without_autodiff();
+    matches!(device.as_dispatch(), DispatchDevice::Flex(_)) && tensor.dtype() == DType::F32
+}
+
+/// Whether it also is on a device that keeps a graph. Without one, Burn's own layer norm, linear
+/// layer and attention are single operations, too.
+fn tracked_on_cpu<const D: usize>(tensor: &Tensor<D>) -> bool {
+    tensor.device().is_autodiff() && on_cpu(tensor)
+}
+
+/// Layer normalization over the last axis: `(x - E[x]) / sqrt(Var[x] + epsilon) * weight + bias`.
+///
+/// # Shapes
+///
+/// - `input`: `[.., C]`
+/// - `weight`, `bias`: `[C]`
+/// - returns: the same as `input`
+pub fn layer_norm<const D: usize>(
+    input: Tensor<D>,
+    weight: Tensor<1>,
+    bias: Tensor<1>,
+    epsilon: f64,
+) -> Tensor<D> {
+    if !tracked_on_cpu(&input) && !tracked_on_cpu(&weight) {
+        return burn_layer_norm(input, weight, Some(bias), epsilon);
+    }
+    Tensor::from_dispatch(<Dispatch as FusedOps>::fused_layer_norm(
+        input.into_dispatch(),
+        weight.into_dispatch(),
+        bias.into_dispatch(),
+        epsilon as f32,
+    ))
+}
+
+/// GELU, exact: `x * cdf(x)` of the standard normal distribution. Any shape.
+pub fn gelu<const D: usize>(input: Tensor<D>) -> Tensor<D> {
+    if !on_cpu(&input) {
+        return activation::gelu(input);
+    }
+    Tensor::from_dispatch(<Dispatch as FusedOps>::fused_gelu(input.into_dispatch()))
+}
+
+/// `input * weight + bias`.
+///
+/// # Shapes
+///
+/// - `input`: `[.., in]`
+/// - `weight`: `[in, out]`
+/// - `bias`: `[out]`
+/// - returns: `[.., out]`
+pub fn linear<const D: usize>(
+    input: Tensor<D>,
+    weight: Tensor<2>,
+    bias: Option<Tensor<1>>,
+) -> Tensor<D> {
+    match bias {
+        Some(bias) if tracked_on_cpu(&input) || tracked_on_cpu(&weight) => {
+            Tensor::from_dispatch(<Dispatch as FusedOps>::fused_linear(
+                input.into_dispatch(),
+                weight.into_dispatch(),
+                bias.into_dispatch(),
+            ))
+        }
+        bias => burn_linear(input, weight, bias),
+    }
+}
+
+/// Multi-head attention between two sequences, heads being slices of the channels:
+/// `softmax(q k^T / sqrt(C / heads)) v`.
+///
+/// # Shapes
+///
+/// - `query`: `[B, Nq, C]`
+/// - `key`, `value`: `[B, Nk, C]`
+/// - returns: `[B, Nq, C]`
+///
+/// # Panics
+///
+/// Panics if `heads` does not divide `C`: a bug in the caller.
+pub fn attention(query: Tensor<3>, key: Tensor<3>, value: Tensor<3>, heads: usize) -> Tensor<3> {
+    let [batch, queries, channels] = query.dims();
+    assert!(channels.is_multiple_of(heads), "{heads} heads of {channels} channels");
+    if tracked_on_cpu(&query) || tracked_on_cpu(&key) || tracked_on_cpu(&value) {
+        return Tensor::from_dispatch(<Dispatch as FusedOps>::fused_attention(
+            query.into_dispatch(),
+            key.into_dispatch(),
+            value.into_dispatch(),
+            heads,
+        ));
+    }
+    let split = |tokens: Tensor<3>| {
+        let [batch, n_tokens, channels] = tokens.dims();
+        tokens.reshape([batch, n_tokens, heads, channels / heads]).swap_dims(1, 2)
+    };
+    let options = AttentionModuleOptions::default();
+    burn_attention(split(query), split(key), split(value), None, None, options)
+        .swap_dims(1, 2)
+        .reshape([batch, queries, channels])
+}
+
+/// Multi-head self-attention within the windows of a grid, with decomposed relative positions.
+///
+/// `score(q, k) = q.k / sqrt(d) + q.Rh[qy - ky + s - 1] + q.Rw[qx - kx + s - 1]` with `s` the side of a
+/// window and `d = C / heads`.
+///
+/// # Shapes
+///
+/// - `qkv`: `[B, H, W, 3 C]`, query, key and value one after the other, each cut into heads
+/// - `rel_pos_h`, `rel_pos_w`: `[2 s - 1, d]`
+/// - returns: `[B, H, W, C]`
+///
+/// # Panics
+///
+/// Panics unless [`has_window_attention`] is true of the same arguments (Burn has no such operation
+/// to fall back to, so the caller asks first), and unless `heads` divides `C`.
+pub fn window_attention(
+    qkv: Tensor<4>,
+    rel_pos_h: Tensor<2>,
+    rel_pos_w: Tensor<2>,
+    heads: usize,
+    window: usize,
+) -> Tensor<4> {
+    let channels = qkv.dims()[3];
+    assert!(channels.is_multiple_of(3 * heads), "{heads} heads of {channels} channels");
+    assert!(
+        has_window_attention(&qkv, window),
+        "no kernel for windows of {window} in {:?} on {:?}",
+        qkv.dims(),
+        qkv.device()
+    );
+    Tensor::from_dispatch(<Dispatch as FusedOps>::fused_window_attention(
+        qkv.into_dispatch(),
+        rel_pos_h.into_dispatch(),
+        rel_pos_w.into_dispatch(),
+        heads,
+        window,
+    ))
+}
+
+/// Whether there is a kernel for windows of side `window` in a grid of `tokens`, `[B, H, W, _]`: on the
+/// CPU, in `f32`, if windows tile the grid and have at most 1,024 tokens.
+pub fn has_window_attention(tokens: &Tensor<4>, window: usize) -> bool {
+    let [_, height, width, _] = tokens.dims();
+    let tiled = height.is_multiple_of(window) && width.is_multiple_of(window);
+    on_cpu(tokens) && tiled && window * window <= MOST_TOKENS
+}
