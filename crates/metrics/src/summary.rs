@@ -84,11 +84,15 @@ fn interval(values: &[f64], seed: u64) -> Option<(f64, f64)> {
         return None;
     }
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut means: Vec<f64> =
-        (0..BOOTSTRAP_RESAMPLES).map(|_| resampled_mean(values, &mut rng)).collect();
-    means.sort_unstable_by(f64::total_cmp);
+    tails((0..BOOTSTRAP_RESAMPLES).map(|_| resampled_mean(values, &mut rng)).collect())
+}
+
+/// The ends of the middle [`CONFIDENCE`] of a statistic's values over all resamples; nothing without
+/// a value.
+pub(crate) fn tails(mut resampled: Vec<f64>) -> Option<(f64, f64)> {
+    resampled.sort_unstable_by(f64::total_cmp);
     let tail = (1.0 - CONFIDENCE) / 2.0;
-    Some((quantile(&means, tail), quantile(&means, 1.0 - tail)))
+    (!resampled.is_empty()).then(|| (quantile(&resampled, tail), quantile(&resampled, 1.0 - tail)))
 }
 
 /// The mean of as many values as there are, drawn with replacement.
@@ -111,7 +115,7 @@ fn resampled_mean(values: &[f64], rng: &mut ChaCha8Rng) -> f64 {
 ///
 /// Without the rejection step some indices come up more often by a share of at most `n / 2^32`,
 /// far below what 10,000 resamples resolve.
-fn index(bits: u32, n: usize) -> usize {
+pub(crate) fn index(bits: u32, n: usize) -> usize {
     ((u64::from(bits) * n as u64) >> 32) as usize
 }
 

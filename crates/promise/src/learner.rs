@@ -284,7 +284,9 @@ mod tests {
         let plain = Device::flex();
         let backbone =
             Backbone::load(sam_backbone::Variant::Micro, None, &plain).expect("embedded");
-        let experiment = Experiment::load(SMOKE.as_ref(), &[]).expect("valid");
+        // Four mask tokens and a hidden layer four times as wide would be equally long vectors.
+        let narrow = "shift.options.hidden_ratio=2".to_owned();
+        let experiment = Experiment::load(SMOKE.as_ref(), &[narrow]).expect("valid");
         let model =
             Promise::<apm::Apm>::new(&experiment.runs[0], &backbone, &plain.clone().autodiff())
                 .expect("fits");
@@ -347,8 +349,7 @@ mod tests {
         assert_eq!(model.frozen.hash(), hash);
     }
 
-    /// Moves one number of the parameter with a given shape; the final layer of IPS is the only
-    /// vector of that length.
+    /// Moves one number of the only vector of a given length, the bias of the final layer of IPS.
     struct Nudge {
         length: usize,
         by: f32,
@@ -388,13 +389,13 @@ mod tests {
         struct Find<'a> {
             length: usize,
             gradients: &'a GradientsParams,
-            found: Option<f32>,
+            found: Vec<f32>,
         }
         impl ModuleVisitor for Find<'_> {
             fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
                 if D == 1 && param.lazy_shape().num_elements() == self.length {
                     let gradient = self.gradients.get::<D>(param.id).expect("a gradient");
-                    self.found = Some(floats(gradient)[self.length / 4]);
+                    self.found.push(floats(gradient)[self.length / 4]);
                 }
             }
         }
@@ -409,9 +410,10 @@ mod tests {
             .expect("APM proposes points");
         let given = Batch { given: Some(prompts), ..batch.clone() };
         let output = TrainStep::step(&model, given);
-        let mut find = Find { length: n_tokens, gradients: &output.grads, found: None };
+        let mut find = Find { length: n_tokens, gradients: &output.grads, found: Vec::new() };
         model.visit(&mut find);
-        let gradient = f64::from(find.found.expect("IPS ends in a linear layer"));
+        assert_eq!(find.found.len(), 1, "one vector of that length, or more than IPS's end moves");
+        let gradient = f64::from(find.found[0]);
         // Central differences in f32.
         assert!(
             (gradient - expected).abs() <= 0.03 * expected.abs() + 1e-5,

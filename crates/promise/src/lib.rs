@@ -6,6 +6,7 @@
 //! knows none of them.
 
 pub mod backbone;
+pub mod claim;
 pub mod device;
 mod drawing;
 pub mod encode_check;

@@ -139,8 +139,9 @@ pub struct FinishedRun {
 
 /// Runs every plan of an experiment, in order.
 ///
-/// Everything that the file, the data folders and the weights can be wrong about is found out for
-/// all plans before the first folder is made. Encoded data are shared between runs.
+/// Everything that the file, the data folders, the weights and run folders that exist can be wrong
+/// about is found out for all plans before the first folder is made. Encoded data are shared between
+/// runs.
 ///
 /// # Errors
 ///
@@ -176,6 +177,10 @@ pub fn run_experiment(
         }
     }
 
+    for (job, folder) in jobs.iter().zip(&folders) {
+        run_folder::check(folder, job.plan, &job.weights_sha256)?;
+    }
+
     let mut finished = Vec::with_capacity(jobs.len());
     for (place, (job, folder)) in jobs.iter().zip(folders).enumerate() {
         if context.stop.load(Ordering::Relaxed) {
@@ -188,6 +193,11 @@ pub fn run_experiment(
             &job.weights_sha256,
             context.device,
         )?;
+        if place == 0 {
+            // Not before all folders were checked: the experiment of a folder with other settings
+            // keeps its outline.
+            experiment.outline().write(&folder.outline())?;
+        }
         match done {
             Some(record) => {
                 tracing::info!("{} is done already", folder.root().display());

@@ -79,6 +79,42 @@ struct Resolved {
     toml: String,
 }
 
+impl Resolved {
+    fn new(plan: &RunPlan, weights_sha256: &str) -> Self {
+        Self {
+            method: plan.method.clone(),
+            seed: plan.seed,
+            weights_sha256: weights_sha256.to_owned(),
+            spec: plan.spec.clone(),
+            toml: plan.text.clone(),
+        }
+    }
+}
+
+/// Whether a run may use its folder: it has none yet, or one with the same settings and weights.
+///
+/// # Errors
+///
+/// [`RunFolderError::OtherRun`], and [`RunFolderError::Record`] if a file cannot be read. Nothing is
+/// written.
+pub fn check(
+    folder: &RunFolder,
+    plan: &RunPlan,
+    weights_sha256: &str,
+) -> Result<(), RunFolderError> {
+    if !folder.resolved().exists() {
+        return Ok(());
+    }
+    let former: Resolved = read_json(&folder.resolved())?;
+    let changed = changed_keys(&former, &Resolved::new(plan, weights_sha256));
+    if changed.is_empty() {
+        Ok(())
+    } else {
+        let path = folder.root().to_owned();
+        Err(RunFolderError::OtherRun { changed: changed.join(", "), path })
+    }
+}
+
 /// Prepares the folder of a run and writes what is known before the first step. Returns the record
 /// if the run is done already.
 ///
@@ -92,31 +128,19 @@ pub fn prepare(
     weights_sha256: &str,
     device: DeviceKind,
 ) -> Result<Option<RunRecord>, RunFolderError> {
-    let path = folder.root().to_owned();
-    let resolved = Resolved {
-        method: plan.method.clone(),
-        seed: plan.seed,
-        weights_sha256: weights_sha256.to_owned(),
-        spec: plan.spec.clone(),
-        toml: plan.text.clone(),
-    };
+    check(folder, plan, weights_sha256)?;
     if folder.resolved().exists() {
-        let former: Resolved = read_json(&folder.resolved())?;
-        let changed = changed_keys(&former, &resolved);
-        if !changed.is_empty() {
-            return Err(RunFolderError::OtherRun { changed: changed.join(", "), path });
-        }
         return match folder.record().exists() {
             true => Ok(Some(folder.read_record()?)),
             false => Ok(None),
         };
     }
-    fs::create_dir_all(&path)
-        .map_err(|source| RunFolderError::Prepare { path: path.clone(), source })?;
+    let path = folder.root().to_owned();
+    fs::create_dir_all(&path).map_err(|source| RunFolderError::Prepare { path, source })?;
     write_bytes(&folder.experiment(), experiment.text.as_bytes())?;
     write_json(&folder.environment(), &environment(device, plan.seed))?;
     // Last, since its presence says that the others are there.
-    write_json(&folder.resolved(), &resolved)?;
+    write_json(&folder.resolved(), &Resolved::new(plan, weights_sha256))?;
     Ok(None)
 }
 

@@ -11,7 +11,7 @@ use metrics::Protocol;
 use sam_backbone::{ResizeMode, Variant};
 use serde::{Deserialize, Serialize};
 
-use crate::{no_prompt::NO_PROMPT, prompt_source::PromptSource};
+use crate::{claim::ClaimSpec, no_prompt::NO_PROMPT, prompt_source::PromptSource};
 
 /// A whole experiment file, generic over the type of `[prompt.options]`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -37,6 +37,9 @@ pub struct ExperimentSpec<O = toml::Table> {
     /// Runs that differ from the base in some keys; none means the base itself is run.
     #[serde(default, rename = "variant", skip_serializing_if = "Vec::is_empty")]
     pub variants: Vec<VariantSpec>,
+    /// What the runs are meant to show; changes none of them.
+    #[serde(default, rename = "claim", skip_serializing_if = "Vec::is_empty")]
+    pub claims: Vec<ClaimSpec>,
 }
 
 fn default_seeds() -> Vec<u64> {

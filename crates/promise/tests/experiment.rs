@@ -15,9 +15,9 @@ use promise::{
     plan::{Experiment, SpecError},
     progress::{Progress, Silent},
     run::{Context, RunError, evaluate_run, run_experiment},
-    run_folder::Existing,
+    run_folder::{self, Existing, RunFolderError},
 };
-use run_record::{CaseRow, EpochRow, RunFolder, read_rows};
+use run_record::{CaseRow, EpochRow, Outline, RunFolder, read_rows};
 
 const SMOKE: &str = include_str!("../../../experiments/smoke/apm.toml");
 
@@ -357,6 +357,55 @@ fn resuming_goes_on_with_the_variants_that_were_not_begun() {
     let finished = run_experiment(&all, &resume).expect("the second variant too");
     let found: Vec<bool> = finished.iter().map(|run| run.found).collect();
     assert_eq!(found, [true, false]);
+}
+
+#[test]
+fn claims_are_kept_beside_the_runs_and_change_none_of_them() {
+    let runs = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a folder");
+    let plain = Experiment::load(&write(folder.path(), SMOKE), &[]).expect("valid");
+    run_experiment(&plain, &context(runs.path())).expect("it runs");
+    let path = RunFolder::of(runs.path(), "smoke_apm", "smoke_apm", 1).outline();
+    assert_eq!(Outline::read(&path).expect("an outline").claims, []);
+
+    let claim = "\n[[claim]]\nname = \"oracle points beat automatic ones\"\n\
+        better = { method = \"smoke_apm\", prompts = \"ground_truth\" }\n\
+        than = { method = \"smoke_apm\", prompts = \"auto\" }\n";
+    let text = format!("{SMOKE}{claim}");
+    let claimed = Experiment::load(&write(folder.path(), &text), &[]).expect("valid");
+    let finished = run_experiment(&claimed, &context(runs.path())).expect("it is done already");
+    assert!(finished[0].found, "a claim is no setting");
+    let outline = Outline::read(&path).expect("an outline");
+    assert_eq!(outline.methods, ["smoke_apm"]);
+    assert_eq!(outline.claims[0].name, "oracle points beat automatic ones");
+
+    // A run that is refused leaves the outline of the former one.
+    let other = Experiment::load(&write(folder.path(), SMOKE), &["train.epochs=9".into()]);
+    run_experiment(&other.expect("valid"), &context(runs.path())).expect_err("other settings");
+    assert_eq!(Outline::read(&path).expect("an outline"), outline);
+}
+
+#[test]
+fn a_folder_that_a_later_variant_cannot_use_is_refused_before_anything_is_written() {
+    let runs = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = write(folder.path(), &two_variants());
+    let former = Experiment::load(&path, &["train.epochs=9".into()]).expect("valid");
+    let b = RunFolder::of(runs.path(), "smoke_apm", "b", 1);
+    run_folder::prepare(&b, &former, &former.runs[1], "", DeviceKind::Flex).expect("prepared");
+    former.outline().write(&b.outline()).expect("written");
+    let outline = fs::read(b.outline()).expect("an outline");
+
+    let claim = "\n[[claim]]\nname = \"IPS helps\"\n\
+        better = { method = \"b\", prompts = \"auto\" }\n\
+        than = { method = \"a\", prompts = \"auto\" }\n";
+    let path = write(folder.path(), &format!("{}{claim}", two_variants()));
+    let now = Experiment::load(&path, &[]).expect("valid");
+    let error = run_experiment(&now, &context(runs.path())).expect_err("other settings");
+    assert!(matches!(error, RunError::Folder(RunFolderError::OtherRun { .. })), "{error}");
+    assert!(error.to_string().contains("train.epochs"), "{error}");
+    assert!(!RunFolder::of(runs.path(), "smoke_apm", "a", 1).root().exists());
+    assert_eq!(fs::read(b.outline()).expect("an outline"), outline);
 }
 
 #[test]

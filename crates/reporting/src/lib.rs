@@ -6,6 +6,7 @@
 //!
 //! - [`load`]: run folders, checked
 //! - [`ResultTable`]: results as a data frame, as Markdown and as CSV
+//! - [`ClaimReport`]: whether the cases bear out what an experiment claims
 //! - [`FigureKind`]: what can be drawn, each as SVG and as PNG
 //!
 //! ```no_run
@@ -19,12 +20,15 @@
 //! # }
 //! ```
 
+mod claims;
 mod figure;
 mod load;
+mod scores;
 mod table;
 #[cfg(test)]
 mod testing;
 
+pub use claims::{ClaimNumbers, ClaimReport, ClaimResult, SeedDifference, Verdict};
 pub use figure::{Figure, FigureError, FigureKind, UnknownFigure};
 pub use load::{LoadError, Run, load};
 pub use table::{ResultTable, TableError};

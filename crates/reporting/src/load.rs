@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use run_record::{
-    Environment, EpochRow, Panel, RunFolder, RunRecord, RunRecordError, read_json, read_rows,
+    CaseRow, Environment, EpochRow, Outline, Panel, RunFolder, RunRecord, RunRecordError,
+    read_json, read_rows,
 };
 
 /// A run as it was found on disk.
@@ -16,6 +17,10 @@ pub struct Run {
     pub record: RunRecord,
     /// Where and how it was made; nothing if the file is gone.
     pub environment: Option<Environment>,
+    /// What its experiment says about all its runs; nothing if the file is not there.
+    pub outline: Option<Outline>,
+    /// The scores of its cases; empty if the file is gone.
+    pub cases: Vec<CaseRow>,
     /// Its training curve; empty for a method that is not trained.
     pub epochs: Vec<EpochRow>,
     /// Its pictures; empty if none were written.
@@ -38,9 +43,11 @@ impl Run {
             });
         }
         let environment = if_present(&folder.environment(), read_json)?;
+        let outline = if_present(&folder.outline(), Outline::read)?;
+        let cases = if_present(&folder.cases(), read_rows)?.unwrap_or_default();
         let epochs = if_present(&folder.epochs(), read_rows)?.unwrap_or_default();
         let panels = if_present(&folder.panels(), read_json)?.unwrap_or_default();
-        Ok(Self { folder, record, environment, epochs, panels })
+        Ok(Self { folder, record, environment, outline, cases, epochs, panels })
     }
 }
 
@@ -67,7 +74,7 @@ pub enum LoadError {
         /// The folder.
         path: PathBuf,
     },
-    /// The folder cannot be listed.
+    /// The folder is not there or cannot be listed.
     #[error("cannot list {}", path.display())]
     List {
         /// The folder.
@@ -83,12 +90,13 @@ pub enum LoadError {
 /// Loads runs. Each path is one run folder or a folder of run folders, e.g. that of an experiment.
 ///
 /// The runs come sorted by path and each only once, in whatever order the paths are given. Folders
-/// inside an experiment that no run wrote are ignored.
+/// inside an experiment that no run wrote are ignored. Paths are made absolute, so that what lies
+/// beside a run folder is found from within it too.
 ///
 /// # Errors
 ///
 /// [`LoadError::BackboneChanged`] if a run is void, [`LoadError::NoRun`] if a path holds no run,
-/// [`LoadError::List`] if it cannot be listed, and [`LoadError::Record`] if a file is broken or a
+/// [`LoadError::List`] if it is not there or cannot be listed, and [`LoadError::Record`] if a file is broken or a
 /// run did not finish: leaving such a run out in silence would make a table that looks complete.
 pub fn load<P: AsRef<Path>>(paths: &[P]) -> Result<Vec<Run>, LoadError> {
     let mut folders = Vec::new();
@@ -101,13 +109,15 @@ pub fn load<P: AsRef<Path>>(paths: &[P]) -> Result<Vec<Run>, LoadError> {
 }
 
 fn run_folders(path: &Path) -> Result<Vec<RunFolder>, LoadError> {
-    let here = RunFolder::new(path);
+    let list_error = |source| LoadError::List { path: path.into(), source };
+    // `.` and `..` have no name that another could take the place of; see `RunFolder::outline`.
+    let absolute = fs::canonicalize(path).map_err(list_error)?;
+    let here = RunFolder::new(&absolute);
     if is_run(&here) {
         return Ok(vec![here]);
     }
-    let list_error = |source| LoadError::List { path: path.into(), source };
     let mut found = Vec::new();
-    for entry in fs::read_dir(path).map_err(list_error)? {
+    for entry in fs::read_dir(&absolute).map_err(list_error)? {
         let folder = RunFolder::new(entry.map_err(list_error)?.path());
         if is_run(&folder) {
             found.push(folder);
@@ -142,11 +152,13 @@ mod tests {
     #[test]
     fn an_experiment_folder_gives_its_runs_sorted_and_once() {
         let runs = tempfile::tempdir().unwrap();
-        let second = testing::write(runs.path(), &testing::record("b", 0));
-        let first = testing::write(runs.path(), &testing::record("a", 1));
-        fs::create_dir(runs.path().join("polyps/notes")).unwrap();
+        // Some systems keep temporary folders behind a link.
+        let runs = fs::canonicalize(runs.path()).unwrap();
+        let second = testing::write(&runs, &testing::record("b", 0));
+        let first = testing::write(&runs, &testing::record("a", 1));
+        fs::create_dir(runs.join("polyps/notes")).unwrap();
 
-        let experiment = runs.path().join("polyps");
+        let experiment = runs.join("polyps");
         let loaded = load(&[second.root(), &experiment]).unwrap();
         let folders: Vec<_> = loaded.iter().map(|run| run.folder.clone()).collect();
         assert_eq!(folders, [first.clone(), second]);
@@ -155,6 +167,23 @@ mod tests {
         assert_eq!(loaded[0].environment, None);
 
         assert_eq!(load(&[first.root()]).unwrap(), loaded[..1]);
+    }
+
+    #[test]
+    fn the_outline_is_found_however_a_run_folder_is_named() {
+        let runs = tempfile::tempdir().unwrap();
+        let folder = testing::write(runs.path(), &testing::record("a", 1));
+        let outline = Outline::new(vec!["a".into()], vec![]);
+        outline.write(&folder.outline()).unwrap();
+        fs::create_dir(folder.panels_dir()).unwrap();
+        // As `..` is named from within a folder of the run.
+        let paths =
+            [folder.root().to_owned(), folder.root().join("."), folder.panels_dir().join("..")];
+        for path in &paths {
+            let loaded = load(&[path]).unwrap();
+            assert_eq!(loaded[0].outline.as_ref(), Some(&outline), "{}", path.display());
+        }
+        assert_eq!(load(&paths).unwrap().len(), 1, "one run by three names");
     }
 
     #[test]

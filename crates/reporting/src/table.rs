@@ -3,21 +3,27 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use metrics::Summary;
 use polars::prelude::*;
-use run_record::ResultRow;
+use run_record::{CASES_FILE, CaseRow, ResultRow};
 
 use crate::Run;
+use crate::scores::{BOOTSTRAP_SEED, Subject, cases, mean_over_runs, scores};
 
-/// What makes a line of a table unique, and the order of the lines.
-const KEY: [&str; 6] = ["data", "split", "experiment", "method", "prompts", "seed"];
-
-/// Results of one protocol, one line per experiment, method, data set, split, prompt source and seed.
+/// Results of one protocol by experiment, method, data set, split, prompt source and seed.
 ///
-/// Lines are sorted by data set, split, experiment, method, prompt source and seed, so that the same
-/// runs give the same bytes and methods stand below each other where they are compared.
+/// Sorted by data set, split and experiment, then by method in the order of the experiment's file
+/// (by name where no outline tells it), prompt source and seed: the same runs give the same bytes, and
+/// methods stand below each other where they are compared.
+///
+/// [`csv`](Self::csv) has a line for every seed. [`markdown`](Self::markdown) has one for all seeds of
+/// a method.
 #[derive(Debug, Clone)]
 pub struct ResultTable {
     frame: DataFrame,
+    lines: Vec<Line>,
+    /// Whether a line stands for several seeds.
+    several_seeds: bool,
     protocol: String,
     sources: Vec<String>,
 }
@@ -59,6 +65,14 @@ pub enum TableError {
         /// Run folder of the second row.
         second_path: PathBuf,
     },
+    /// A line over several seeds, and a claim, are made of the scores of single cases.
+    #[error("seeds are averaged and claims are decided by case, but `{CASES_FILE}` has no row of {line}: {}", path.display())]
+    NoCases {
+        /// Data set, method and so on, in words.
+        line: String,
+        /// Run folder without them.
+        path: PathBuf,
+    },
     /// The data frame refused an operation.
     #[error("cannot build the table")]
     Frame(#[from] PolarsError),
@@ -70,23 +84,14 @@ impl ResultTable {
     /// # Errors
     ///
     /// [`TableError::NoResults`] without any row, [`TableError::MixedProtocols`] if rows differ in
-    /// their protocol, [`TableError::Duplicate`] if two rows are about the same line.
+    /// their protocol, [`TableError::Duplicate`] if two rows are about the same line,
+    /// [`TableError::NoCases`] if there are several seeds and a run has lost its case rows.
     pub fn from_runs(runs: &[Run]) -> Result<Self, TableError> {
-        let rows: Vec<(&Run, &ResultRow)> =
+        let protocol = one_protocol(runs.iter())?.to_owned();
+        let mut rows: Vec<(&Run, &ResultRow)> =
             runs.iter().flat_map(|run| run.record.rows.iter().map(move |row| (run, row))).collect();
-        let Some(&(first_run, first_row)) = rows.first() else {
-            return Err(TableError::NoResults { runs: runs.len() });
-        };
         let mut seen = BTreeMap::new();
         for &(run, row) in &rows {
-            if row.protocol != first_row.protocol {
-                return Err(TableError::MixedProtocols {
-                    first: first_row.protocol.clone(),
-                    second: row.protocol.clone(),
-                    first_path: first_run.folder.root().into(),
-                    second_path: run.folder.root().into(),
-                });
-            }
             let experiment = &run.record.experiment;
             let line = format!(
                 "experiment `{experiment}`, method `{}`, data `{}`, split `{}`, prompts `{}`, seed {}",
@@ -104,7 +109,17 @@ impl ResultTable {
         let mut sources: Vec<_> =
             runs.iter().filter(|run| !run.record.rows.is_empty()).map(source).collect();
         sources.sort();
-        Ok(Self { frame: frame(&rows)?, protocol: first_row.protocol.clone(), sources })
+        rows.sort_by_cached_key(|&(run, row)| {
+            (method_key(run, row), row.prompts.clone(), row.seed)
+        });
+        let groups: Vec<&[(&Run, &ResultRow)]> =
+            rows.chunk_by(|&a, &b| group(a) == group(b)).collect();
+        let several_seeds = groups.iter().any(|group| group.len() > 1);
+        let lines = groups
+            .into_iter()
+            .map(|group| if several_seeds { over_seeds(group) } else { Ok(of_row(group[0])) })
+            .collect::<Result<_, _>>()?;
+        Ok(Self { frame: frame(&rows)?, lines, several_seeds, protocol, sources })
     }
 
     /// The table with all its columns and full precision.
@@ -134,15 +149,20 @@ impl ResultTable {
 
     /// The table as Markdown, with a caption that names the protocol and the runs.
     ///
-    /// Experiment, split and seed are columns where they differ and stand in the caption where
+    /// Experiment, split and seeds are columns where they differ and stand in the caption where
     /// they are the same in every line.
+    ///
+    /// If any method ran with several seeds, a line is about all its seeds: a case's score is its mean
+    /// over the seeds, the interval is over cases, and sd is between the means of the seeds. A
+    /// case that lacks a score with one of the seeds is in no mean.
     pub fn markdown(&self) -> String {
-        let lines: Vec<Line> = (0..self.frame.height()).map(|i| self.line(i)).collect();
+        let lines = &self.lines;
         let same = |column: &Printed| {
             lines.windows(2).all(|pair| (column.cell)(&pair[0]) == (column.cell)(&pair[1]))
         };
-        let (in_caption, columns): (Vec<_>, Vec<_>) =
-            COLUMNS.iter().partition(|column| column.place == Place::CaptionIfSame && same(column));
+        let (in_caption, columns): (Vec<_>, Vec<_>) = columns(self.several_seeds)
+            .into_iter()
+            .partition(|column| column.place == Place::CaptionIfSame && same(column));
 
         let mut text = format!("Protocol `{}`", self.protocol);
         if let Some(first) = lines.first() {
@@ -150,14 +170,19 @@ impl ResultTable {
                 text.push_str(&format!(", {} {}", column.header, (column.cell)(first)));
             }
         }
-        text.push_str(
-            ". Means over n cases with the 95 % bootstrap interval of the mean; sd is over cases",
-        );
+        text.push_str(match self.several_seeds {
+            false => {
+                ". Means over n cases with the 95 % bootstrap interval of the mean; sd is over cases"
+            }
+            true => {
+                ". Means over n cases, each averaged over the seeds, with the 95 % bootstrap interval over \
+                 cases; sd is over seeds"
+            }
+        });
         if lines.iter().any(|line| line.skipped) {
-            text.push_str(
-                "; (+k): k more cases have no foreground in prediction and ground truth ",
-            );
-            text.push_str("and are in no mean");
+            text.push_str("; (+k): k more cases have no foreground in prediction and ground truth");
+            text.push_str(if self.several_seeds { " with one of the seeds" } else { "" });
+            text.push_str(" and are in no mean");
         }
         if lines.iter().any(|line| line.oracle) {
             text.push_str("; (oracle): prompts are made from the ground truth");
@@ -171,7 +196,7 @@ impl ResultTable {
         for column in &columns {
             text.push_str(if column.number { " ---: |" } else { " --- |" });
         }
-        for line in &lines {
+        for line in lines {
             text.push_str("\n|");
             for column in &columns {
                 text.push_str(&format!(" {} |", (column.cell)(line)));
@@ -183,38 +208,125 @@ impl ResultTable {
         }
         text
     }
+}
 
-    fn line(&self, i: usize) -> Line {
-        // The types are those that `frame` builds the columns with.
-        let column = |name| self.frame.column(name).expect("`frame` builds every column");
-        let text = |name| escape(column(name).str().expect("text").get(i).unwrap_or_default());
-        let count = |name| column(name).u64().expect("a count").get(i).unwrap_or_default();
-        let number = |name| column(name).f64().expect("a number").get(i);
-        let oracle = column("oracle").bool().expect("a flag").get(i).unwrap_or_default();
-        let skipped = count("skipped_empty");
-        let with_interval = |mean, low, high| match (number(mean), number(low), number(high)) {
-            (Some(mean), Some(low), Some(high)) => format!("{mean:.3} [{low:.3}, {high:.3}]"),
-            (mean, ..) => optional(mean),
-        };
-        Line {
-            experiment: text("experiment"),
-            data: text("data"),
-            split: text("split"),
-            method: text("method"),
-            prompts: text("prompts") + if oracle { " (oracle)" } else { "" },
-            seed: count("seed").to_string(),
-            n: match skipped {
-                0 => count("n").to_string(),
-                _ => format!("{} (+{skipped})", count("n")),
-            },
-            dice: with_interval("dice", "dice_low", "dice_high"),
-            dice_sd: optional(number("dice_sd")),
-            iou: with_interval("iou", "iou_low", "iou_high"),
-            iou_sd: optional(number("iou_sd")),
-            mae: optional(number("mae")),
-            skipped: skipped > 0,
-            oracle,
-        }
+/// The protocol of all results.
+///
+/// # Errors
+///
+/// [`TableError::NoResults`] and [`TableError::MixedProtocols`].
+pub(crate) fn one_protocol<'a>(
+    runs: impl Iterator<Item = &'a Run> + Clone,
+) -> Result<&'a str, TableError> {
+    let mut rows = runs.clone().flat_map(|run| run.record.rows.iter().map(move |row| (run, row)));
+    let Some((first_run, first)) = rows.next() else {
+        return Err(TableError::NoResults { runs: runs.count() });
+    };
+    match rows.find(|(_, row)| row.protocol != first.protocol) {
+        None => Ok(&first.protocol),
+        Some((run, row)) => Err(TableError::MixedProtocols {
+            first: first.protocol.clone(),
+            second: row.protocol.clone(),
+            first_path: first_run.folder.root().into(),
+            second_path: run.folder.root().into(),
+        }),
+    }
+}
+
+/// Where the results of a method stand: data set, split, experiment, place in its file, name.
+fn method_key(run: &Run, row: &ResultRow) -> (String, String, String, usize, String) {
+    let methods = run.outline.as_ref().map_or(&[][..], |outline| &outline.methods);
+    let place = methods.iter().position(|method| *method == row.method).unwrap_or(usize::MAX);
+    let experiment = run.record.experiment.clone();
+    (row.data.clone(), row.split.clone(), experiment, place, row.method.clone())
+}
+
+/// What rows have in common that differ in their seed only.
+fn group<'a>((run, row): (&'a Run, &'a ResultRow)) -> [&'a str; 5] {
+    [&run.record.experiment, &row.data, &row.split, &row.method, &row.prompts]
+}
+
+/// A line about one seed.
+fn of_row((run, row): (&Run, &ResultRow)) -> Line {
+    let [experiment, data, split, method, prompts] = group((run, row)).map(escape);
+    Line {
+        experiment,
+        data,
+        split,
+        method,
+        prompts: prompts + if row.oracle { " (oracle)" } else { "" },
+        seeds: row.seed.to_string(),
+        n: count(row.n, row.skipped_empty),
+        dice: with_interval(row.dice, row.dice_low, row.dice_high),
+        dice_sd: optional(row.dice_sd),
+        iou: with_interval(row.iou, row.iou_low, row.iou_high),
+        iou_sd: optional(row.iou_sd),
+        mae: optional(row.mae),
+        skipped: row.skipped_empty > 0,
+        oracle: row.oracle,
+    }
+}
+
+/// Refuses a result whose cases are gone.
+///
+/// # Errors
+///
+/// [`TableError::NoCases`]
+pub(crate) fn check_cases(run: &Run, row: &ResultRow) -> Result<(), TableError> {
+    let scored = row.n + row.skipped_empty;
+    if scored == 0 || !scores(run, Subject::of(row), |row| Some(row.mae)).is_empty() {
+        return Ok(());
+    }
+    let ResultRow { method, data, prompts, .. } = row;
+    let line = format!("method `{method}`, data `{data}`, prompts `{prompts}`");
+    Err(TableError::NoCases { line, path: run.folder.root().into() })
+}
+
+/// A line about all seeds of a method, which are at least one.
+fn over_seeds(seeds: &[(&Run, &ResultRow)]) -> Result<Line, TableError> {
+    let row = seeds[0].1;
+    let subject = Subject::of(row);
+    for (run, row) in seeds {
+        check_cases(run, row)?;
+    }
+    let over_cases = |measure: fn(&CaseRow) -> Option<f64>| {
+        let by_seed: Vec<_> = seeds.iter().map(|(run, _)| scores(run, subject, measure)).collect();
+        let means: Vec<Option<f64>> =
+            cases(&by_seed).into_iter().map(|case| mean_over_runs(&by_seed, case)).collect();
+        Summary::of(&means, BOOTSTRAP_SEED)
+    };
+    let between_seeds = |mean: fn(&ResultRow) -> Option<f64>| {
+        let means: Vec<Option<f64>> = seeds.iter().map(|&(_, row)| mean(row)).collect();
+        Summary::of(&means, BOOTSTRAP_SEED).sd
+    };
+    let (dice, iou) = (over_cases(|row| row.dice), over_cases(|row| row.iou));
+    // Over the cases that Dice is over, as in every row.
+    let mae = over_cases(|row| row.dice.map(|_| row.mae));
+    let seed_names: Vec<String> = seeds.iter().map(|(_, row)| row.seed.to_string()).collect();
+    Ok(Line {
+        seeds: seed_names.join(", "),
+        n: count(dice.n, dice.skipped),
+        dice: with_interval(dice.mean, dice.low, dice.high),
+        dice_sd: optional(between_seeds(|row| row.dice)),
+        iou: with_interval(iou.mean, iou.low, iou.high),
+        iou_sd: optional(between_seeds(|row| row.iou)),
+        mae: optional(mae.mean),
+        skipped: dice.skipped > 0,
+        ..of_row(seeds[0])
+    })
+}
+
+fn count(n: usize, skipped: usize) -> String {
+    match skipped {
+        0 => n.to_string(),
+        _ => format!("{n} (+{skipped})"),
+    }
+}
+
+fn with_interval(mean: Option<f64>, low: Option<f64>, high: Option<f64>) -> String {
+    match (mean, low, high) {
+        (Some(mean), Some(low), Some(high)) => format!("{mean:.3} [{low:.3}, {high:.3}]"),
+        _ => optional(mean),
     }
 }
 
@@ -245,29 +357,33 @@ impl Printed {
 }
 
 /// The columns of the Markdown table, from left to right.
-const COLUMNS: [Printed; 12] = [
-    Printed::text("experiment", Place::CaptionIfSame, |line| &line.experiment),
-    Printed::text("data", Place::Column, |line| &line.data),
-    Printed::text("split", Place::CaptionIfSame, |line| &line.split),
-    Printed::text("method", Place::Column, |line| &line.method),
-    Printed::text("prompts", Place::Column, |line| &line.prompts),
-    Printed::number("seed", Place::CaptionIfSame, |line| &line.seed),
-    Printed::number("n", Place::Column, |line| &line.n),
-    Printed::number("Dice [95 % interval]", Place::Column, |line| &line.dice),
-    Printed::number("sd", Place::Column, |line| &line.dice_sd),
-    Printed::number("IoU [95 % interval]", Place::Column, |line| &line.iou),
-    Printed::number("sd", Place::Column, |line| &line.iou_sd),
-    Printed::number("MAE", Place::Column, |line| &line.mae),
-];
+const fn columns(several_seeds: bool) -> [Printed; 12] {
+    let (seed, sd) = if several_seeds { ("seeds", "sd over seeds") } else { ("seed", "sd") };
+    [
+        Printed::text("experiment", Place::CaptionIfSame, |line| &line.experiment),
+        Printed::text("data", Place::Column, |line| &line.data),
+        Printed::text("split", Place::CaptionIfSame, |line| &line.split),
+        Printed::text("method", Place::Column, |line| &line.method),
+        Printed::text("prompts", Place::Column, |line| &line.prompts),
+        Printed::number(seed, Place::CaptionIfSame, |line| &line.seeds),
+        Printed::number("n", Place::Column, |line| &line.n),
+        Printed::number("Dice [95 % interval]", Place::Column, |line| &line.dice),
+        Printed::number(sd, Place::Column, |line| &line.dice_sd),
+        Printed::number("IoU [95 % interval]", Place::Column, |line| &line.iou),
+        Printed::number(sd, Place::Column, |line| &line.iou_sd),
+        Printed::number("MAE", Place::Column, |line| &line.mae),
+    ]
+}
 
 /// One line as it is printed.
+#[derive(Debug, Clone)]
 struct Line {
     experiment: String,
     data: String,
     split: String,
     method: String,
     prompts: String,
-    seed: String,
+    seeds: String,
     n: String,
     dice: String,
     dice_sd: String,
@@ -310,16 +426,15 @@ fn frame(rows: &[(&Run, &ResultRow)]) -> PolarsResult<DataFrame> {
         "iou_low" => number(|row| row.iou_low),
         "iou_high" => number(|row| row.iou_high),
         "mae" => number(|row| row.mae),
-    )?
-    .sort(KEY, SortMultipleOptions::default())
+    )
 }
 
-fn optional(number: Option<f64>) -> String {
+pub(crate) fn optional(number: Option<f64>) -> String {
     number.map_or_else(|| "\u{2013}".to_owned(), |number| format!("{number:.3}"))
 }
 
 /// Keeps a name from ending its cell.
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     text.replace('\\', "\\\\").replace('|', "\\|").replace(['\n', '\r'], " ")
 }
 
@@ -349,10 +464,10 @@ fn source(run: &Run) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use insta::assert_snapshot;
-    use run_record::Environment;
+    use run_record::{Environment, Outline};
 
     use super::*;
-    use crate::testing::{record, row, run};
+    use crate::testing::{record, row, run, with_cases};
 
     /// Two methods on two data sets, in an order that the table must not keep.
     fn runs() -> Vec<Run> {
@@ -432,6 +547,73 @@ mod tests {
         - `lesions/apm-seed1`: experiment 0123456789ab
         - `polyps/apm-seed0`: experiment 0123456789ab
         ");
+    }
+
+    /// Two seeds of a method on one set, one case of which is undefined with the second.
+    fn two_seeds() -> Vec<Run> {
+        let first = [Some(0.5), Some(0.75), Some(0.25)];
+        let second = [Some(0.75), Some(1.0), None];
+        [(1, first), (2, second)]
+            .map(|(seed, dice)| with_cases("apm", seed, &[("kvasir", "auto", &dice)]))
+            .into()
+    }
+
+    #[test]
+    fn several_seeds_are_one_line_of_scores_averaged_by_case() {
+        let table = ResultTable::from_runs(&two_seeds()).unwrap();
+        // Cases 0.625 and 0.875: the interval of two is their range. Seeds have the means 0.5 and
+        // 0.875, which deviate by 0.375 / sqrt(2).
+        assert_snapshot!(table.markdown(), @r"
+        Protocol `default`, experiment polyps, split test, seeds 1, 2. Means over n cases, each averaged over the seeds, with the 95 % bootstrap interval over cases; sd is over seeds; (+k): k more cases have no foreground in prediction and ground truth with one of the seeds and are in no mean.
+
+        | data | method | prompts | n | Dice [95 % interval] | sd over seeds | IoU [95 % interval] | sd over seeds | MAE |
+        | --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |
+        | kvasir | apm | auto | 2 (+1) | 0.750 [0.625, 0.875] | 0.265 | 0.633 [0.467, 0.800] | 0.314 | 0.250 |
+
+        Runs:
+
+        - `polyps/apm-seed1`: experiment 0123456789ab
+        - `polyps/apm-seed2`: experiment 0123456789ab
+        ");
+        // Every seed keeps its line.
+        assert_eq!(table.csv().unwrap().lines().count(), 3);
+        assert_eq!(table.frame().height(), 2);
+    }
+
+    #[test]
+    fn a_method_with_one_seed_beside_others_has_no_deviation_between_seeds() {
+        let mut runs = two_seeds();
+        runs.push(with_cases("frozen", 1, &[("kvasir", "auto", &[Some(0.5), Some(0.25)])]));
+        let markdown = ResultTable::from_runs(&runs).unwrap().markdown();
+        let line = markdown.lines().find(|line| line.contains("frozen |")).unwrap();
+        assert!(line.contains("| 1 | 2 | 0.375 [0.250, 0.500] | \u{2013} |"), "{line}");
+        assert!(markdown.contains("| apm | auto | 1, 2 |"), "{markdown}");
+    }
+
+    #[test]
+    fn seeds_whose_cases_are_gone_are_not_averaged() {
+        let mut runs = two_seeds();
+        runs[1].cases.clear();
+        let error = ResultTable::from_runs(&runs).unwrap_err();
+        assert!(matches!(error, TableError::NoCases { .. }));
+        assert!(error.to_string().ends_with("runs/polyps/apm-seed2"), "{error}");
+        assert!(ResultTable::from_runs(&runs[1..]).is_ok(), "one seed needs no cases");
+    }
+
+    #[test]
+    fn methods_stand_in_the_order_of_their_file() {
+        let mut runs = runs();
+        for run in &mut runs {
+            run.outline = Some(Outline::new(vec!["zero_shot".into(), "apm".into()], vec![]));
+        }
+        let table = ResultTable::from_runs(&runs).unwrap();
+        let methods: Vec<_> = table.lines.iter().map(|line| line.method.as_str()).collect();
+        assert_eq!(methods, ["zero_shot", "apm", "zero_shot", "apm"]);
+        // A method that the file no longer has comes last.
+        runs[0].outline = Some(Outline::new(vec!["apm".into()], vec![]));
+        runs[1].outline = runs[0].outline.clone();
+        let table = ResultTable::from_runs(&runs).unwrap();
+        assert_eq!(table.lines[1].method, "zero_shot");
     }
 
     #[test]

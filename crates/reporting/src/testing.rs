@@ -6,8 +6,8 @@ use std::path::Path;
 
 use image::{GrayImage, Luma, Rgb, RgbImage};
 use run_record::{
-    BackboneRecord, EpochRow, FORMAT_VERSION, Panel, PanelPart, PanelPoint, ParameterCounts,
-    ResultRow, RunFolder, RunRecord, TrainingSummary, write_json,
+    BackboneRecord, CaseRow, EpochRow, FORMAT_VERSION, Panel, PanelPart, PanelPoint,
+    ParameterCounts, ResultRow, RunFolder, RunRecord, TrainingSummary, write_json,
 };
 
 use crate::{Run, load};
@@ -62,7 +62,46 @@ pub(crate) fn row(record: &RunRecord, data: &str, prompts: &str, dice: f64) -> R
 /// A run with these results that was never on disk.
 pub(crate) fn run(record: RunRecord) -> Run {
     let folder = folder(Path::new("runs"), &record);
-    Run { folder, record, environment: None, epochs: vec![], panels: vec![] }
+    Run {
+        folder,
+        record,
+        environment: None,
+        outline: None,
+        cases: vec![],
+        epochs: vec![],
+        panels: vec![],
+    }
+}
+
+/// A run whose cases `a`, `b`, ... have these Dice scores, by data set and prompt source.
+pub(crate) fn with_cases(method: &str, seed: u64, scores: &[(&str, &str, &[Option<f64>])]) -> Run {
+    let mut run = run(record(method, seed));
+    for &(data, prompts, dice) in scores {
+        let defined: Vec<f64> = dice.iter().copied().flatten().collect();
+        let mean = defined.iter().sum::<f64>() / defined.len() as f64;
+        let mut row = row(&run.record, data, prompts, mean);
+        (row.n, row.skipped_empty) = (defined.len(), dice.len() - defined.len());
+        for (&dice, letter) in dice.iter().zip('a'..) {
+            run.cases.push(CaseRow {
+                experiment: run.record.experiment.clone(),
+                method: method.into(),
+                seed,
+                data: data.into(),
+                split: row.split.clone(),
+                prompts: prompts.into(),
+                oracle: row.oracle,
+                protocol: row.protocol.clone(),
+                file: letter.to_string(),
+                width: 8,
+                height: 4,
+                dice,
+                iou: dice.map(|dice| dice / (2.0 - dice)),
+                mae: 0.25,
+            });
+        }
+        run.record.rows.push(row);
+    }
+    run
 }
 
 fn folder(runs: &Path, record: &RunRecord) -> RunFolder {

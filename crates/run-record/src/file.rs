@@ -4,10 +4,11 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::error::RunRecordError;
+use crate::record::FORMAT_VERSION;
 use crate::rows::CsvRow;
 
 /// Reads a JSON file, e.g. an [`Environment`](crate::Environment) or a list of
@@ -131,6 +132,28 @@ fn sync_parent(path: &Path) -> io::Result<()> {
 #[cfg(not(unix))]
 fn sync_parent(_path: &Path) -> io::Result<()> {
     Ok(())
+}
+
+/// Reads a JSON file that says which version of the format it has.
+pub(crate) fn read_versioned<T: DeserializeOwned>(path: &Path) -> Result<T, RunRecordError> {
+    /// The one field that every version of the format has.
+    #[derive(Deserialize)]
+    struct Versioned {
+        format_version: u32,
+    }
+
+    let bytes = read_bytes(path)?;
+    // The version comes first: a file of another version would fail below for a field that is
+    // only the symptom.
+    let Versioned { format_version } = parse_json(&bytes, path)?;
+    if format_version != FORMAT_VERSION {
+        return Err(RunRecordError::FormatVersion {
+            found: format_version,
+            supported: FORMAT_VERSION,
+            path: path.into(),
+        });
+    }
+    parse_json(&bytes, path)
 }
 
 pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>, RunRecordError> {

@@ -23,6 +23,8 @@ pub const ADAPTERS_FILE: &str = "adapters.safetensors";
 pub const CHECKPOINT_DIR: &str = "checkpoint";
 /// Pictures and [`PANELS_FILE`].
 pub const PANELS_DIR: &str = "panels";
+/// An [`Outline`](crate::Outline), beside the run folders of an experiment.
+pub const OUTLINE_FILE: &str = "outline.json";
 /// A list of [`Panel`](crate::Panel)s, inside [`PANELS_DIR`].
 pub const PANELS_FILE: &str = "panels.json";
 
@@ -100,6 +102,14 @@ impl RunFolder {
     /// Path of [`PANELS_FILE`].
     pub fn panels(&self) -> PathBuf {
         self.panels_dir().join(PANELS_FILE)
+    }
+
+    /// Path of [`OUTLINE_FILE`], which the runs of an experiment share: beside this folder.
+    ///
+    /// The root must end in the folder's name: nothing can be put beside `.` or `..` without asking
+    /// the disk what they are.
+    pub fn outline(&self) -> PathBuf {
+        self.root.with_file_name(OUTLINE_FILE)
     }
 
     /// Reads [`RECORD_FILE`].

@@ -6,6 +6,7 @@
 //!
 //! - [`RunFolder`]: what lies where in one run folder
 //! - [`RunRecord`]: `record.json`, the result of one run
+//! - [`Outline`]: `outline.json`, beside the run folders: order of methods, claims
 //! - [`Environment`]: `environment.json`, where and how it ran
 //! - [`EpochRow`], [`CaseRow`]: lines of `epochs.csv` and `cases.csv`
 //! - [`Panel`]: `panels/panels.json`, images that show the result
@@ -18,6 +19,7 @@ mod environment;
 mod error;
 mod file;
 mod folder;
+mod outline;
 mod panel;
 mod record;
 mod rows;
@@ -27,8 +29,9 @@ pub use error::RunRecordError;
 pub use file::{read_json, read_rows, write_bytes, write_json, write_rows};
 pub use folder::{
     ADAPTERS_FILE, CASES_FILE, CHECKPOINT_DIR, ENVIRONMENT_FILE, EPOCHS_FILE, EXPERIMENT_FILE,
-    PANELS_DIR, PANELS_FILE, RECORD_FILE, RESOLVED_FILE, RunFolder,
+    OUTLINE_FILE, PANELS_DIR, PANELS_FILE, RECORD_FILE, RESOLVED_FILE, RunFolder,
 };
+pub use outline::{Claim, Measure, Outline, Side};
 pub use panel::{Panel, PanelPart, PanelPoint};
 pub use record::{
     BackboneRecord, FORMAT_VERSION, ParameterCounts, ResultRow, RunRecord, SkippedCase,

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::error::RunRecordError;
-use crate::file::{parse_json, read_bytes, write_json};
+use crate::file::{read_versioned, write_json};
 
 /// Version of the run folder's format that this crate writes and reads.
 ///
@@ -57,24 +57,7 @@ impl RunRecord {
     /// another version of the format wrote it, [`RunRecordError::Json`] if it is truncated or
     /// lacks a field.
     pub fn read(path: &Path) -> Result<Self, RunRecordError> {
-        /// The one field that every version of the format has.
-        #[derive(Deserialize)]
-        struct Versioned {
-            format_version: u32,
-        }
-
-        let bytes = read_bytes(path)?;
-        // The version comes first: a record of another version would fail below for a field that
-        // is only the symptom.
-        let Versioned { format_version } = parse_json(&bytes, path)?;
-        if format_version != FORMAT_VERSION {
-            return Err(RunRecordError::FormatVersion {
-                found: format_version,
-                supported: FORMAT_VERSION,
-                path: path.into(),
-            });
-        }
-        parse_json(&bytes, path)
+        read_versioned(path)
     }
 
     /// Writes `record.json`.

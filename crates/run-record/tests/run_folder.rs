@@ -7,9 +7,10 @@ use std::path::Path;
 
 use proptest::prelude::*;
 use run_record::{
-    BackboneRecord, CaseRow, CsvRow, Environment, EpochRow, FORMAT_VERSION, Panel, PanelPart,
-    PanelPoint, ParameterCounts, ResultRow, RunFolder, RunRecord, RunRecordError, SkippedCase,
-    TrainingSummary, read_json, read_rows, write_bytes, write_json, write_rows,
+    BackboneRecord, CaseRow, Claim, CsvRow, Environment, EpochRow, FORMAT_VERSION, Measure,
+    Outline, Panel, PanelPart, PanelPoint, ParameterCounts, ResultRow, RunFolder, RunRecord,
+    RunRecordError, Side, SkippedCase, TrainingSummary, read_json, read_rows, write_bytes,
+    write_json, write_rows,
 };
 
 fn record() -> RunRecord {
@@ -385,4 +386,32 @@ fn paths_follow_the_layout() {
     assert_eq!(inside(&run.checkpoint()), Path::new("checkpoint"));
     assert_eq!(inside(&run.panels()), Path::new("panels/panels.json"));
     assert_eq!(Panel::picture("kvasir", "apm", 7, PanelPart::Truth), "kvasir-apm/007-truth.png");
+}
+
+#[test]
+fn an_outline_lies_beside_its_runs_and_comes_back_as_it_was() {
+    let runs = tempfile::tempdir().unwrap();
+    let [first, second] =
+        ["apm", "ips"].map(|method| RunFolder::of(runs.path(), "polyps", method, 1));
+    assert_eq!(first.outline(), runs.path().join("polyps/outline.json"));
+    assert_eq!(first.outline(), second.outline());
+
+    let side = |method: &str| Side { method: method.into(), prompts: "auto".into() };
+    let claim = Claim {
+        name: "IPS is no worse".into(),
+        better: side("ips"),
+        than: side("apm"),
+        measure: Measure::Iou,
+        margin: Some(0.01),
+    };
+    let outline = Outline::new(vec!["ips".into(), "apm".into()], vec![claim]);
+    fs::create_dir_all(runs.path().join("polyps")).unwrap();
+    outline.write(&first.outline()).unwrap();
+    assert_eq!(Outline::read(&second.outline()).unwrap(), outline);
+
+    let newer = Outline { format_version: FORMAT_VERSION + 1, ..outline };
+    newer.write(&first.outline()).unwrap();
+    let error = Outline::read(&first.outline()).unwrap_err();
+    assert!(matches!(error, RunRecordError::FormatVersion { .. }));
+    assert!(error.to_string().ends_with("outline.json"), "{error}");
 }
