@@ -1,8 +1,11 @@
-//! Writes a PNG with many images of a synthetic world beside their masks, to look at them.
+//! Writes one picture of many images of a synthetic world, each beside its masks, to look at them.
+//!
+//! The ending of the file name decides the format, e.g. `.png` or `.jpg`. Seed and first index are
+//! 0 unless given. The sheets of docs/book are made by it, with the commands that stand there.
 //!
 //! ```sh
-//! cargo run -p data-loaders --example contact_sheet -- phantom sheet.png [seed] [first index]
-//! cargo run -p data-loaders --example contact_sheet -- natural sheet.png
+//! cargo run -p data-loaders --example contact_sheet -- phantom sheet.png [SEED] [FIRST]
+//! cargo run -p data-loaders --example contact_sheet -- natural sheet.jpg
 //! ```
 
 use std::error::Error;
@@ -11,8 +14,14 @@ use data_loaders::TruthMask;
 use data_loaders::synthetic::{DEFAULT_SIZE, natural, phantom};
 use image::{Rgb, RgbImage, imageops};
 
-const COLUMNS: u32 = 4;
-const ROWS: u32 = 5;
+/// Pairs of an image and its masks beside each other: two fill the width of a page of text at nearly
+/// full size.
+const COLUMNS: u32 = 2;
+const ROWS: u32 = 4;
+
+/// Pixels between two pairs, so that it is plain which masks belong to which image.
+const GAP: u32 = 12;
+const BACKGROUND: Rgb<u8> = Rgb([255; 3]);
 
 /// Colors of the masks, by turns.
 const PALETTE: [[u8; 3]; 8] = [
@@ -30,12 +39,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let (world, path) = match arguments.as_slice() {
         [world, path, ..] => (world.as_str(), path),
-        _ => return Err("usage: contact_sheet phantom|natural FILE.png [SEED] [FIRST]".into()),
+        _ => return Err("usage: contact_sheet phantom|natural FILE [SEED] [FIRST]".into()),
     };
     let number = |position: usize| arguments.get(position).map_or(Ok(0), |text| text.parse());
     let (seed, first): (u64, u64) = (number(2)?, number(3)?);
 
-    let mut sheet = RgbImage::new(2 * COLUMNS * DEFAULT_SIZE, ROWS * DEFAULT_SIZE);
+    let (step_x, step_y) = (2 * DEFAULT_SIZE + GAP, DEFAULT_SIZE + GAP);
+    let (width, height) = (COLUMNS * step_x - GAP, ROWS * step_y - GAP);
+    let mut sheet = RgbImage::from_pixel(width, height, BACKGROUND);
     for position in 0..COLUMNS * ROWS {
         let index = first + u64::from(position);
         let (image, masks) = match world {
@@ -49,8 +60,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
             other => return Err(format!("`{other}` is neither phantom nor natural").into()),
         };
-        let left = i64::from(position % COLUMNS * 2 * DEFAULT_SIZE);
-        let top = i64::from(position / COLUMNS * DEFAULT_SIZE);
+        let left = i64::from(position % COLUMNS * step_x);
+        let top = i64::from(position / COLUMNS * step_y);
         imageops::replace(&mut sheet, &image, left, top);
         imageops::replace(&mut sheet, &painted(&masks), left + i64::from(DEFAULT_SIZE), top);
     }

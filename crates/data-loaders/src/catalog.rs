@@ -35,6 +35,7 @@ macro_rules! built_in {
 
 const BUILT_IN: &[BuiltIn] = &[
     built_in!("cvc-clinicdb", "pranet"),
+    built_in!("isic2018-task1", "sample-1100"),
     built_in!("kvasir-seg", "pranet"),
     // A new data set adds one line here.
 ];

@@ -24,7 +24,8 @@ pub struct Scene {
 /// Most objects, not counting parts.
 const MAX_OBJECTS: usize = 14;
 
-/// Extent of an object as a share of the side, from and to; longer side of its bounding box.
+/// Extent of an object as a share of the side, from and to; longer side of its bounding box. All
+/// values in between are equally likely.
 const EXTENT: (f32, f32) = (0.02, 0.6);
 
 /// What an object must keep of its area when another one covers it.
@@ -39,9 +40,10 @@ const MIN_PIXELS: usize = 8;
 /// Makes a scene: several overlapping objects of varied shape, size, texture and contrast in front
 /// of a cluttered background, with light, shadows, blur and sensor noise.
 ///
-/// A function of `(seed, index, size)`, see [the module](super). Objects take 2 to 60 % of the
-/// side; every visible one has an exact mask, less what others cover. What belongs to the
-/// background (low-contrast blotches and strokes) has none.
+/// A function of `(seed, index, size)`, see [the module](super). The extents of objects are drawn
+/// evenly between 2 and 60 % of the side; an object of fewer than 8 pixels, or 0.02 % of the picture, is
+/// left out. Every object has an exact mask, less what others cover. What belongs to the background
+/// (low-contrast blotches and strokes) has none.
 ///
 /// # Panics
 ///
@@ -101,9 +103,7 @@ struct Sketch {
 }
 
 fn random_extent(rng: &mut ChaCha8Rng) -> f32 {
-    // Uniform in the square root: between uniform and log-uniform.
-    let root = rng.random_range(EXTENT.0.sqrt()..EXTENT.1.sqrt());
-    root * root
+    rng.random_range(EXTENT.0..EXTENT.1)
 }
 
 fn min_pixels(size: usize) -> usize {

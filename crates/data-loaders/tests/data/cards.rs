@@ -76,6 +76,16 @@ fn split_files_have_the_published_counts() {
     }
 }
 
+/// Whoever asks for the challenge's `test` must not get a sample of its training images.
+#[test]
+fn parts_of_the_isic_sample_are_not_called_like_the_challenges() {
+    let catalog = Catalog::built_in();
+    let card = catalog.get("isic2018-task1").unwrap();
+    assert_eq!(card.split_names(), ["sample_test", "sample_train", "sample_val"]);
+    let error = DataSet::open("isic2018-task1", "test", None, &catalog).unwrap_err().to_string();
+    assert!(error.contains("has no split `test`; it has sample_test"), "{error}");
+}
+
 #[test]
 fn clinicdb_lists_the_frames_1_to_612_of_29_sequences() {
     let catalog = Catalog::built_in();
@@ -99,7 +109,8 @@ fn clinicdb_lists_the_frames_1_to_612_of_29_sequences() {
 fn no_file_name_and_no_carriage_return_is_left_in_a_split_file() {
     for card in Catalog::built_in().cards() {
         for member in card.splits.iter().flat_map(|split| &split.members) {
-            let plain = member.name.chars().all(|letter| letter.is_ascii_alphanumeric());
+            let letter = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+            let plain = member.name.chars().all(letter);
             assert!(plain, "{member:?}");
         }
     }
@@ -130,7 +141,7 @@ fn a_card_from_the_disk_can_be_added_once() {
     let mut catalog = Catalog::built_in();
     assert_eq!(catalog.add(&root.path().join("card.toml")).unwrap().title, "Tiny");
     let names: Vec<_> = catalog.cards().iter().map(|card| &*card.name).collect();
-    assert_eq!(names, ["cvc-clinicdb", "kvasir-seg", "tiny"]);
+    assert_eq!(names, ["cvc-clinicdb", "isic2018-task1", "kvasir-seg", "tiny"]);
     let error = catalog.add(&root.path().join("card.toml")).unwrap_err();
     assert_eq!(
         message(&error, root.path()),
@@ -202,7 +213,7 @@ fn unknown_names_and_splits_are_answered_with_the_known_ones() {
     let message = |name, split| DataSet::open(name, split, None, &catalog).unwrap_err().to_string();
     assert_eq!(
         message("kvasir", "train"),
-        "unknown data set `kvasir`; known are cvc-clinicdb, kvasir-seg, phantom"
+        "unknown data set `kvasir`; known are cvc-clinicdb, isic2018-task1, kvasir-seg, phantom"
     );
     assert_eq!(
         message("kvasir-seg", "val"),

@@ -39,36 +39,48 @@ fn open(name: &str, split: &str, root: &Path) -> Result<DataSet, DataError> {
 #[test]
 fn every_layout_of_the_cards_is_found() {
     type Files = fn(&str) -> (String, String);
-    let layouts: [(&str, Files); 5] = [
-        ("kvasir-seg", |id| {
+    let layouts: [(&str, &str, Files); 7] = [
+        ("kvasir-seg", "test", |id| {
             (format!("kvasir-seg/images/{id}.jpg"), format!("kvasir-seg/masks/{id}.png"))
         }),
-        ("kvasir-seg", |id| {
+        ("kvasir-seg", "test", |id| {
             (format!("Kvasir-SEG/images/{id}.jpg"), format!("Kvasir-SEG/masks/{id}.jpg"))
         }),
-        ("cvc-clinicdb", |id| {
+        ("cvc-clinicdb", "test", |id| {
             (format!("cvc-clinicdb/images/{id}.jpg"), format!("cvc-clinicdb/masks/{id}.png"))
         }),
-        ("cvc-clinicdb", |id| {
+        ("cvc-clinicdb", "test", |id| {
             (
                 format!("CVC-ClinicDB/Original/{id}.tif"),
                 format!("CVC-ClinicDB/Ground Truth/{id}.tif"),
             )
         }),
-        ("cvc-clinicdb", |id| {
+        ("cvc-clinicdb", "test", |id| {
             (
                 format!("CVC-ClinicDB/Original/{id}.PNG"),
                 format!("CVC-ClinicDB/Ground Truth/{id}.png"),
             )
         }),
+        ("isic2018-task1", "sample_test", |id| {
+            (
+                format!("isic2018-task1/images/{id}.jpg"),
+                format!("isic2018-task1/masks/{id}_segmentation.png"),
+            )
+        }),
+        ("isic2018-task1", "sample_test", |id| {
+            (
+                format!("ISIC2018_Task1-2_Training_Input/{id}.jpg"),
+                format!("ISIC2018_Task1_Training_GroundTruth/{id}_segmentation.png"),
+            )
+        }),
     ];
-    for (name, files) in layouts {
-        let root = tree(name, "test", files);
-        let set = open(name, "test", root.path()).unwrap();
+    for (name, split, files) in layouts {
+        let root = tree(name, split, files);
+        let set = open(name, split, root.path()).unwrap();
         let catalog = Catalog::built_in();
-        let members = catalog.get(name).unwrap().members("test").unwrap();
+        let members = catalog.get(name).unwrap().members(split).unwrap();
         assert!(set.ids().eq(members.iter().map(|member| member.name.as_str())));
-        assert_eq!((set.name(), set.split()), (name, "test"));
+        assert_eq!((set.name(), set.split()), (name, split));
         let last = set.load(set.len() - 1).unwrap();
         assert_eq!((&*last.id, &*last.data), (set.id(set.len() - 1), name));
         assert_eq!(last.truth.foreground(), 2 * 4, "columns 0 and 1 of 4 rows");

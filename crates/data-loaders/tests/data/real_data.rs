@@ -22,10 +22,15 @@ fn every_image_of_the_cards_decodes_and_has_a_lesion() {
             let set = DataSet::open(&card.name, &split, Some(&root), &catalog).unwrap();
             let loaded = set.load_all(BadCases::Fail).unwrap();
             assert_eq!(loaded.cases.len(), set.len());
+            let mut total = 0.0;
             for case in &loaded.cases {
                 let share = case.truth.foreground_share();
-                assert!(share > 0.0 && share < 0.9, "{} {}: {share}", card.name, case.id);
+                assert!(share > 0.0, "{} {}", card.name, case.id);
+                total += share;
             }
+            // A single lesion may fill its image; inverted masks would be mostly foreground.
+            let mean = total / loaded.cases.len() as f64;
+            assert!(mean < 0.5, "{} {split}: {mean}", card.name);
         }
     }
 }
