@@ -49,15 +49,37 @@ fn list_names_what_experiments_can_name() {
     assert!(names("data").contains(&"phantom".to_owned()));
 }
 
+/// Claims about the only method of the smoke experiment.
+const CLAIMS: &str = r#"
+[[claim]]
+name = "oracle points beat automatic ones"
+better = { method = "smoke_apm", prompts = "ground_truth" }
+than = { method = "smoke_apm", prompts = "auto" }
+
+[[claim]]
+name = "automatic points beat a grid"
+better = { method = "smoke_apm", prompts = "auto" }
+than = { method = "smoke_apm", prompts = "grid" }
+"#;
+
 /// The whole path: run, eval, table, figure, predict.
 #[test]
 fn a_smoke_run_is_recorded_evaluated_drawn_and_used() {
     let folder = tempfile::tempdir().expect("a folder");
     let here = folder.path();
     let smoke = root().join("experiments/smoke/apm.toml");
-    let smoke = smoke.to_str().expect("UTF-8");
+    let smoke = std::fs::read_to_string(smoke).expect("the file");
+    let prompts = "prompts = [\"auto\", \"ground_truth\"";
+    let smoke = smoke.replace(prompts, &format!("{prompts}, \"grid\""));
+    std::fs::write(here.join("smoke.toml"), smoke + CLAIMS).expect("written");
 
-    let run = json(&xtask(here, &["run", smoke, "--json"]));
+    let without_grid = "evaluate.prompts=[\"auto\", \"ground_truth\"]";
+    let run = xtask(here, &["run", "smoke.toml", "--set", without_grid, "--json"]);
+    let warnings = String::from_utf8_lossy(&run.stderr).into_owned();
+    let warning =
+        format!("with --set {without_grid} the claim `automatic points beat a grid` is not run");
+    assert!(warnings.contains(&warning), "{warnings}");
+    let run = json(&run);
     let rows = run["rows"].as_array().expect("rows");
     assert_eq!(rows.len(), 2);
     for row in rows {
@@ -74,7 +96,23 @@ fn a_smoke_run_is_recorded_evaluated_drawn_and_used() {
         assert!(here.join(file.as_str().expect("a path")).is_file(), "{file}");
     }
 
+    let claims = &run["claims"][0];
+    assert_eq!(claims["tests"], 1);
+    // Two cases cannot be significant: p is at least 2 / 4.
+    assert_eq!(claims["results"][0]["verdict"], "open");
+    assert_eq!(claims["results"][0]["numbers"]["n"], 2);
+    assert_eq!(claims["results"][0]["claim"]["name"], "oracle points beat automatic ones");
+    assert_eq!(claims["results"][1]["verdict"], "not_run");
+    assert_eq!(claims["results"][1]["missing"][0], "smoke_apm on grid with seed 1");
+    let again = json(&xtask(here, &["table", "runs/smoke_apm", "--json"]));
+    assert_eq!(again["claims"], run["claims"], "a table needs no experiment file");
+    for file in ["claims.md", "claims.csv", "table.md", "table.csv"] {
+        assert!(here.join("runs/smoke_apm").join(file).is_file(), "{file}");
+    }
+
     let name = "runs/smoke_apm/smoke_apm-seed1";
+    let within = json(&xtask(&here.join(name), &["table", ".", "--json"]));
+    assert_eq!(within["claims"], run["claims"], "from within a run folder");
     let grid = json(&xtask(here, &["eval", name, "--prompts", "grid", "--json"]));
     assert_eq!(grid["rows"][0]["prompts"], "grid");
     assert_eq!(grid["rows"][0]["n"], 2);
@@ -82,6 +120,7 @@ fn a_smoke_run_is_recorded_evaluated_drawn_and_used() {
     let table = xtask(here, &["table", "runs/smoke_apm"]);
     let text = String::from_utf8_lossy(&table.stdout).into_owned();
     assert!(table.status.success() && text.contains("ground_truth (oracle)"), "{text}");
+    assert!(text.contains("| oracle points beat automatic ones | phantom | open |"), "{text}");
 
     for kind in ["training-curves", "qualitative"] {
         let figure = xtask(here, &["figure", kind, "runs/smoke_apm", "-o", "picture"]);
@@ -93,6 +132,72 @@ fn a_smoke_run_is_recorded_evaluated_drawn_and_used() {
     let auto = xtask(here, &["predict", "--run", name, "--image", &image, "-o", "auto.png"]);
     assert!(auto.status.success(), "{}", String::from_utf8_lossy(&auto.stderr));
     assert_mask(&here.join("auto.png"), 97, 64);
+}
+
+#[test]
+fn a_backbone_is_judged_in_one_document() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let judged = json(&xtask(folder.path(), &["eval-backbone", "--images", "2", "--json"]));
+    for domain in ["natural", "phantom"] {
+        assert_eq!(judged[domain]["n"], 2);
+        for number in
+            ["points_1", "points_3", "points_8", "points_8_8", "box", "iou_rank_correlation"]
+        {
+            assert!(judged[domain][number].is_number(), "{domain}.{number} of {judged}");
+        }
+    }
+    let trained_on = failure(&xtask(folder.path(), &["eval-backbone", "--seed", "20261123"]));
+    assert!(trained_on.contains("20261123"), "{trained_on}");
+}
+
+/// A recipe as in experiments/pretrain, of three small steps.
+const RECIPE: &str = r#"
+backbone = "micro"
+seed = 5
+output = "out.safetensors"
+rounds = 2
+shards = 2
+learning_rate = 1e-3
+warmup_steps = 1
+weight_decay = 0.1
+max_gradient_norm = 1.0
+checkpoint_every = 2
+
+[[stage]]
+image_size = 64
+steps = 3
+batch_size = 2
+masks_per_image = 2
+area_exponent = 0.5
+
+[[stage]]
+image_size = 256
+steps = 1
+batch_size = 2
+masks_per_image = 1
+area_exponent = 0.0
+"#;
+
+#[test]
+fn pre_training_stops_where_it_is_told_with_the_same_weights_each_time() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("recipe.toml"), RECIPE).expect("written");
+    let pretrain = |checkpoints: &str, more: &[&str]| {
+        let common = ["pretrain", "recipe.toml", "--json", "--checkpoints", checkpoints];
+        json(&xtask(folder.path(), &[&common, more].concat()))
+    };
+    let first = pretrain("a", &["--stop-after", "2"]);
+    assert_eq!(first["steps"], 2);
+    assert!(!folder.path().join("out.safetensors").exists());
+    assert_eq!(first, pretrain("b", &["--stop-after", "2"]));
+    // Nothing is left to do for that, and nothing is done.
+    assert_eq!(first, pretrain("a", &["--stop-after", "1"]));
+    let finished = pretrain("a", &[]);
+    assert_eq!(
+        (&finished["steps"], &finished["written"][0]),
+        (&4.into(), &"out.safetensors".into())
+    );
+    assert_ne!(first["tensors_sha256"], finished["tensors_sha256"]);
 }
 
 /// A phantom, cropped to a size of its own.
@@ -132,8 +237,8 @@ fn a_point_a_box_and_both_give_masks_of_the_images_size() {
         let length = u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes")) as usize;
         let header: Value = serde_json::from_slice(&bytes[8..8 + length]).expect("a header");
         for (name, shape) in [
-            ("image_embedding", vec![1, 128, 16, 16]),
-            ("low_res_logits", vec![1, 3, 64, 64]),
+            ("image_embedding", vec![1, 128, 32, 32]),
+            ("low_res_logits", vec![1, 3, 128, 128]),
             ("iou_predictions", vec![1, 3]),
         ] {
             assert_eq!(header[name]["dtype"], "F32", "{name}");

@@ -1,9 +1,11 @@
-//! The host's half of a step: scenes, objects and targets, a function of (seed, step).
+//! The host's half of a step: scenes, objects and targets.
 
 use data_loaders::{TruthMask, synthetic::natural};
 use image::RgbImage;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+
+use crate::{augment::augmented, spec::Place};
 
 /// One scene and the objects that are prompted in it.
 #[derive(Debug)]
@@ -12,40 +14,41 @@ pub(crate) struct PromptedScene {
     pub objects: Vec<TruthMask>,
 }
 
-/// The scenes of one step, and the randomness that its prompts are drawn from.
+/// The scenes of one step.
 #[derive(Debug)]
 pub(crate) struct Batch {
     pub scenes: Vec<PromptedScene>,
 }
 
-/// A generator of its own for every purpose, so that no draw depends on another's number.
-pub(crate) fn generator(seed: u64, step: usize, purpose: u64) -> ChaCha8Rng {
+/// A generator of its own for every purpose and every step (or scene), so that no draw depends on
+/// another's number.
+pub(crate) fn generator(seed: u64, index: usize, purpose: u64) -> ChaCha8Rng {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(purpose);
-    // Far more words than a step draws lie between two steps.
-    rng.set_word_pos((step as u128) << 32);
+    // Far more words than are ever drawn lie between two of them.
+    rng.set_word_pos((index as u128) << 32);
     rng
 }
 
-/// Stream of the choice of objects; prompt streams of shard `n` start above it.
-const OBJECTS: u64 = 0;
-/// Stream of the prompts of shard 0.
-pub(crate) const PROMPTS: u64 = 1;
+/// Stream of a scene's augmentation and choice of objects.
+const SCENES: u64 = 0;
+/// Stream of a step's number of rounds.
+pub(crate) const ROUNDS: u64 = 1;
+/// Stream of a step's prompts in shard 0; those of the other shards follow.
+pub(crate) const PROMPTS: u64 = 2;
 
-/// The scenes of a step. Scene indices never repeat within a run.
-pub(crate) fn batch(
-    seed: u64,
-    step: usize,
-    batch_size: usize,
-    masks_per_image: usize,
-    size: usize,
-) -> Batch {
-    let mut rng = generator(seed, step, OBJECTS);
-    let scenes = (0..batch_size)
+/// The scenes of a step. No scene comes twice in a run.
+pub(crate) fn batch(seed: u64, place: Place) -> Batch {
+    let stage = place.stage;
+    let scenes = (0..stage.batch_size)
         .map(|index| {
-            let scene = natural(seed, (step * batch_size + index) as u64, size as u32);
-            let objects = (0..masks_per_image)
-                .map(|_| scene.objects[pick_object(&scene.objects, &mut rng)].clone())
+            let index = place.first_scene + index;
+            let mut rng = generator(seed, index, SCENES);
+            let scene = natural(seed, index as u64, stage.image_size as u32);
+            let scene = augmented(scene, &mut rng);
+            let objects = (0..stage.masks_per_image)
+                .map(|_| pick_object(&scene.objects, stage.area_exponent, &mut rng))
+                .map(|object| scene.objects[object].clone())
                 .collect();
             PromptedScene { image: scene.image, objects }
         })
@@ -53,12 +56,10 @@ pub(crate) fn batch(
     Batch { scenes }
 }
 
-/// A random object, weighted by the square root of its area.
-///
-/// Most objects of a scene are small, and the smallest cover a few cells of a low-resolution mask.
-/// Drawn evenly, they would be most of what the decoder sees.
-fn pick_object(objects: &[TruthMask], rng: &mut ChaCha8Rng) -> usize {
-    let weights: Vec<f64> = objects.iter().map(|mask| (mask.foreground() as f64).sqrt()).collect();
+/// A random object, with weight `area^exponent`.
+pub(crate) fn pick_object(objects: &[TruthMask], exponent: f64, rng: &mut ChaCha8Rng) -> usize {
+    let weights: Vec<f64> =
+        objects.iter().map(|mask| (mask.foreground() as f64).powf(exponent)).collect();
     let mut rest = rng.random_range(0.0..weights.iter().sum::<f64>());
     for (index, weight) in weights.iter().enumerate() {
         rest -= weight;
@@ -88,6 +89,7 @@ pub(crate) fn area_target(mask: &TruthMask, side: usize) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::StageSpec;
 
     #[test]
     fn a_target_is_the_share_of_each_cell() {
@@ -102,15 +104,23 @@ mod tests {
         };
         let objects = [square(4), square(8)];
         let mut rng = ChaCha8Rng::seed_from_u64(0);
-        let large = (0..3000).filter(|_| pick_object(&objects, &mut rng) == 1).count();
+        let large = (0..3000).filter(|_| pick_object(&objects, 0.5, &mut rng) == 1).count();
         // 2000 expected, standard deviation 26.
         assert!((1900..2100).contains(&large), "{large}");
     }
 
     #[test]
-    fn a_batch_is_a_function_of_seed_and_step() {
-        let pixels = |seed, step| -> Vec<Vec<u8>> {
-            batch(seed, step, 2, 1, 64).scenes.into_iter().map(|s| s.image.into_raw()).collect()
+    fn a_batch_is_a_function_of_seed_and_place() {
+        let pixels = |seed, step: usize| -> Vec<Vec<u8>> {
+            let stage = StageSpec {
+                image_size: 64,
+                steps: 9,
+                batch_size: 2,
+                masks_per_image: 1,
+                area_exponent: 0.5,
+            };
+            let place = Place { index: 0, stage, first_scene: 2 * step, progress: 0.0 };
+            batch(seed, place).scenes.into_iter().map(|s| s.image.into_raw()).collect()
         };
         assert_eq!(pixels(3, 5), pixels(3, 5));
         assert_ne!(pixels(3, 5), pixels(3, 6));

@@ -1,6 +1,9 @@
 //! What can go wrong in pre-training.
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use sam_backbone::{UnknownVariantError, WeightsError};
 
@@ -11,6 +14,14 @@ pub enum PretrainError {
     #[error("cannot read {}", path.display())]
     Read {
         /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A folder cannot be made.
+    #[error("cannot make the folder {}", path.display())]
+    Folder {
+        /// The folder.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
@@ -50,6 +61,12 @@ pub enum PretrainError {
         /// What the store said.
         message: String,
     },
+    /// The system gives no thread for a shard.
+    #[error("cannot start the threads of the shards")]
+    Threads {
+        /// What the system said.
+        source: rayon::ThreadPoolBuildError,
+    },
     /// The weights cannot be written.
     #[error(transparent)]
     Weights(#[from] WeightsError),
@@ -61,4 +78,10 @@ pub enum PretrainError {
         /// The loss.
         loss: f64,
     },
+}
+
+impl PretrainError {
+    pub(crate) fn checkpoint(path: &Path, error: &dyn std::fmt::Display) -> Self {
+        Self::Checkpoint { path: path.to_owned(), message: error.to_string() }
+    }
 }

@@ -5,16 +5,20 @@
 //! focal and Dice loss on the best of three masks, and regression of the IoU
 //! (Kirillov et al., "Segment Anything", ICCV 2023, appendix A).
 //!
-//! [`pretrain`] is the whole of it; [`PretrainSpec`] is its TOML file.
+//! [`pretrain`] is the whole of it; [`PretrainSpec`] is its TOML file. [`quality`] says how good the
+//! result is.
 
+mod augment;
 mod batch;
 mod error;
 mod loss;
 mod prompt_sampling;
+pub mod quality;
 mod schedule;
 mod spec;
+mod step;
 mod trainer;
 
 pub use error::PretrainError;
-pub use spec::PretrainSpec;
+pub use spec::{PretrainSpec, StageSpec};
 pub use trainer::{Outcome, StepReport, pretrain};

@@ -8,6 +8,23 @@ const FOCAL_WEIGHT: f64 = 20.0;
 /// Weight of the foreground in the focal loss.
 const FOCAL_ALPHA: f64 = 0.25;
 
+/// What all three masks learn from a prompt, as a share of the loss; the rest is the best mask's.
+///
+/// SAM trains the best mask alone. A mask that is never the best then learns nothing, and in a short
+/// training that mask may be the first one, which ProMISe uses. Giving every hypothesis a little of
+/// the loss is the remedy of Rupprecht et al., "Learning in an Uncertain World: Representing
+/// Ambiguity Through Multiple Hypotheses", ICCV 2017. A single click has several right answers; the
+/// more a prompt says, the less there is for three masks to disagree about.
+///
+/// The share grows from nothing with the progress of the run: while nothing is learned yet, it
+/// rewards three masks that are empty.
+const SHARE_OF_ALL: Shares = Shares { ambiguous: 0.1, unambiguous: 0.5 };
+
+struct Shares {
+    ambiguous: f64,
+    unambiguous: f64,
+}
+
 /// The loss of one prompt round and the IoU that its best masks reach.
 #[derive(Debug)]
 pub(crate) struct RoundLoss {
@@ -17,32 +34,37 @@ pub(crate) struct RoundLoss {
     pub true_iou: Tensor<2>,
 }
 
-/// Focal and Dice loss of the best of three masks, the same of the single mask, and the squared
-/// error of the predicted IoU.
+/// Focal and Dice loss of the three masks, mostly of the best one (see [`SHARE_OF_ALL`]), the same
+/// of the single mask, and the squared error of the predicted IoU.
 ///
-/// The single mask (token 0) answers an unambiguous prompt, so it learns only from prompts of
-/// `unambiguous` rounds.
+/// The single mask (token 0) answers an unambiguous prompt, so it learns only from those.
 ///
 /// # Shapes
 ///
 /// - `output`: all `T = 4` masks `[B, 4, h, w]` and IoU `[B, 4]`
 /// - `target`: `[B, 1, h, w]`, share of foreground in `[0, 1]`
+///
+/// `ambiguous` says whether the prompts are single clicks, `progress` which share of the run is done.
 pub(crate) fn round_loss(
     output: MaskDecoderOutput,
     target: Tensor<4>,
-    unambiguous: bool,
+    ambiguous: bool,
+    progress: f64,
 ) -> RoundLoss {
     let [batch, masks, height, width] = output.low_res_logits.dims();
     let logits = output.low_res_logits.reshape([batch, masks, height * width]);
     let target = target.reshape([batch, 1, height * width]);
 
-    let true_iou = intersection_over_union(logits.clone().detach(), target.clone());
+    let true_iou = intersection_over_union(logits.clone().without_autodiff(), target.clone());
     let mask_loss =
         focal(logits.clone(), target.clone()).mul_scalar(FOCAL_WEIGHT) + dice(logits, target); // [B, 4]
-    let best = mask_loss.clone().slice_dim(1, 1..masks).min_dim(1).mean();
+    let three = mask_loss.clone().slice_dim(1, 1..masks);
+    let (best, all) = (three.clone().min_dim(1), three.mean_dim(1)); // [B, 1]
+    let share = if ambiguous { SHARE_OF_ALL.ambiguous } else { SHARE_OF_ALL.unambiguous };
+    let three = best.clone() + (all - best).mul_scalar(share * progress);
     let iou_error = (output.iou_predictions - true_iou.clone()).powi_scalar(2).mean();
-    let mut loss = best + iou_error;
-    if unambiguous {
+    let mut loss = three.mean() + iou_error;
+    if !ambiguous {
         loss = loss + mask_loss.slice_dim(1, 0..1).mean();
     }
     RoundLoss { loss, true_iou: true_iou.slice_dim(1, 1..masks) }
@@ -121,6 +143,54 @@ mod tests {
         assert!((value(iou) - 1.0 / 3.0).abs() < 1e-5);
         let empty = intersection_over_union(rows([-1.0, -1.0]), rows([0.0, 0.0]));
         assert!((value(empty) - 1.0).abs() < 1e-5);
+    }
+
+    /// Loss of four masks of two pixels, the object being the first pixel; `true` is the right mask.
+    fn four(right: [bool; 4], iou: [f32; 4], ambiguous: bool, progress: f64) -> f32 {
+        let device = Device::flex();
+        let logits: Vec<f32> = right
+            .into_iter()
+            .flat_map(|right| if right { [9.0, -9.0] } else { [-9.0, 9.0] })
+            .collect();
+        let output = MaskDecoderOutput {
+            low_res_logits: Tensor::<1>::from_floats(&*logits, &device).reshape([1, 4, 1, 2]),
+            iou_predictions: Tensor::<1>::from_floats(iou, &device).reshape([1, 4]),
+        };
+        let target = Tensor::<1>::from_floats([1.0, 0.0], &device).reshape([1, 1, 1, 2]);
+        let loss = round_loss(output, target, ambiguous, progress).loss;
+        loss.into_data().try_to_vec::<f32>().expect("f32")[0]
+    }
+
+    /// A wrong mask: cross-entropy 9 on both pixels, weighted 1/4 and 3/4; Dice (2*0+1)/(1+1+1).
+    const WRONG: f32 = 20.0 * (9.0 * 0.25 + 9.0 * 0.75) / 2.0 + 2.0 / 3.0;
+
+    #[track_caller]
+    fn assert_near(loss: f32, expected: f32) {
+        assert!((loss - expected).abs() < 1e-3 * WRONG, "{loss}, not {expected}");
+    }
+
+    /// The best mask is right, so the loss is the share that all three get, times their mean.
+    #[test]
+    fn wrong_masks_pay_their_share() {
+        let (right, iou) = ([true, true, false, false], [1.0, 1.0, 0.0, 0.0]);
+        assert_near(four(right, iou, true, 1.0), 0.1 * 2.0 * WRONG / 3.0);
+        assert_near(four(right, iou, false, 1.0), 0.5 * 2.0 * WRONG / 3.0);
+        assert_near(four(right, iou, false, 0.5), 0.25 * 2.0 * WRONG / 3.0);
+        assert_near(four(right, iou, false, 0.0), 0.0);
+    }
+
+    #[test]
+    fn the_single_mask_learns_from_unambiguous_prompts_only() {
+        let (right, iou) = ([false, true, true, true], [0.0, 1.0, 1.0, 1.0]);
+        assert_near(four(right, iou, true, 1.0), 0.0);
+        assert_near(four(right, iou, false, 1.0), WRONG);
+    }
+
+    #[test]
+    fn the_iou_head_pays_for_its_squared_error() {
+        let right = [true; 4];
+        let off = four(right, [1.0, 1.0, 1.0, 0.0], true, 1.0) - four(right, [1.0; 4], true, 1.0);
+        assert!((off - 0.25).abs() < 1e-4, "{off}");
     }
 
     #[test]

@@ -11,7 +11,9 @@ const MAX_POINTS: usize = 16;
 const BOX_SHARE: f64 = 0.3;
 /// How often a prompt of points is a single click.
 const SINGLE_CLICK_SHARE: f64 = 0.4;
-/// How often a further point lies on the object.
+/// How often all points of a prompt lie on the object.
+const ONLY_FOREGROUND_SHARE: f64 = 0.3;
+/// How often a further point lies on the object, in the other prompts.
 const FOREGROUND_SHARE: f64 = 0.5;
 /// A box corner moves by up to this share of the box's side, and at most [`MAX_BOX_JITTER`].
 const BOX_JITTER: f32 = 0.1;
@@ -35,21 +37,46 @@ pub(crate) enum ObjectPrompt {
     Box([f32; 4]),
 }
 
-/// Whether the prompts of a batch are boxes: all are of one kind, so that they have one shape.
-pub(crate) fn wants_boxes(rng: &mut ChaCha8Rng) -> bool {
-    rng.random_bool(BOX_SHARE)
+/// What the prompts of a scene's objects have in common, so that they have one shape: a decoder
+/// that is fed padding learns to expect it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PromptKind {
+    /// So many points.
+    Points(usize),
+    /// A box.
+    Box,
+}
+
+impl PromptKind {
+    pub(crate) fn random(rng: &mut ChaCha8Rng) -> Self {
+        if rng.random_bool(BOX_SHARE) {
+            Self::Box
+        } else if rng.random_bool(SINGLE_CLICK_SHARE) {
+            Self::Points(1)
+        } else {
+            Self::Points(rng.random_range(2..=MAX_POINTS))
+        }
+    }
+
+    /// Whether such a prompt has several right answers.
+    pub(crate) fn is_ambiguous(self) -> bool {
+        self == Self::Points(1)
+    }
 }
 
 /// A random prompt for the object `mask`, which is not empty.
-pub(crate) fn random_prompt(mask: &TruthMask, boxes: bool, rng: &mut ChaCha8Rng) -> ObjectPrompt {
-    if boxes {
+pub(crate) fn random_prompt(
+    mask: &TruthMask,
+    kind: PromptKind,
+    rng: &mut ChaCha8Rng,
+) -> ObjectPrompt {
+    let PromptKind::Points(count) = kind else {
         return ObjectPrompt::Box(jittered_box(mask, rng));
-    }
-    let count =
-        if rng.random_bool(SINGLE_CLICK_SHARE) { 1 } else { rng.random_range(2..=MAX_POINTS) };
+    };
+    let only_foreground = rng.random_bool(ONLY_FOREGROUND_SHARE);
     let clicks = (0..count)
         .map(|index| {
-            let foreground = index == 0 || rng.random_bool(FOREGROUND_SHARE);
+            let foreground = index == 0 || only_foreground || rng.random_bool(FOREGROUND_SHARE);
             random_click(mask, foreground, rng)
         })
         .collect();
@@ -102,7 +129,9 @@ pub(crate) fn error_click(
     Click { at: [(at % width) as f32, (at / width) as f32], label }
 }
 
-fn jittered_box(mask: &TruthMask, rng: &mut ChaCha8Rng) -> [f32; 4] {
+/// The tight bounding box `(x0, y0, x1, y1)` of `mask`, which is not empty: its pixels have
+/// `x0 <= x < x1` and `y0 <= y < y1`.
+pub(crate) fn tight_box(mask: &TruthMask) -> [usize; 4] {
     let width = mask.width as usize;
     let (mut x0, mut y0, mut x1, mut y1) = (width, mask.height as usize, 0, 0);
     for (position, _) in mask.values.iter().enumerate().filter(|(_, value)| **value) {
@@ -110,6 +139,11 @@ fn jittered_box(mask: &TruthMask, rng: &mut ChaCha8Rng) -> [f32; 4] {
         (x0, y0) = (x0.min(x), y0.min(y));
         (x1, y1) = (x1.max(x + 1), y1.max(y + 1));
     }
+    [x0, y0, x1, y1]
+}
+
+fn jittered_box(mask: &TruthMask, rng: &mut ChaCha8Rng) -> [f32; 4] {
+    let [x0, y0, x1, y1] = tight_box(mask);
     let mut jitter = |value: usize, side: usize, limit: u32| {
         let reach = (side as f32 * BOX_JITTER).min(MAX_BOX_JITTER);
         (value as f32 + rng.random_range(-1.0..=1.0) * reach).clamp(0.0, limit as f32)
@@ -138,7 +172,9 @@ mod tests {
     fn clicks_tell_the_truth() {
         let (mask, mut rng) = (square(), ChaCha8Rng::seed_from_u64(0));
         for _ in 0..200 {
-            let ObjectPrompt::Points(clicks) = random_prompt(&mask, false, &mut rng) else {
+            let ObjectPrompt::Points(clicks) =
+                random_prompt(&mask, PromptKind::Points(9), &mut rng)
+            else {
                 panic!("asked for points")
             };
             assert_eq!(clicks[0].label, PointLabel::Foreground);
@@ -153,7 +189,9 @@ mod tests {
     fn a_box_stays_near_its_object() {
         let (mask, mut rng) = (square(), ChaCha8Rng::seed_from_u64(1));
         for _ in 0..100 {
-            let ObjectPrompt::Box([x0, y0, x1, y1]) = random_prompt(&mask, true, &mut rng) else {
+            let ObjectPrompt::Box([x0, y0, x1, y1]) =
+                random_prompt(&mask, PromptKind::Box, &mut rng)
+            else {
                 panic!("asked for a box")
             };
             assert!((x0 - 4.0).abs() <= 0.4 && (x1 - 8.0).abs() <= 0.4, "{x0} {x1}");

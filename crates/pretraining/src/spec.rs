@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use sam_backbone::Variant;
 use serde::Deserialize;
 
-use crate::error::PretrainError;
+use crate::{error::PretrainError, quality::HELD_OUT_SEED};
 
 /// What to pre-train, and how. Every key is required: the file is the recipe of a published
 /// checkpoint, so nothing may hide in a default.
@@ -18,20 +18,19 @@ pub struct PretrainSpec {
     pub seed: u64,
     /// Where the finished weights go, relative to the working directory.
     pub output: PathBuf,
-    /// Optimizer steps.
-    pub steps: usize,
-    /// Scenes per step.
-    pub batch_size: usize,
-    /// Objects prompted in each scene.
-    pub masks_per_image: usize,
-    /// Prompt rounds per step: the second and later ones click into the error of the one before.
+    /// Parts of the run with an image size of their own, in order.
+    #[serde(rename = "stage")]
+    pub stages: Vec<StageSpec>,
+    /// Most prompt rounds of a step, which draws their number evenly from 1 to here. The second and
+    /// later ones click into the error of the one before.
     pub rounds: usize,
     /// Parts of a batch that are computed side by side and summed in order. Changes rounding, so
     /// it belongs to the recipe.
     pub shards: usize,
     /// Peak learning rate of AdamW.
     pub learning_rate: f64,
-    /// Steps of linear warm-up; a cosine to zero follows.
+    /// Steps of linear warm-up; multiplied by a cosine to zero over the whole run, in which a step
+    /// counts by its pixels.
     pub warmup_steps: usize,
     /// Decoupled weight decay.
     pub weight_decay: f32,
@@ -41,7 +40,82 @@ pub struct PretrainSpec {
     pub checkpoint_every: usize,
 }
 
+/// `[[stage]]`: a part of the run.
+///
+/// A small image costs a quarter of one of twice its side and teaches most of what prompts mean, so
+/// a run begins with small ones, as SAM's encoder did. Between two stages the learned positions are
+/// interpolated ([`Sam::with_image_size`](sam_backbone::Sam::with_image_size)).
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StageSpec {
+    /// Side of the scenes in pixels, and of the network's input. That of the last stage must be the
+    /// backbone's own.
+    pub image_size: usize,
+    /// Optimizer steps.
+    pub steps: usize,
+    /// Scenes per step.
+    pub batch_size: usize,
+    /// Objects prompted in each scene.
+    pub masks_per_image: usize,
+    /// An object is prompted with a probability proportional to its area to this power: 0 draws
+    /// evenly. Most objects are small, and the smallest cover a few cells of a low-resolution mask;
+    /// drawn evenly they would be most of what a beginner sees.
+    pub area_exponent: f64,
+}
+
+impl StageSpec {
+    /// Pixels of all its scenes: what its steps cost.
+    fn pixels(&self) -> f64 {
+        (self.steps * self.batch_size * self.image_size * self.image_size) as f64
+    }
+}
+
+/// Where a step lies.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Place {
+    /// Index of the stage.
+    pub index: usize,
+    /// The stage.
+    pub stage: StageSpec,
+    /// Scenes that were shown before this step.
+    pub first_scene: usize,
+    /// Share of the run that is done before this step, from 0 to 1, by pixels.
+    pub progress: f64,
+}
+
 impl PretrainSpec {
+    /// Optimizer steps of all stages.
+    pub fn steps(&self) -> usize {
+        self.stages.iter().map(|stage| stage.steps).sum()
+    }
+
+    /// Scenes of the whole run; none is shown twice.
+    pub fn scenes(&self) -> usize {
+        self.stages.iter().map(|stage| stage.steps * stage.batch_size).sum()
+    }
+
+    /// Where a step (from 0) lies; beyond the last one, the end of the last stage.
+    pub(crate) fn place(&self, step: usize) -> Place {
+        let all: f64 = self.stages.iter().map(StageSpec::pixels).sum();
+        let (mut first_step, mut first_scene, mut pixels) = (0, 0, 0.0);
+        for (index, &stage) in self.stages.iter().enumerate() {
+            if step < first_step + stage.steps || index + 1 == self.stages.len() {
+                let done = step - first_step;
+                let share = done as f64 / stage.steps as f64;
+                return Place {
+                    index,
+                    stage,
+                    first_scene: first_scene + done * stage.batch_size,
+                    progress: ((pixels + share * stage.pixels()) / all).min(1.0),
+                };
+            }
+            first_step += stage.steps;
+            first_scene += stage.steps * stage.batch_size;
+            pixels += stage.pixels();
+        }
+        unreachable!("a recipe has a stage, `check` saw to that")
+    }
+
     /// Reads and checks a file.
     ///
     /// # Errors
@@ -69,15 +143,21 @@ impl PretrainSpec {
     }
 
     fn check(&self) -> Result<(), PretrainError> {
-        self.variant()?;
-        let positive = [
-            ("steps", self.steps),
-            ("batch_size", self.batch_size),
-            ("masks_per_image", self.masks_per_image),
+        let config = self.variant()?.config().image_encoder;
+        let mut positive = vec![
+            ("stage", self.stages.len()),
             ("rounds", self.rounds),
             ("shards", self.shards),
             ("checkpoint_every", self.checkpoint_every),
         ];
+        for stage in &self.stages {
+            positive.extend([
+                ("stage.image_size", stage.image_size),
+                ("stage.steps", stage.steps),
+                ("stage.batch_size", stage.batch_size),
+                ("stage.masks_per_image", stage.masks_per_image),
+            ]);
+        }
         for (key, value) in positive {
             if value == 0 {
                 return Err(PretrainError::Value {
@@ -87,12 +167,50 @@ impl PretrainSpec {
                 });
             }
         }
-        if !self.batch_size.is_multiple_of(self.shards) {
+        let rates = [
+            ("learning_rate", self.learning_rate, self.learning_rate > 0.0),
+            ("weight_decay", self.weight_decay.into(), self.weight_decay >= 0.0),
+            ("max_gradient_norm", self.max_gradient_norm.into(), self.max_gradient_norm > 0.0),
+        ];
+        for (key, value, positive) in rates {
+            if !positive || !value.is_finite() {
+                let reason = "must be positive and finite";
+                return Err(PretrainError::Value { key, value: value.to_string(), reason });
+            }
+        }
+        if self.seed == HELD_OUT_SEED {
             return Err(PretrainError::Value {
-                key: "shards",
-                value: self.shards.to_string(),
-                reason: "must divide batch_size",
+                key: "seed",
+                value: self.seed.to_string(),
+                reason: "is the seed that backbones are judged by",
             });
+        }
+        let range = 0.0..=1.0;
+        if let Some(stage) = self.stages.iter().find(|one| !range.contains(&one.area_exponent)) {
+            return Err(PretrainError::Value {
+                key: "stage.area_exponent",
+                value: stage.area_exponent.to_string(),
+                reason: "must lie between 0 and 1",
+            });
+        }
+        let refused = |key, value: usize, reason| {
+            Err(PretrainError::Value { key, value: value.to_string(), reason })
+        };
+        let unit = config.patch_size * config.window_size;
+        for stage in &self.stages {
+            if !stage.batch_size.is_multiple_of(self.shards) {
+                return refused("shards", self.shards, "must divide batch_size of every stage");
+            }
+            if !stage.image_size.is_multiple_of(unit) {
+                let reason = "must be a multiple of the backbone's patch times its window";
+                return refused("stage.image_size", stage.image_size, reason);
+            }
+        }
+        if let Some(last) = self.stages.last()
+            && last.image_size != config.image_size
+        {
+            let reason = "the last stage must have the backbone's own image size";
+            return refused("stage.image_size", last.image_size, reason);
         }
         Ok(())
     }
@@ -107,9 +225,6 @@ mod tests {
         backbone = "micro"
         seed = 0
         output = "out.safetensors"
-        steps = 10
-        batch_size = 4
-        masks_per_image = 2
         rounds = 2
         shards = 2
         learning_rate = 1e-3
@@ -117,6 +232,18 @@ mod tests {
         weight_decay = 0.1
         max_gradient_norm = 1.0
         checkpoint_every = 5
+        [[stage]]
+        image_size = 128
+        steps = 10
+        batch_size = 4
+        masks_per_image = 2
+        area_exponent = 0.5
+        [[stage]]
+        image_size = 256
+        steps = 5
+        batch_size = 2
+        masks_per_image = 3
+        area_exponent = 0.0
     "#;
 
     fn read(text: &str) -> Result<PretrainSpec, PretrainError> {
@@ -136,13 +263,60 @@ mod tests {
         let error = read(&RECIPE.replace("rounds", "round")).unwrap_err();
         let PretrainError::Parse { source, .. } = error else { panic!("{error}") };
         let text = source.to_string();
-        assert!(text.contains("line 8") && text.contains("unknown field `round`"), "{text}");
-        assert!(text.contains("`masks_per_image`"), "{text}");
+        assert!(text.contains("line 5") && text.contains("unknown field `round`"), "{text}");
+        assert!(text.contains("`learning_rate`"), "{text}");
     }
 
     #[test]
     fn shards_must_divide_the_batch() {
         let error = read(&RECIPE.replace("shards = 2", "shards = 3")).unwrap_err();
-        assert_eq!(error.to_string(), "`shards` is 3: must divide batch_size");
+        assert_eq!(error.to_string(), "`shards` is 3: must divide batch_size of every stage");
+    }
+
+    #[test]
+    fn the_last_stage_has_the_size_of_the_backbone() {
+        let error = read(&RECIPE.replace("image_size = 256", "image_size = 192")).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`stage.image_size` is 192: the last stage must have the backbone's own image size"
+        );
+        let error = read(&RECIPE.replace("image_size = 128", "image_size = 100")).unwrap_err();
+        assert!(error.to_string().contains("must be a multiple of"), "{error}");
+    }
+
+    #[test]
+    fn values_that_make_no_sense_are_refused() {
+        for (from, to) in [
+            ("learning_rate = 1e-3", "learning_rate = nan"),
+            ("weight_decay = 0.1", "weight_decay = -0.1"),
+            ("max_gradient_norm = 1.0", "max_gradient_norm = 0.0"),
+            ("seed = 0", "seed = 20271231"),
+            ("area_exponent = 0.5", "area_exponent = 1.5"),
+            ("steps = 10", "steps = 0"),
+        ] {
+            let error = read(&RECIPE.replace(from, to)).unwrap_err();
+            assert!(matches!(error, PretrainError::Value { .. }), "{to}: {error}");
+        }
+    }
+
+    #[test]
+    fn no_scene_is_shown_twice() {
+        let spec = read(RECIPE).unwrap();
+        assert_eq!((spec.steps(), spec.scenes()), (15, 50));
+        let mut next = 0;
+        for step in 0..spec.steps() {
+            let place = spec.place(step);
+            assert_eq!((place.index, place.first_scene), (usize::from(step >= 10), next));
+            next += place.stage.batch_size;
+        }
+        assert_eq!(next, spec.scenes());
+    }
+
+    /// 10 steps of 4 scenes of 128^2 and 5 of 2 of 256^2 pixels: each stage is half of the run.
+    #[test]
+    fn progress_counts_pixels() {
+        let spec = read(RECIPE).unwrap();
+        let progress = [0, 5, 10, 15].map(|step| spec.place(step).progress);
+        assert_eq!(progress, [0.0, 0.25, 0.5, 1.0]);
     }
 }

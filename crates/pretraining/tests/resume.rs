@@ -1,17 +1,20 @@
 //! A pre-training run that is interrupted ends with the bytes of one that is not.
 
-use std::{cell::Cell, fs, path::Path};
+use std::{fs, path::Path};
 
 use burn::tensor::Device;
 use pretraining::{Outcome, PretrainError, PretrainSpec, pretrain};
 
-fn spec(folder: &Path, steps: usize) -> PretrainSpec {
+fn spec(folder: &Path, last_steps: usize) -> PretrainSpec {
     let path = folder.join("recipe.toml");
     let output = folder.join("out/micro.safetensors");
     let text = format!(
-        "backbone = \"micro\"\nseed = 7\noutput = {output:?}\nsteps = {steps}\nbatch_size = 2\n\
-         masks_per_image = 1\nrounds = 2\nshards = 2\nlearning_rate = 1e-3\nwarmup_steps = 1\n\
-         weight_decay = 0.1\nmax_gradient_norm = 1.0\ncheckpoint_every = 100\n"
+        "backbone = \"micro\"\nseed = 7\noutput = {output:?}\nrounds = 2\nshards = 2\n\
+         learning_rate = 1e-3\nwarmup_steps = 1\nweight_decay = 0.1\nmax_gradient_norm = 1.0\n\
+         checkpoint_every = 100\n\
+         [[stage]]\nimage_size = 64\nsteps = 2\nbatch_size = 2\nmasks_per_image = 1\narea_exponent = 0.5\n\
+         [[stage]]\nimage_size = 256\nsteps = {last_steps}\nbatch_size = 2\nmasks_per_image = 1\n\
+         area_exponent = 0.0\n"
     );
     fs::write(&path, text).expect("written");
     PretrainSpec::from_path(&path).expect("valid")
@@ -28,34 +31,40 @@ fn tensors(spec: &PretrainSpec) -> Vec<u8> {
 fn an_interrupted_run_ends_with_the_same_weights() {
     let device = Device::flex();
     let whole = tempfile::tempdir().expect("a folder");
-    let expected = spec(whole.path(), 3);
+    let expected = spec(whole.path(), 2);
     let mut losses = Vec::new();
-    let outcome = pretrain(&expected, whole.path(), &device, &|| false, &mut |report| {
+    let outcome = pretrain(&expected, whole.path(), &device, &|_| false, &mut |report| {
         losses.push(report.loss);
     })
     .expect("it trains");
-    assert_eq!(outcome, Outcome::Finished);
+    let Outcome::Finished { tensors_sha256: expected_hash } = outcome else {
+        panic!("{outcome:?}")
+    };
     assert!(losses.iter().all(|loss| loss.is_finite() && *loss > 0.0), "{losses:?}");
 
+    // Stopped within a stage, at the border of two, and within the second.
     let parts = tempfile::tempdir().expect("a folder");
-    let interrupted = spec(parts.path(), 3);
-    let steps = Cell::new(0);
-    let outcome = pretrain(&interrupted, parts.path(), &device, &|| steps.get() == 1, &mut |_| {
-        steps.set(steps.get() + 1);
-    })
-    .expect("it stops");
-    assert_eq!(outcome, Outcome::Interrupted { step: 1 });
-    assert!(!interrupted.output.exists());
+    let interrupted = spec(parts.path(), 2);
     let mut resumed = Vec::new();
-    pretrain(&interrupted, parts.path(), &device, &|| false, &mut |report| {
-        resumed.push((report.step, report.loss));
+    for stop_after in 1..=3 {
+        let stop = |steps| steps == stop_after;
+        let outcome = pretrain(&interrupted, parts.path(), &device, &stop, &mut |report| {
+            resumed.push(report.loss);
+        })
+        .expect("it stops");
+        assert!(matches!(outcome, Outcome::Interrupted { step, .. } if step == stop_after));
+        assert!(!interrupted.output.exists());
+    }
+    let outcome = pretrain(&interrupted, parts.path(), &device, &|_| false, &mut |report| {
+        resumed.push(report.loss);
     })
     .expect("it goes on");
-    assert_eq!(resumed, [(2, losses[1]), (3, losses[2])]);
+    assert_eq!(outcome, Outcome::Finished { tensors_sha256: expected_hash });
+    assert_eq!(resumed, losses);
     assert!(tensors(&expected) == tensors(&interrupted), "other weights");
 
-    let other = spec(parts.path(), 4);
-    let error = pretrain(&other, parts.path(), &device, &|| false, &mut |_| {})
+    let other = spec(parts.path(), 3);
+    let error = pretrain(&other, parts.path(), &device, &|_| false, &mut |_| {})
         .expect_err("the checkpoint is of another recipe");
     assert!(matches!(error, PretrainError::OtherSpec { .. }), "{error}");
 }

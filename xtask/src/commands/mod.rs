@@ -2,6 +2,7 @@
 
 mod encode_check;
 mod eval;
+mod eval_backbone;
 mod figure;
 mod list;
 mod predict;
@@ -23,9 +24,11 @@ pub enum Command {
     Run(run::Run),
     /// Evaluate a finished run again.
     Eval(eval::Eval),
+    /// Measure how promptable a backbone is by itself.
+    EvalBackbone(eval_backbone::EvalBackbone),
     /// Segment one image.
     Predict(predict::Predict),
-    /// Print the table of finished runs.
+    /// Print the table of finished runs, and whether they bear out their claims.
     Table(table::Table),
     /// Draw a figure of finished runs.
     Figure(figure::Figure),
@@ -43,6 +46,7 @@ impl Command {
         match self {
             Self::Run(command) => command.run(),
             Self::Eval(command) => command.run(),
+            Self::EvalBackbone(command) => command.run(),
             Self::Predict(command) => command.run(),
             Self::Table(command) => command.run(),
             Self::Figure(command) => command.run(),

@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Context;
 use clap::Args;
 use promise::{plan::Experiment, run::run_experiment, run_folder::Existing};
-use reporting::{FigureKind, ResultTable};
+use reporting::{ClaimReport, FigureKind, ResultTable};
 use serde_json::json;
 
 use super::Common;
@@ -38,7 +38,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// Runs, then writes and prints table and figures.
+    /// Runs, then writes and prints table, claims and figures.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let experiment = Experiment::load(&self.experiment, &self.settings)
             .with_context(|| format!("cannot run {}", self.experiment.display()))?;
@@ -59,6 +59,13 @@ impl Run {
         run_record::write_bytes(&table_file, table.markdown().as_bytes())?;
         run_record::write_bytes(&folder.join("table.csv"), table.csv()?.as_bytes())?;
         let mut written = vec![table_file];
+        let claims = ClaimReport::from_runs(&runs)?;
+        for report in &claims {
+            let file = folder.join("claims.md");
+            run_record::write_bytes(&file, report.markdown().as_bytes())?;
+            run_record::write_bytes(&folder.join("claims.csv"), report.csv()?.as_bytes())?;
+            written.push(file);
+        }
         for kind in [FigureKind::TrainingCurves, FigureKind::Qualitative] {
             match kind.draw(&runs) {
                 Ok(figure) => {
@@ -85,6 +92,7 @@ impl Run {
             print_json(&json!({
                 "experiment": experiment.name,
                 "rows": rows.collect::<Vec<_>>(),
+                "claims": claims,
                 "frozen_hash_before": finished.first().map(|run| &run.record.frozen_hash_before),
                 "frozen_hash_after": finished.last().map(|run| &run.record.frozen_hash_after),
                 "runs": folders,
@@ -93,6 +101,9 @@ impl Run {
             }))?;
         } else {
             outln!("{}", table.markdown());
+            for report in &claims {
+                outln!("{}", report.markdown());
+            }
             for case in skipped {
                 outln!("skipped {} {} {}: {}", case.data, case.split, case.file, case.reason);
             }
