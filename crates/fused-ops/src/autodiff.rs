@@ -4,6 +4,7 @@ use burn::{
     backend::{
         Autodiff, Backend, Flex,
         autodiff::{
+            NodeId,
             checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
             grads::Gradients,
             ops::{Backward, Ops, OpsKind},
@@ -71,6 +72,19 @@ fn tensor(values: Vec<f32>, shape: Vec<usize>) -> Host {
 /// Size of the last axis.
 fn last(tensor: &Host) -> usize {
     *shape(tensor).last().expect("a tensor with an axis")
+}
+
+/// Hands the gradients on to those inputs that are tracked.
+fn register(
+    grads: &mut Gradients,
+    parents: [Option<NodeId>; 3],
+    values: [(Vec<f32>, Vec<usize>); 3],
+) {
+    for (parent, (values, shape)) in parents.into_iter().zip(values) {
+        if let Some(parent) = parent {
+            grads.register::<Flex>(parent, tensor(values, shape));
+        }
+    }
 }
 
 fn cross_shape(query: &Host, key: &Host, heads: usize) -> CrossShape {
@@ -188,11 +202,7 @@ impl<C: CheckpointStrategy> FusedOps for Autodiff<Flex, C> {
                     (out.weight, vec![width]),
                     (out.bias, vec![width]),
                 ];
-                for (parent, (values, shape)) in ops.parents.into_iter().zip(values) {
-                    if let Some(parent) = parent {
-                        grads.register::<Flex>(parent.id, tensor(values, shape));
-                    }
-                }
+                register(grads, ops.parents.map(|parent| parent.map(|node| node.id)), values);
             }
         }
 
@@ -312,12 +322,12 @@ impl<C: CheckpointStrategy> FusedOps for Autodiff<Flex, C> {
                     numbers(&gradient),
                     cross_shape(&query, &key, heads),
                 );
-                let values = [(out.query, &query), (out.key, &key), (out.value, &value)];
-                for (parent, (values, like)) in ops.parents.into_iter().zip(values) {
-                    if let Some(parent) = parent {
-                        grads.register::<Flex>(parent.id, tensor(values, shape(like)));
-                    }
-                }
+                let values = [
+                    (out.query, shape(&query)),
+                    (out.key, shape(&key)),
+                    (out.value, shape(&value)),
+                ];
+                register(grads, ops.parents.map(|parent| parent.map(|node| node.id)), values);
             }
         }
 
@@ -359,13 +369,12 @@ impl<C: CheckpointStrategy> FusedOps for Autodiff<Flex, C> {
                     numbers(&gradient),
                     window_shape(&qkv, heads, window),
                 );
-                let values =
-                    [(out.qkv, &qkv), (out.rel_pos_h, &rel_pos_h), (out.rel_pos_w, &rel_pos_w)];
-                for (parent, (values, like)) in ops.parents.into_iter().zip(values) {
-                    if let Some(parent) = parent {
-                        grads.register::<Flex>(parent.id, tensor(values, shape(like)));
-                    }
-                }
+                let values = [
+                    (out.qkv, shape(&qkv)),
+                    (out.rel_pos_h, shape(&rel_pos_h)),
+                    (out.rel_pos_w, shape(&rel_pos_w)),
+                ];
+                register(grads, ops.parents.map(|parent| parent.map(|node| node.id)), values);
             }
         }
 
