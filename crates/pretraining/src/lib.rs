@@ -3,7 +3,8 @@
 //! The official SAM weights are too large to ship, so `micro` is trained here, from nothing but a
 //! seed, the way SAM was: random prompts, a second round that clicks where the first was wrong,
 //! focal and Dice loss on the best of three masks, and regression of the IoU
-//! (Kirillov et al., "Segment Anything", ICCV 2023, appendix A).
+//! (Kirillov et al., "Segment Anything", ICCV 2023, appendix A). Where it differs stands in
+//! `docs/book/src/micro.md`.
 //!
 //! [`pretrain`] is the whole of it; [`PretrainSpec`] is its TOML file. [`quality`] says how good the
 //! result is.

@@ -79,7 +79,7 @@ struct Position {
 
 /// Pre-trains a backbone, resuming from a checkpoint in `folder` if there is one.
 ///
-/// `stop` is asked with the number of steps done, before the first and after every one.
+/// `stop` is asked before every step, with the number of steps done.
 ///
 /// Scenes and prompts are functions of (seed, step), so an interrupted run sees what an
 /// uninterrupted one would have seen.
@@ -126,7 +126,10 @@ pub fn pretrain(
     let shards = Shards::new(spec.shards)?;
 
     for step in first..steps {
-        if step == first && stop(step) {
+        if stop(step) {
+            if step > first {
+                checkpoint.save(step, &sam, &optimizer)?;
+            }
             let tensors_sha256 = tensor_hash(&sam.valid());
             return Ok(Outcome::Interrupted { step, tensors_sha256 });
         }
@@ -156,13 +159,8 @@ pub fn pretrain(
             last_round_iou: sums.last_iou / prompted,
             learning_rate: rate,
         });
-        let stopping = stop(step + 1);
-        if stopping || (step + 1).is_multiple_of(spec.checkpoint_every) || step + 1 == steps {
+        if (step + 1).is_multiple_of(spec.checkpoint_every) || step + 1 == steps {
             checkpoint.save(step + 1, &sam, &optimizer)?;
-        }
-        if stopping && step + 1 < steps {
-            let tensors_sha256 = tensor_hash(&sam.valid());
-            return Ok(Outcome::Interrupted { step: step + 1, tensors_sha256 });
         }
     }
 
