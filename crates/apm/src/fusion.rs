@@ -10,6 +10,8 @@ use burn::{
     tensor::{Device, Tensor, activation::relu},
 };
 
+use crate::convolution::convolve;
+
 /// Configuration to create a [`Fusion`] module using the [init function](FusionConfig::init).
 #[derive(Config, Debug)]
 pub struct FusionConfig {
@@ -58,9 +60,9 @@ impl Fusion {
     /// - `taps`: each `[B, width, H, W]`
     /// - returns: `[B, F, H, W]`
     pub fn forward(&self, taps: Vec<Tensor<4>>) -> Tensor<4> {
-        let features = relu(self.conv1.forward(Tensor::cat(taps, 1)));
-        let features = relu(self.conv2.forward(features));
-        self.conv3.forward(features)
+        let features = relu(convolve(&self.conv1, Tensor::cat(taps, 1)));
+        let features = relu(convolve(&self.conv2, features));
+        convolve(&self.conv3, features)
     }
 }
 

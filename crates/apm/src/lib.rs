@@ -26,6 +26,7 @@
 //! network input, origin at the top-left corner.
 
 mod apm;
+mod convolution;
 mod fusion;
 mod points;
 mod resnet;

@@ -12,6 +12,8 @@ use burn::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::convolution::convolve;
+
 /// Output channels of a bottleneck block as a multiple of its inner width.
 const BOTTLENECK_EXPANSION: usize = 4;
 
@@ -235,7 +237,7 @@ impl ConvNorm {
     /// - `x`: `[B, C, H, W]`
     /// - returns: `[B, C', H / stride, W / stride]`, sides rounded up
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        self.norm.forward(self.conv.forward(x))
+        self.norm.forward(convolve(&self.conv, x))
     }
 }
 

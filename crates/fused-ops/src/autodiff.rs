@@ -17,8 +17,16 @@ use burn::{
 
 use crate::kernels::{
     attention::{self, CrossShape, WindowShape},
+    conv2d::{self, ConvShape},
     gelu, layer_norm, linear,
 };
+
+/// Where the kernel of a convolution is put.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ConvPlacement {
+    pub stride: [usize; 2],
+    pub padding: [usize; 2],
+}
 
 /// The operations; shapes are those of the functions in [`crate::ops`].
 #[backend_extension(Autodiff, Flex)]
@@ -34,6 +42,12 @@ pub(crate) trait FusedOps: Backend {
         input: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
+    fn fused_conv2d(
+        input: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        placement: ConvPlacement,
     ) -> FloatTensor<Self>;
     fn fused_attention(
         query: FloatTensor<Self>,
@@ -92,6 +106,18 @@ fn cross_shape(query: &Host, key: &Host, heads: usize) -> CrossShape {
     CrossShape { queries: query[1], keys: key[1], channels: query[2], heads }
 }
 
+fn conv_shape(input: &Host, weight: &Host, placement: ConvPlacement) -> ConvShape {
+    let (input, weight) = (shape(input), shape(weight));
+    ConvShape {
+        in_channels: weight[1],
+        out_channels: weight[0],
+        input: [input[2], input[3]],
+        kernel: [weight[2], weight[3]],
+        stride: placement.stride,
+        padding: placement.padding,
+    }
+}
+
 fn window_shape(qkv: &Host, heads: usize, window: usize) -> WindowShape {
     let sizes = shape(qkv);
     WindowShape { height: sizes[1], width: sizes[2], channels: sizes[3] / 3, heads, window }
@@ -115,6 +141,14 @@ impl FusedOps for Flex {
         let mut sizes = shape(&input);
         *sizes.last_mut().expect("a tensor with an axis") = last(&weight);
         tensor(out, sizes)
+    }
+
+    fn fused_conv2d(input: Host, weight: Host, bias: Host, placement: ConvPlacement) -> Host {
+        let [input, weight, bias] = [input, weight, bias].map(|it| contiguous(&it));
+        let sizes = conv_shape(&input, &weight, placement);
+        let out = conv2d::forward(numbers(&input), numbers(&weight), numbers(&bias), sizes);
+        let [height, width] = sizes.output();
+        tensor(out, vec![shape(&input)[0], sizes.out_channels, height, width])
     }
 
     fn fused_attention(query: Host, key: Host, value: Host, heads: usize) -> Host {
@@ -290,6 +324,54 @@ impl<C: CheckpointStrategy> FusedOps for Autodiff<Flex, C> {
         let out = Flex::fused_linear(input.clone(), weight.clone(), bias);
         match Linear.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(prep) => prep.finish((input, weight), out),
+            OpsKind::UnTracked(prep) => prep.finish(out),
+        }
+    }
+
+    fn fused_conv2d(
+        input: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        placement: ConvPlacement,
+    ) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct Conv2d;
+
+        impl Backward<Flex, 3> for Conv2d {
+            type State = (Host, Host, ConvPlacement);
+
+            fn backward(
+                self,
+                ops: Ops<Self::State, 3>,
+                grads: &mut Gradients,
+                _: &mut Checkpointer,
+            ) {
+                let gradient = contiguous(&grads.consume::<Flex>(&ops.node));
+                let (input, weight, placement) = ops.state;
+                let sizes = conv_shape(&input, &weight, placement);
+                let [by_input, by_weight, by_bias] = ops.parents;
+                let values = numbers(&gradient);
+                if let Some(parent) = by_input {
+                    let out = conv2d::input_gradient(values, numbers(&weight), sizes);
+                    grads.register::<Flex>(parent.id, tensor(out, shape(&input)));
+                }
+                if let Some(parent) = by_weight {
+                    let out = conv2d::weight_gradient(numbers(&input), values, sizes);
+                    grads.register::<Flex>(parent.id, tensor(out, shape(&weight)));
+                }
+                if let Some(parent) = by_bias {
+                    let out = conv2d::bias_gradient(values, sizes);
+                    grads.register::<Flex>(parent.id, tensor(out, vec![sizes.out_channels]));
+                }
+            }
+        }
+
+        let nodes = [input.node(), weight.node(), bias.node()];
+        let [input, weight, bias] =
+            [input, weight, bias].map(|it| contiguous(&it.into_primitive()));
+        let out = Flex::fused_conv2d(input.clone(), weight.clone(), bias, placement);
+        match Conv2d.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish((input, weight, placement), out),
             OpsKind::UnTracked(prep) => prep.finish(out),
         }
     }

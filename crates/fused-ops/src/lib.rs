@@ -12,4 +12,6 @@ mod autodiff;
 mod kernels;
 mod ops;
 
-pub use ops::{attention, gelu, has_window_attention, layer_norm, linear, window_attention};
+pub use ops::{
+    attention, conv2d, gelu, has_window_attention, layer_norm, linear, window_attention,
+};

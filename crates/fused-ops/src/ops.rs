@@ -5,13 +5,14 @@ use burn::{
     tensor::{
         DType, Tensor, activation,
         module::{
-            attention as burn_attention, layer_norm as burn_layer_norm, linear as burn_linear,
+            attention as burn_attention, conv2d as burn_conv2d, layer_norm as burn_layer_norm,
+            linear as burn_linear,
         },
-        ops::AttentionModuleOptions,
+        ops::{AttentionModuleOptions, ConvOptions},
     },
 };
 
-use crate::autodiff::FusedOps;
+use crate::autodiff::{ConvPlacement, FusedOps};
 
 /// Most tokens of a window whose scores are computed as one matrix. Beyond, Burn's blocks of scores
 /// take less memory.
@@ -84,6 +85,49 @@ pub fn linear<const D: usize>(
         }
         bias => burn_linear(input, weight, bias),
     }
+}
+
+/// 2D convolution, without dilation and groups.
+///
+/// - `stride`, `padding`: vertical, horizontal; as many zeros on both sides
+///
+/// # Shapes
+///
+/// - `input`: `[B, in, H, W]`
+/// - `weight`: `[out, in, kh, kw]`
+/// - `bias`: `[out]`
+/// - returns: `[B, out, (H + 2 padding - kh) / stride + 1, ..]`
+///
+/// # Panics
+///
+/// Panics if the kernel is larger than the padded input, or its channels are others: a bug in the
+/// caller.
+pub fn conv2d(
+    input: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Option<Tensor<1>>,
+    stride: [usize; 2],
+    padding: [usize; 2],
+) -> Tensor<4> {
+    if !tracked_on_cpu(&input) && !tracked_on_cpu(&weight) {
+        let options = ConvOptions::new(stride, padding, [1, 1], 1);
+        return burn_conv2d(input, weight, bias, options);
+    }
+    let ([_, channels, height, width], [out, kernel_channels, kernel_height, kernel_width]) =
+        (input.dims(), weight.dims());
+    assert_eq!(channels, kernel_channels, "channels of a convolution");
+    assert!(
+        kernel_height <= height + 2 * padding[0] && kernel_width <= width + 2 * padding[1],
+        "a kernel of {kernel_height} x {kernel_width} on {height} x {width} with padding {padding:?}"
+    );
+    // Where nothing is added there is nothing to learn either.
+    let bias = bias.unwrap_or_else(|| Tensor::zeros([out], &weight.device().without_autodiff()));
+    Tensor::from_dispatch(<Dispatch as FusedOps>::fused_conv2d(
+        input.into_dispatch(),
+        weight.into_dispatch(),
+        bias.into_dispatch(),
+        ConvPlacement { stride, padding },
+    ))
 }
 
 /// Multi-head attention between two sequences, heads being slices of the channels:

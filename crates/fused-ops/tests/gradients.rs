@@ -2,7 +2,7 @@
 //! and all gradients.
 #![allow(clippy::unwrap_used)]
 
-use burn::tensor::{Device, Int, Tensor, TensorData, activation, module};
+use burn::tensor::{Device, Int, Tensor, TensorData, activation, module, ops::ConvOptions};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -244,6 +244,15 @@ fn the_number_of_threads_changes_no_bit() {
             // Large enough for the matrix product to be cut between threads.
             let (wide, wide_bias) = (random(16, [32, 1024]), random(17, [1024]));
             let out = fused_ops::linear(out, wide.clone(), Some(wide_bias));
+            let kernel = random(18, [6, 3, 3, 3]);
+            let out = fused_ops::conv2d(
+                out.reshape([1, 3, 64, 1024]),
+                kernel.clone(),
+                None,
+                [2, 1],
+                [1, 1],
+            );
+            let out = out.reshape([6, 32, 1024]);
             let keys = out.clone().slice_dim(1, 0..7);
             let out = fused_ops::attention(out, keys.clone(), keys, 8);
             let gradients = weighted_sum(out.clone()).backward();
@@ -254,6 +263,7 @@ fn the_number_of_threads_changes_no_bit() {
                 values(tables.0.grad(&gradients).unwrap()),
                 values(tables.1.grad(&gradients).unwrap()),
                 values(wide.grad(&gradients).unwrap()),
+                values(kernel.grad(&gradients).unwrap()),
                 of(&weight),
                 of(&bias),
             ];
@@ -262,4 +272,49 @@ fn the_number_of_threads_changes_no_bit() {
     };
     assert_eq!(run(1), run(2));
     assert_eq!(run(1), run(5));
+}
+
+/// Sizes, strides and paddings of the layers of a residual network, and some that no network has.
+/// Several strips of rows and blocks of channels: 9 rows of 160 columns are more than a strip, 120
+/// channels of 3 x 3 more than a block; 330 x 90 of them are too many weights for one gradient per image.
+const CONVOLUTIONS: [([usize; 4], [usize; 4], [usize; 2], [usize; 2]); 9] = [
+    ([2, 3, 9, 7], [4, 3, 3, 3], [1, 1], [1, 1]),
+    ([2, 3, 9, 8], [4, 3, 3, 3], [2, 2], [1, 1]),
+    ([3, 5, 6, 6], [2, 5, 1, 1], [1, 1], [0, 0]),
+    ([2, 5, 7, 6], [3, 5, 1, 1], [2, 2], [0, 0]),
+    ([1, 2, 11, 12], [3, 2, 2, 5], [3, 1], [0, 4]),
+    ([2, 2, 5, 1], [2, 2, 5, 3], [1, 2], [2, 1]),
+    ([1, 2, 9, 160], [3, 2, 3, 3], [1, 1], [1, 1]),
+    ([2, 120, 6, 6], [5, 120, 3, 3], [1, 1], [1, 1]),
+    ([2, 330, 4, 4], [90, 330, 3, 3], [1, 1], [1, 1]),
+];
+
+#[test]
+fn conv2d() {
+    for (input, kernel, stride, padding) in CONVOLUTIONS {
+        let (x, weight, bias) = (random(18, input), random(19, kernel), random(20, [kernel[0]]));
+        let options = ConvOptions::new(stride, padding, [1, 1], 1);
+        assert_same!(
+            |x, w, b| fused_ops::conv2d(x, w, Some(b), stride, padding),
+            |x, w, b| module::conv2d(x, w, Some(b), options.clone());
+            x, weight, bias
+        );
+        assert_same!(
+            |x, w| fused_ops::conv2d(x, w, None, stride, padding),
+            |x, w| module::conv2d(x, w, None, options.clone());
+            x, weight
+        );
+    }
+}
+
+#[test]
+fn a_convolution_of_a_plain_input_still_has_gradients_of_its_weights() {
+    let x = random(18, [2, 3, 8, 8]).detach().without_autodiff();
+    let weight = random(19, [4, 3, 3, 3]);
+    let options = ConvOptions::new([1, 1], [1, 1], [1, 1], 1);
+    assert_same!(
+        |w| fused_ops::conv2d(x.clone(), w, None, [1, 1], [1, 1]),
+        |w| module::conv2d(x.clone().autodiff(), w, None, options.clone());
+        weight
+    );
 }

@@ -5,6 +5,7 @@
 //! leave this to `gemm`, which cuts rows and columns by threads but adds up every element alone.
 
 pub(crate) mod attention;
+pub(crate) mod conv2d;
 pub(crate) mod gelu;
 pub(crate) mod layer_norm;
 pub(crate) mod linear;
