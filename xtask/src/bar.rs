@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use promise::progress::Progress;
 
 /// A bar for the phase that is under way.
@@ -21,6 +21,43 @@ impl Bar {
         Self { current: Mutex::new(None), terminal: std::io::stderr().is_terminal() }
     }
 
+    /// A phase of bytes begins, `done` of which are there already; nobody may know how many there
+    /// will be.
+    pub fn start_bytes(&self, phase: &str, done: u64, total: Option<u64>) {
+        if !self.terminal {
+            match total {
+                Some(total) => eprintln!("{phase} ({} of {})", HumanBytes(done), HumanBytes(total)),
+                None => eprintln!("{phase} ({} so far)", HumanBytes(done)),
+            }
+            return;
+        }
+        let (bar, template) = match total {
+            Some(total) => (
+                ProgressBar::new(total),
+                "{prefix:32} {bar:28} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} ETA {eta} {msg}",
+            ),
+            None => (
+                ProgressBar::no_length(),
+                "{prefix:32} {spinner} {binary_bytes} {binary_bytes_per_sec} {elapsed} {msg}",
+            ),
+        };
+        self.replace(bar.with_position(done), phase, template);
+        // What was there before says nothing about how fast the rest comes.
+        self.with(|current| current.iter().for_each(ProgressBar::reset_eta));
+    }
+
+    fn replace(&self, bar: ProgressBar, phase: &str, template: &str) {
+        let style =
+            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        let bar = bar.with_style(style).with_prefix(phase.to_owned());
+        bar.enable_steady_tick(Duration::from_millis(500));
+        self.with(|current| {
+            if let Some(former) = current.replace(bar) {
+                former.finish();
+            }
+        });
+    }
+
     fn with(&self, act: impl FnOnce(&mut Option<ProgressBar>)) {
         act(&mut self.current.lock().unwrap_or_else(PoisonError::into_inner));
     }
@@ -32,17 +69,11 @@ impl Progress for Bar {
             eprintln!("{phase} ({total})");
             return;
         }
-        let style = ProgressStyle::with_template(
+        self.replace(
+            ProgressBar::new(total),
+            phase,
             "{prefix:32} {bar:28} {percent:>3}% {elapsed} ETA {eta} {msg}",
-        )
-        .unwrap_or_else(|_| ProgressStyle::default_bar());
-        let bar = ProgressBar::new(total).with_style(style).with_prefix(phase.to_owned());
-        bar.enable_steady_tick(Duration::from_millis(500));
-        self.with(|current| {
-            if let Some(former) = current.replace(bar) {
-                former.finish();
-            }
-        });
+        );
     }
 
     fn set(&self, done: u64) {

@@ -17,7 +17,15 @@ pub fn start_logging(quiet: u8) {
         _ => LevelFilter::ERROR,
     };
     // Other crates' details (burn-train logs every iteration) are for their developers.
-    let ours = ["data_loaders", "promise", "pretraining", "reporting", "sam_backbone", "xtask"];
+    let ours = [
+        "data_loaders",
+        "feature_cache",
+        "promise",
+        "pretraining",
+        "reporting",
+        "sam_backbone",
+        "xtask",
+    ];
     let filter = Targets::new()
         .with_default(LevelFilter::WARN.min(level))
         .with_targets(ours.map(|name| (name, level)));

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::CardError;
+use crate::{CardError, Download};
 
 /// A data set's card, `datasets/<name>/card.toml`.
 #[derive(Debug, Clone, Deserialize)]
@@ -26,6 +26,12 @@ pub struct Card {
     /// Notes that a user of the numbers should know.
     #[serde(default)]
     pub notes: Vec<String>,
+    /// What has to be done to get the images, where it takes more than a download.
+    #[serde(default)]
+    pub how_to_get: Option<String>,
+    /// What can be downloaded without asking anybody. Together they make the `official` layout.
+    #[serde(default)]
+    pub downloads: Vec<Download>,
     /// How the files may lie under the data root; the first one found is used.
     pub layouts: Vec<Layout>,
     /// Split files; the first one is the default.
@@ -33,11 +39,18 @@ pub struct Card {
 }
 
 /// One way in which the files of a data set may lie under the data root.
+///
+/// `{name}` stands for the name of a case. In `images` and `masks` it makes a folder per case
+/// (`PH2 Dataset images/{name}/{name}_lesion`), in `mask_names` it says how a mask is called.
+/// Where splits lie in different folders, there is a layout for each, under one name.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Layout {
     /// Name of the layout, e.g. `official`.
     pub name: String,
+    /// The splits that lie here, as [`Card::split_names`] calls them; all if there is none.
+    #[serde(default)]
+    pub splits: Vec<String>,
     /// Folder of the images, relative to the data root.
     pub images: String,
     /// Folder of the masks, relative to the data root.
@@ -46,26 +59,75 @@ pub struct Layout {
     pub image_extensions: Vec<String>,
     /// Accepted extensions of masks, in order of preference, without dot; case does not matter.
     pub mask_extensions: Vec<String>,
-    /// What the stem of a mask has in addition to the stem of its image, e.g. `_segmentation`.
-    #[serde(default)]
-    pub mask_suffix: String,
+    /// Stems that the mask of a case may have, in order of preference, e.g.
+    /// `{name}_segmentation`; the stem of the image if nothing is said.
+    #[serde(default = "same_name")]
+    pub mask_names: Vec<String>,
 }
 
-/// A named way of splitting a data set.
+/// Stands for the name of a case.
+pub(crate) const NAME: &str = "{name}";
+
+fn same_name() -> Vec<String> {
+    vec![NAME.into()]
+}
+
+impl Layout {
+    /// Whether a split lies here.
+    pub(crate) fn holds(&self, split: &str) -> bool {
+        self.splits.is_empty() || self.splits.iter().any(|one| one == split)
+    }
+
+    /// Whether every case has folders of its own.
+    pub(crate) fn has_folder_per_case(&self) -> bool {
+        self.images.contains(NAME) || self.masks.contains(NAME)
+    }
+}
+
+/// A named way of splitting a data set: by a file of names, or by the folders that images lie in.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SplitFile {
     /// Name of the way of splitting, e.g. `pranet`.
     pub name: String,
     /// CSV file with the columns `name,split` and perhaps `sequence`, relative to the card.
-    pub file: String,
+    #[serde(default)]
+    pub file: Option<String>,
+    /// Whether a split is every pair of its folder (of the layouts whose `splits` name it), for
+    /// sets whose names nobody has listed. Exactly one of `file` and `folder` is given.
+    #[serde(default)]
+    pub folder: bool,
     /// Who made the split and where it was taken from.
     pub source: String,
-    /// Expected number of names of each split.
+    /// Expected number of cases of each split.
     pub counts: BTreeMap<String, usize>,
-    /// The rows of the file.
+    /// The rows of the file; none if the split is by folder.
     #[serde(skip)]
     pub members: Vec<Member>,
+}
+
+/// A split of a card: which cases it has.
+#[derive(Debug, Clone)]
+pub(crate) struct Split<'a> {
+    /// The name of [`Card::split_names`].
+    pub name: String,
+    /// The way of splitting that it belongs to.
+    pub by: &'a SplitFile,
+    /// Its name there.
+    pub part: &'a str,
+}
+
+impl<'a> Split<'a> {
+    /// How many cases the card says there are.
+    pub fn expected(&self) -> usize {
+        self.by.counts.get(self.part).copied().unwrap_or(0)
+    }
+
+    /// The members in the order of the file, or `None` if the split is every pair of its folder.
+    pub fn members(&self) -> Option<Vec<&'a Member>> {
+        let part = |member: &&Member| member.split == self.part;
+        (!self.by.folder).then(|| self.by.members.iter().filter(part).collect())
+    }
 }
 
 /// One row of a split file.
@@ -108,42 +170,98 @@ impl Card {
                 return Err(CardError::Empty { key, path: path.into() });
             }
         }
-        for split in &mut card.splits {
-            let file = path.with_file_name(&split.file);
-            split.members = members(&split_file(&split.file)?, &file)?;
-            check_counts(split, &file)?;
+        for download in &card.downloads {
+            download.check(path)?;
         }
+        for split in &mut card.splits {
+            match (&split.file, split.folder) {
+                (Some(name), false) => {
+                    let file = path.with_file_name(name);
+                    split.members = members(&split_file(name)?, &file)?;
+                    check_counts(split, &file)?;
+                }
+                (None, true) => {}
+                _ => {
+                    let reason = "a way of splitting has either `file` or `folder = true`";
+                    return Err(invalid(&split.name, reason, path));
+                }
+            }
+        }
+        card.check_layouts(path)?;
         Ok(card)
     }
 
-    /// What can be opened: the splits of the default split file by their plain names, those of
-    /// the others as `FILE/SPLIT`, e.g. `effisegnet/train`.
-    pub fn split_names(&self) -> Vec<String> {
-        let mut names = Vec::new();
-        for (position, file) in self.splits.iter().enumerate() {
-            for split in file.counts.keys() {
-                names.push(match position {
-                    0 => split.clone(),
-                    _ => format!("{}/{split}", file.name),
-                });
+    fn check_layouts(&self, path: &Path) -> Result<(), CardError> {
+        let known = self.split_names();
+        for layout in &self.layouts {
+            if !layout.splits.iter().all(|split| known.contains(split)) {
+                let reason = "`splits` of a layout names a split that the card does not have";
+                return Err(invalid(&layout.name, reason, path));
+            }
+            if layout.mask_names.is_empty()
+                || !layout.mask_names.iter().all(|name| name.contains(NAME))
+            {
+                return Err(invalid(&layout.name, "`mask_names` must contain `{name}`", path));
+            }
+            let of_folder = |split: &Split<'_>| split.by.folder && layout.holds(&split.name);
+            if self.all_splits().any(|split| of_folder(&split))
+                && (layout.has_folder_per_case() || layout.images == layout.masks)
+            {
+                let reason = "a split that is every pair of its folder needs one folder of images \
+                              and another one of masks";
+                return Err(invalid(&layout.name, reason, path));
             }
         }
-        names
+        Ok(())
     }
 
-    /// The members of a split in the order of its file, or `None` if there is no such split.
-    ///
-    /// `split` is a name of [`split_names`](Self::split_names); the default split file may be
-    /// named too (`pranet/train`).
-    pub fn members(&self, split: &str) -> Option<Vec<&Member>> {
-        let (file, part) = match split.split_once('/') {
-            Some((file, part)) => (self.splits.iter().find(|one| one.name == file)?, part),
-            None => (self.splits.first()?, split),
-        };
-        file.counts
-            .contains_key(part)
-            .then(|| file.members.iter().filter(|member| member.split == part).collect())
+    /// All splits, in the order of the card, those of one way of splitting by name.
+    pub(crate) fn all_splits(&self) -> impl Iterator<Item = Split<'_>> {
+        self.splits.iter().enumerate().flat_map(move |(position, by)| {
+            by.counts.keys().map(move |part| {
+                let taken = self.splits[..position].iter().any(|one| one.counts.contains_key(part));
+                let name = if taken { format!("{}/{part}", by.name) } else { part.clone() };
+                Split { name, by, part }
+            })
+        })
     }
+
+    /// What can be opened: a split by its plain name, or as `FILE/SPLIT` (e.g.
+    /// `effisegnet/train`) if an earlier way of splitting has one of the same name.
+    pub fn split_names(&self) -> Vec<String> {
+        self.all_splits().map(|split| split.name).collect()
+    }
+
+    /// The split with this name; `FILE/SPLIT` is always understood.
+    pub(crate) fn split(&self, name: &str) -> Option<Split<'_>> {
+        self.all_splits().find(|split| {
+            let full = name.split_once('/');
+            split.name == name || full == Some((split.by.name.as_str(), split.part))
+        })
+    }
+
+    /// The members of a split in the order of its file, or `None` if there is no such split, or
+    /// if it is every pair of its folder.
+    ///
+    /// `split` is a name of [`split_names`](Self::split_names), or `FILE/SPLIT` (`pranet/train`).
+    pub fn members(&self, split: &str) -> Option<Vec<&Member>> {
+        self.split(split)?.members()
+    }
+
+    /// Number of cases that the most complete way of splitting has.
+    pub fn cases(&self) -> usize {
+        self.splits.iter().map(|by| by.counts.values().sum()).max().unwrap_or(0)
+    }
+
+    /// The first sentence of the terms, for lists.
+    pub fn short_terms(&self) -> &str {
+        let terms = self.terms.trim();
+        terms.split_once(". ").map_or(terms, |(first, _)| first)
+    }
+}
+
+fn invalid(name: &str, reason: &'static str, path: &Path) -> CardError {
+    CardError::Invalid { name: name.into(), reason, path: path.into() }
 }
 
 fn read(path: &Path) -> Result<String, CardError> {

@@ -21,22 +21,27 @@ struct BuiltIn {
 
 /// A card of `datasets/` with the names of its split files.
 macro_rules! built_in {
-    ($name:literal, $($split:literal),+) => {
+    ($name:literal $(, $split:literal)*) => {
         BuiltIn {
             path: concat!("datasets/", $name, "/card.toml"),
             text: include_str!(concat!("../../../datasets/", $name, "/card.toml")),
             splits: &[$((
                 concat!("splits/", $split, ".csv"),
                 include_str!(concat!("../../../datasets/", $name, "/splits/", $split, ".csv")),
-            )),+],
+            )),*],
         }
     };
 }
 
 const BUILT_IN: &[BuiltIn] = &[
+    built_in!("cvc-300", "pranet"),
     built_in!("cvc-clinicdb", "pranet"),
+    built_in!("cvc-colondb", "pranet"),
+    built_in!("etis-larib", "pranet"),
     built_in!("isic2018-task1", "sample-1100"),
     built_in!("kvasir-seg", "pranet"),
+    built_in!("ph2", "all"),
+    built_in!("polypgen"),
     // A new data set adds one line here.
 ];
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Deserialize;
 
-use crate::files::{self, FolderIndex};
+use crate::files::{self, FIRST_MISSING, FolderIndex};
 use crate::{CardError, Case, Catalog, DataError, TruthMask, card, decode, synthetic};
 
 /// Name of the built-in synthetic data set.
@@ -21,9 +21,6 @@ const PHANTOM_SEED: u64 = 0x2403_0416;
 /// [`synthetic::phantom`]. They are disjoint, so no image is in two splits.
 pub const PHANTOM_SPLITS: [(&str, Range<u64>); 3] =
     [("train", 0..200), ("valid", 10_000..10_050), ("test", 20_000..20_100)];
-
-/// How many missing files an error names.
-const FIRST_MISSING: usize = 5;
 
 /// A list of cases. Cheap to clone and to share between threads: it holds paths, not pixels.
 #[derive(Debug, Clone)]
@@ -78,8 +75,9 @@ impl DataSet {
     /// # Errors
     ///
     /// [`DataError::UnknownData`], [`DataError::UnknownSplit`], [`DataError::NoRoot`],
-    /// [`DataError::RootMissing`], [`DataError::LayoutMissing`], [`DataError::Folder`] or
-    /// [`DataError::FilesMissing`].
+    /// [`DataError::RootMissing`], [`DataError::LayoutMissing`], [`DataError::Folder`],
+    /// [`DataError::FilesMissing`], or, for a split that is every pair of its folder,
+    /// [`DataError::NoImages`] or [`DataError::FolderCount`].
     pub fn open(
         name: &str,
         split: &str,
@@ -95,19 +93,19 @@ impl DataSet {
             known.sort();
             return Err(DataError::UnknownData { name: name.into(), known });
         };
-        let members = card.members(split).ok_or_else(|| DataError::UnknownSplit {
+        let found = card.split(split).ok_or_else(|| DataError::UnknownSplit {
             data: name.into(),
             split: split.into(),
             known: card.split_names(),
         })?;
         let root = root.ok_or_else(|| DataError::NoRoot { data: name.into() })?;
-        let pairs = files::find_members(card, &members, root, FIRST_MISSING)?;
+        let cases = files::find_split(card, &found, root)?;
         let data: Arc<str> = name.into();
-        let entries = members.iter().zip(pairs).map(|(member, (image, mask))| Entry {
-            id: member.name.clone(),
+        let entries = cases.into_iter().map(|case| Entry {
+            id: case.id,
             data: Arc::clone(&data),
-            sequence: member.sequence.clone(),
-            source: Source::Files { image, mask },
+            sequence: case.sequence,
+            source: Source::Files { image: case.image, mask: case.mask },
         });
         Ok(Self::new(name, split, entries.collect()))
     }
@@ -133,8 +131,8 @@ impl DataSet {
     /// Takes every image of a folder, with the mask of the same stem in another folder.
     ///
     /// Images are the files with one of the [`IMAGE_EXTENSIONS`](crate::IMAGE_EXTENSIONS), in
-    /// the order of their names. The stem of a mask may have one of the
-    /// [`MASK_SUFFIXES`](crate::MASK_SUFFIXES). An image without a mask is a bad case that
+    /// the order of their names. The stem of a mask is one of the
+    /// [`MASK_NAMES`](crate::MASK_NAMES). An image without a mask is a bad case that
     /// [`load`](Self::load) reports; if no image has one, the folder is most likely wrong, and
     /// this function says so. The set is named `folder`, its split `all`.
     ///
@@ -148,6 +146,7 @@ impl DataSet {
         let mask_index = FolderIndex::of(masks)?;
         let data: Arc<str> = "folder".into();
         let mut entries: Vec<Entry> = Vec::with_capacity(image_files.len());
+        let stems: HashSet<String> = image_files.iter().map(|image| files::stem(image)).collect();
         let mut seen: HashMap<String, PathBuf> = HashMap::new();
         let mut pairs = 0;
         for image in image_files {
@@ -155,7 +154,7 @@ impl DataSet {
             if let Some(first) = seen.insert(id.clone(), image.clone()) {
                 return Err(DataError::DuplicateId { id, first, second: image });
             }
-            let source = match mask_index.mask_of(&id) {
+            let source = match mask_index.mask_of(&id, &stems) {
                 Some(mask) => {
                     pairs += 1;
                     Source::Files { image, mask }
@@ -364,7 +363,8 @@ impl DataSet {
     ///
     /// # Errors
     ///
-    /// [`DataError::MaskMissing`], [`DataError::SizeMismatch`], [`DataError::DimMask`] or what
+    /// [`DataError::MaskMissing`], [`DataError::SizeMismatch`], [`DataError::Orientation`],
+    /// [`DataError::DimMask`] or what
     /// [`decode_image`](crate::decode_image) says of either file.
     ///
     /// # Panics
@@ -393,22 +393,16 @@ impl DataSet {
         image_path: &Path,
         mask_path: &Path,
     ) -> Result<(image::RgbImage, TruthMask, usize), DataError> {
-        let image = decode::decode_image(image_path)?;
-        let mask = decode::decode_mask(mask_path)?;
-        if image.dimensions() != (mask.truth.width, mask.truth.height) {
-            return Err(DataError::SizeMismatch {
-                image_size: image.dimensions(),
-                mask_size: (mask.truth.width, mask.truth.height),
-                image: image_path.into(),
-                mask: mask_path.into(),
-            });
-        }
-        if mask.gray_pixels > 0 && !self.told_about_gray.swap(true, Ordering::Relaxed) {
+        let (image, mask) = decode::decode_pair(image_path, mask_path)?;
+        if mask.gray_pixels + mask.colored_pixels > 0
+            && !self.told_about_gray.swap(true, Ordering::Relaxed)
+        {
             tracing::warn!(
                 data = self.name,
                 gray_pixels = mask.gray_pixels,
+                colored_pixels = mask.colored_pixels,
                 mask = %mask_path.display(),
-                "masks have values besides 0 and 255; above 127 is foreground (said once)"
+                "masks have values besides 0 and 255, or colors; above 127 is foreground (said once)"
             );
         }
         Ok((image, mask.truth, mask.gray_pixels))

@@ -86,6 +86,23 @@ pub enum DataError {
         /// Where they were looked for.
         folder: PathBuf,
     },
+    /// A split that is every pair of its folder has another number of pairs than its card says.
+    #[error(
+        "split `{split}` of `{data}` has {actual} pairs, its card says {expected}; in {}",
+        folder.display()
+    )]
+    FolderCount {
+        /// The data set.
+        data: String,
+        /// The split.
+        split: String,
+        /// What the card says.
+        expected: usize,
+        /// What the folder has.
+        actual: usize,
+        /// Where the images lie.
+        folder: PathBuf,
+    },
     /// A folder cannot be listed.
     #[error("cannot list the folder {}", path.display())]
     Folder {
@@ -169,6 +186,22 @@ pub enum DataError {
         /// The file.
         path: PathBuf,
     },
+    /// The file is longer than any image that would be accepted.
+    #[error("longer than {limit} bytes: {}", path.display())]
+    LongFile {
+        /// The most bytes that are read.
+        limit: u64,
+        /// The file.
+        path: PathBuf,
+    },
+    /// An animation, or a TIFF file with several pages: which picture is meant is not guessed at.
+    #[error("{count} pictures in one file, an animation or several pages: {}", path.display())]
+    SeveralPictures {
+        /// How many there are.
+        count: usize,
+        /// The file.
+        path: PathBuf,
+    },
     /// The bytes are not a readable png, jpeg, bmp or tiff image.
     #[error("not a readable png, jpeg, bmp or tiff image: {}", path.display())]
     Decode {
@@ -218,6 +251,24 @@ pub enum DataError {
         /// The mask.
         mask: PathBuf,
     },
+    /// Image and mask would fit, but the EXIF data of only one of them turn it by 90 degrees: the mask was
+    /// drawn on the pixels as they are stored. Which way is meant is not guessed at, since other images of
+    /// the set may be turned by 180 degrees, which no size shows.
+    #[error(
+        "the EXIF orientation turns only one of the two, mask {} x {} and image {} x {}: remove it from the \
+         images, or turn the masks; {} and {}",
+        mask_size.0, mask_size.1, image_size.0, image_size.1, mask.display(), image.display()
+    )]
+    Orientation {
+        /// `(width, height)` of the image after it was turned.
+        image_size: (u32, u32),
+        /// `(width, height)` of the mask after it was turned.
+        mask_size: (u32, u32),
+        /// The image.
+        image: PathBuf,
+        /// The mask.
+        mask: PathBuf,
+    },
     /// The mask has non-zero values, but none reaches the threshold: stored as 0/1 or as class
     /// numbers. Thresholding it would silently give an empty mask.
     #[error(
@@ -260,6 +311,18 @@ pub enum CardError {
         /// The card.
         path: PathBuf,
     },
+    /// A download of the card has a key that cannot be used.
+    #[error("{reason}: `{key} = \"{value}\"` of a download in {}", path.display())]
+    Download {
+        /// The key.
+        key: &'static str,
+        /// What it says.
+        value: String,
+        /// What is wrong with it.
+        reason: &'static str,
+        /// The card.
+        path: PathBuf,
+    },
     /// The split file is not CSV with the columns `name,split[,sequence]`; the source has the line.
     #[error("not a split file (columns name,split and perhaps sequence): {}", path.display())]
     SplitFile {
@@ -286,6 +349,16 @@ pub enum CardError {
         /// What the file has.
         actual: usize,
         /// The split file.
+        path: PathBuf,
+    },
+    /// A layout or a way of splitting contradicts itself or the rest of the card.
+    #[error("{reason}: see `{name}` in {}", path.display())]
+    Invalid {
+        /// The layout or the way of splitting.
+        name: String,
+        /// What is wrong.
+        reason: &'static str,
+        /// The card.
         path: PathBuf,
     },
     /// Two cards of one catalog have the same name.

@@ -1,18 +1,24 @@
 //! Finding images and masks on the disk.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use crate::{Card, DataError, Layout, Member};
+use crate::card::{NAME, Split};
+use crate::{Card, DataError, Layout};
 
 /// Extensions that count as images, in order of preference; case does not matter.
 pub const IMAGE_EXTENSIONS: [&str; 6] = ["png", "jpg", "jpeg", "bmp", "tif", "tiff"];
 
-/// What the stem of a mask may have in addition to the stem of its image, in order of preference.
-/// The first is nothing: the same stem.
-pub const MASK_SUFFIXES: [&str; 3] = ["", "_segmentation", "_mask"];
+/// How the stem of a mask is made of the stem of its image (`{name}`) in folders without a card, in
+/// order of preference. The first is the same stem.
+///
+/// A mask is not taken from an image whose own stem it has: with the images `1` and `p1`, the mask
+/// `p1` belongs to the second.
+pub const MASK_NAMES: [&str; 5] =
+    [NAME, "{name}_segmentation", "{name}_mask", "{name}_lesion", "p{name}"];
 
 /// The files of one folder by stem.
+#[derive(Default)]
 pub(crate) struct FolderIndex {
     /// Paths of each stem, sorted.
     by_stem: HashMap<String, Vec<PathBuf>>,
@@ -28,18 +34,21 @@ impl FolderIndex {
     }
 
     /// The file with this stem and the first possible of the extensions.
-    fn find(&self, stem: &str, extensions: &[impl AsRef<str>]) -> Option<PathBuf> {
+    pub(crate) fn find(&self, stem: &str, extensions: &[impl AsRef<str>]) -> Option<PathBuf> {
         let paths = self.by_stem.get(stem)?;
         extensions.iter().find_map(|extension| {
             paths.iter().find(|path| has_extension(path, extension.as_ref())).cloned()
         })
     }
 
-    /// The mask of an image with this stem.
-    pub(crate) fn mask_of(&self, stem: &str) -> Option<PathBuf> {
-        MASK_SUFFIXES
-            .iter()
-            .find_map(|suffix| self.find(&format!("{stem}{suffix}"), &IMAGE_EXTENSIONS))
+    /// The mask of an image with this stem, by [`MASK_NAMES`]; `images` has the stems of all
+    /// images.
+    pub(crate) fn mask_of(&self, stem: &str, images: &HashSet<String>) -> Option<PathBuf> {
+        MASK_NAMES.iter().find_map(|name| {
+            let mask = name.replace(NAME, stem);
+            let is_anothers = mask != stem && images.contains(&mask);
+            if is_anothers { None } else { self.find(&mask, &IMAGE_EXTENSIONS) }
+        })
     }
 }
 
@@ -59,73 +68,227 @@ pub(crate) fn list_images(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     Ok(images)
 }
 
-/// The image and mask of every member, in the first layout that has them all.
-///
-/// If no layout is complete, the error is about the one that lacks least.
-pub(crate) fn find_members(
-    card: &Card,
-    members: &[&Member],
-    root: &Path,
-    named: usize,
-) -> Result<Vec<Pair>, DataError> {
-    if !root.is_dir() {
-        return Err(DataError::RootMissing { root: root.into() });
-    }
-    let mut best: Option<(usize, DataError)> = None;
-    for layout in &card.layouts {
-        let folder = root.join(&layout.images);
-        if !folder.is_dir() {
-            continue;
-        }
-        let (pairs, absent) = find_in_layout(layout, members, root)?;
-        if absent.is_empty() {
-            return Ok(pairs);
-        }
-        let missing = absent.len();
-        if best.as_ref().is_none_or(|(fewest, _)| missing < *fewest) {
+/// What a split has on the disk, in one layout.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// Cases with both files, in the order of the split.
+    pub pairs: Vec<FoundCase>,
+    /// Cases that lack a file, in the order of the split.
+    pub absent: Vec<Absent>,
+}
+
+/// A case with both files.
+#[derive(Debug)]
+pub(crate) struct FoundCase {
+    pub id: String,
+    pub sequence: Option<String>,
+    pub image: PathBuf,
+    pub mask: PathBuf,
+}
+
+/// A case that lacks its image, its mask, or both.
+#[derive(Debug)]
+pub(crate) struct Absent {
+    pub id: String,
+    pub image: Option<PathBuf>,
+    pub mask: Option<PathBuf>,
+    /// The first file that was looked for in vain, relative to the root.
+    pub expected: String,
+}
+
+impl Found {
+    /// Whether the layout has all that the card says, or what is wrong otherwise.
+    fn complete(&self, card: &Card, split: &Split<'_>, folder: &Path) -> Result<(), Wrong> {
+        let missing = self.absent.len();
+        let by_folder = split.by.folder;
+        if missing > 0 {
             let error = DataError::FilesMissing {
                 data: card.name.clone(),
                 missing,
-                total: members.len(),
-                first: absent.into_iter().take(named).collect(),
-                folder: root.into(),
+                total: self.pairs.len() + missing,
+                first: self
+                    .absent
+                    .iter()
+                    .take(FIRST_MISSING)
+                    .map(|one| one.expected.clone())
+                    .collect(),
+                folder: folder.into(),
             };
-            best = Some((missing, error));
+            return Err(Wrong { missing, error });
         }
+        let (expected, actual) = (split.expected(), self.pairs.len());
+        if by_folder && actual != expected {
+            let error = DataError::FolderCount {
+                data: card.name.clone(),
+                split: split.name.clone(),
+                expected,
+                actual,
+                folder: folder.into(),
+            };
+            return Err(Wrong { missing: expected.abs_diff(actual), error });
+        }
+        Ok(())
     }
-    Err(best.map(|(_, error)| error).unwrap_or_else(|| DataError::LayoutMissing {
-        data: card.name.clone(),
-        looked_for: card.layouts.iter().map(|layout| layout.images.clone()).collect(),
-        root: root.into(),
-    }))
 }
 
-/// An image and its mask.
-pub(crate) type Pair = (PathBuf, PathBuf);
+/// Why a layout is not complete.
+struct Wrong {
+    missing: usize,
+    error: DataError,
+}
 
-/// Pairs of the members that have both files, and the first absent file of each other member.
-fn find_in_layout(
-    layout: &Layout,
-    members: &[&Member],
+/// How many missing files an error names.
+pub(crate) const FIRST_MISSING: usize = 5;
+
+/// The cases of a split, in the first layout that has them all.
+///
+/// If no layout is complete, the error is about the one that lacks least.
+pub(crate) fn find_split(
+    card: &Card,
+    split: &Split<'_>,
     root: &Path,
-) -> Result<(Vec<Pair>, Vec<String>), DataError> {
-    let images = FolderIndex::of(&root.join(&layout.images))?;
-    let masks = FolderIndex::of(&root.join(&layout.masks))?;
-    let mut pairs = Vec::with_capacity(members.len());
-    let mut absent = Vec::new();
-    for member in members {
-        let mask_stem = format!("{}{}", member.name, layout.mask_suffix);
-        let image = images.find(&member.name, &layout.image_extensions);
-        let mask = masks.find(&mask_stem, &layout.mask_extensions);
-        match (image, mask) {
-            (Some(image), Some(mask)) => pairs.push((image, mask)),
-            (None, _) => {
-                absent.push(expected(&layout.images, &member.name, &layout.image_extensions))
+) -> Result<Vec<FoundCase>, DataError> {
+    let mut best: Option<Wrong> = None;
+    for layout in present_layouts(card, split, root)? {
+        let found = find_in_layout(layout, split, root)?;
+        // A list of names may be looked for in many folders; what was counted lies in one.
+        let folder = if split.by.folder { root.join(&layout.images) } else { root.into() };
+        match found.complete(card, split, &folder) {
+            Ok(()) => return Ok(found.pairs),
+            Err(wrong) if best.as_ref().is_none_or(|best| wrong.missing < best.missing) => {
+                best = Some(wrong);
             }
-            (_, None) => absent.push(expected(&layout.masks, &mask_stem, &layout.mask_extensions)),
+            Err(_) => {}
         }
     }
-    Ok((pairs, absent))
+    Err(best.map_or_else(|| layout_missing(card, split, root), |wrong| wrong.error))
+}
+
+/// The layouts that a split may have and whose image folder is there.
+pub(crate) fn present_layouts<'a>(
+    card: &'a Card,
+    split: &Split<'_>,
+    root: &Path,
+) -> Result<Vec<&'a Layout>, DataError> {
+    if !root.is_dir() {
+        return Err(DataError::RootMissing { root: root.into() });
+    }
+    let is_present = |layout: &&Layout| {
+        layout.holds(&split.name) && root.join(fixed_part(&layout.images)).is_dir()
+    };
+    Ok(card.layouts.iter().filter(is_present).collect())
+}
+
+fn layout_missing(card: &Card, split: &Split<'_>, root: &Path) -> DataError {
+    let layouts = card.layouts.iter().filter(|layout| layout.holds(&split.name));
+    DataError::LayoutMissing {
+        data: card.name.clone(),
+        looked_for: layouts.map(|layout| layout.images.clone()).collect(),
+        root: root.into(),
+    }
+}
+
+/// The folders above the first one that is named after a case.
+fn fixed_part(folder: &str) -> PathBuf {
+    Path::new(folder)
+        .components()
+        .take_while(|part| !part.as_os_str().to_string_lossy().contains(NAME))
+        .collect()
+}
+
+/// The cases of a split in one layout, complete or not.
+///
+/// # Errors
+///
+/// [`DataError::Folder`] if a folder that is not named after a case cannot be listed, and
+/// [`DataError::NoImages`] if a split is every pair of a folder without images.
+pub(crate) fn find_in_layout(
+    layout: &Layout,
+    split: &Split<'_>,
+    root: &Path,
+) -> Result<Found, DataError> {
+    let mut folders = Folders { root, listed: HashMap::new() };
+    let mut found = Found::default();
+    let Some(members) = split.members() else {
+        let folder = root.join(&layout.images);
+        let mut seen = HashSet::new();
+        let stems: Vec<String> = list(&folder)?
+            .iter()
+            .filter(|path| layout.image_extensions.iter().any(|one| has_extension(path, one)))
+            .map(|path| stem(path))
+            .filter(|stem| seen.insert(stem.clone()))
+            .collect();
+        if stems.is_empty() {
+            let extensions = layout.image_extensions.clone();
+            return Err(DataError::NoImages { extensions, path: folder });
+        }
+        for id in stems {
+            found.add(layout, &mut folders, &id, None)?;
+        }
+        return Ok(found);
+    };
+    for member in members {
+        found.add(layout, &mut folders, &member.name, member.sequence.clone())?;
+    }
+    Ok(found)
+}
+
+impl Found {
+    fn add(
+        &mut self,
+        layout: &Layout,
+        folders: &mut Folders<'_>,
+        id: &str,
+        sequence: Option<String>,
+    ) -> Result<(), DataError> {
+        let in_folder = |folder: &str| folder.replace(NAME, id);
+        let (images, masks) = (in_folder(&layout.images), in_folder(&layout.masks));
+        let optional = layout.has_folder_per_case();
+        let image = folders.of(&images, optional)?.find(id, &layout.image_extensions);
+        let mask_index = folders.of(&masks, optional)?;
+        let mask = layout
+            .mask_names
+            .iter()
+            .find_map(|name| mask_index.find(&name.replace(NAME, id), &layout.mask_extensions));
+        let expected_mask =
+            || expected(&masks, &layout.mask_names[0].replace(NAME, id), &layout.mask_extensions);
+        let id = id.to_owned();
+        match (image, mask) {
+            (Some(image), Some(mask)) => {
+                self.pairs.push(FoundCase { id, sequence, image, mask });
+            }
+            (None, mask) => {
+                let expected = expected(&images, &id, &layout.image_extensions);
+                self.absent.push(Absent { id, image: None, mask, expected });
+            }
+            (image, None) => {
+                let expected = expected_mask();
+                self.absent.push(Absent { id, image, mask: None, expected });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Folders that were listed already.
+struct Folders<'a> {
+    root: &'a Path,
+    listed: HashMap<String, FolderIndex>,
+}
+
+impl Folders<'_> {
+    /// The files of a folder; `optional` makes an absent one an empty one.
+    fn of(&mut self, folder: &str, optional: bool) -> Result<&FolderIndex, DataError> {
+        if !self.listed.contains_key(folder) {
+            let path = self.root.join(folder);
+            let index = match optional && !path.is_dir() {
+                true => FolderIndex::default(),
+                false => FolderIndex::of(&path)?,
+            };
+            self.listed.insert(folder.into(), index);
+        }
+        Ok(&self.listed[folder])
+    }
 }
 
 /// The name of an absent file: `folder/stem.png`, or `folder/stem.{tif,png}`.
@@ -136,7 +299,7 @@ fn expected(folder: &str, stem: &str, extensions: &[String]) -> String {
     }
 }
 
-fn has_extension(path: &Path, extension: &str) -> bool {
+pub(crate) fn has_extension(path: &Path, extension: &str) -> bool {
     path.extension().is_some_and(|one| one.eq_ignore_ascii_case(extension))
 }
 

@@ -22,26 +22,38 @@
 //! environment variable and prints nothing: the root folder comes from the caller, and what is
 //! worth a warning goes to `tracing`.
 
+pub mod augment;
+mod border;
 mod card;
 mod case;
 mod catalog;
 mod data_set;
 mod decode;
+mod download_spec;
 mod error;
 mod files;
+mod inventory;
 mod jpeg;
 mod load;
+mod pictures;
+mod prefetch;
+mod prepare;
 pub mod synthetic;
 mod truth;
 mod validation;
 
+pub use border::{Area, bright_area};
 pub use card::{Card, Layout, Member, SplitFile};
 pub use case::Case;
 pub use catalog::Catalog;
 pub use data_set::{DataSet, PHANTOM_SPLITS};
-pub use decode::{Decoded, MAX_PIXELS, decode_image, decode_mask};
+pub use decode::{Decoded, MAX_PIXELS, decode_image, decode_mask, mask_histogram};
+pub use download_spec::Download;
 pub use error::{CardError, DataError};
-pub use files::{IMAGE_EXTENSIONS, MASK_SUFFIXES};
+pub use files::{IMAGE_EXTENSIONS, MASK_NAMES};
+pub use inventory::{FilePair, FoundSplit, Ignored, Inventory, Membership, Unpaired};
 pub use load::{BadCases, Loaded, Skipped};
+pub use prefetch::prefetch;
+pub use prepare::{Preparation, PrepareError, Prepared, PreparedFrame, prepare};
 pub use truth::TruthMask;
 pub use validation::VALIDATION_FRACTION;

@@ -10,7 +10,7 @@ use run_record::{CaseRow, PanelPoint, ResultRow};
 use sam_backbone::{Frame, FrozenSam, masks_in_image};
 
 use crate::{
-    features::{EncodedCase, EncodedSet},
+    features::{EncodedCase, EncodedSet, FeatureError},
     model::{Adapter, USED_MASK},
     progress::Progress,
     prompt_source::{HostPrompt, PromptSource, case_generator, fixed_prompt, ground_truth_points},
@@ -77,6 +77,9 @@ pub enum EvaluateError {
     /// An image cannot be read any more.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// Features of an image cannot be had.
+    #[error(transparent)]
+    Features(#[from] FeatureError),
     /// The prediction cannot be scored, e.g. because it is no number.
     #[error("`{method}` on {case}: the prediction cannot be scored")]
     Score {
@@ -272,9 +275,7 @@ pub fn prompts_in_image(prompts: &Prompts, frame: &Frame) -> (Vec<PanelPoint>, O
     let box_xyxy = prompts.boxes.as_ref().and_then(|boxes| {
         let corners = floats(boxes.clone());
         let &[x0, y0, x1, y1] = corners.first_chunk::<4>()?;
-        let [x0, y0] = frame.image_from_input([x0, y0]);
-        let [x1, y1] = frame.image_from_input([x1, y1]);
-        Some([x0, y0, x1, y1])
+        Some(frame.image_box_from_input([x0, y0, x1, y1]))
     });
     (points.collect(), box_xyxy)
 }

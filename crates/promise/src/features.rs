@@ -1,17 +1,31 @@
 //! Cases ready for the adapters: the frozen encoder's features, computed once per image and kept.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    ops::ControlFlow,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use burn::tensor::{Device, Tensor, TensorData};
-use data_loaders::{Case, DataError, DataSet, TruthMask};
-use rayon::prelude::*;
+use data_loaders::{Case, DataError, DataSet, TruthMask, augment::View, prefetch};
+use feature_cache::{CacheError, Precision};
+use image::RgbImage;
 use run_record::SkippedCase;
-use sam_backbone::{EncoderOutput, Frame, FrozenSam, ImageSize, ResizeMode, input_tensor};
+use sam_backbone::{EncoderOutput, Frame, FrozenSam, ResizeMode, input_tensor};
 
-use crate::{progress::Progress, target::low_res_target};
+use crate::{
+    feature_store::{FeatureStore, ImageName},
+    frame::frame_of,
+    progress::Progress,
+    target::low_res_target,
+};
 
-/// Images decoded ahead of the encoder.
+/// Decoded images that may wait for the encoder: the bound on their memory.
 const DECODE_AHEAD: usize = 8;
+/// Threads that decode. An image takes far longer to encode than to decode.
+const DECODERS: usize = 2;
 
 /// How features are computed.
 #[derive(Debug, Clone)]
@@ -22,15 +36,30 @@ pub struct Encoding {
     pub taps: Vec<usize>,
     /// How images are brought to the input size.
     pub resize: ResizeMode,
+    /// Which view of the images.
+    pub view: View,
+    /// Where features are kept on the disk.
+    pub store: Option<Arc<FeatureStore>>,
 }
 
 /// Features of one image on the host, `f32`.
 #[derive(Debug, Clone)]
 pub struct HostFeatures {
     /// `[1, C, H, W]`
-    embedding: TensorData,
+    pub(crate) embedding: TensorData,
     /// Each `[1, width, H, W]`.
-    taps: Vec<TensorData>,
+    pub(crate) taps: Vec<TensorData>,
+}
+
+/// Why the features of an encoded case cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum FeatureError {
+    /// The image cannot be read any more.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The feature cache cannot be used.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
 }
 
 /// A case and its features.
@@ -48,6 +77,8 @@ pub struct EncodedCase {
     pub target: Vec<f32>,
     /// Place in the data set, to compute features again that were not kept.
     index: usize,
+    /// Its name in the store, if there is one.
+    name: Option<ImageName>,
     /// `None` if they did not fit into memory.
     features: Option<HostFeatures>,
 }
@@ -79,6 +110,15 @@ pub enum EncodeError {
         /// Why the first one failed.
         first: String,
     },
+    /// The feature cache cannot be used.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    /// A file came or went between one view of a set and the next.
+    #[error("the files of `{data}` changed while they were encoded")]
+    Changed {
+        /// Name of the data set.
+        data: String,
+    },
     /// The user asked to stop.
     #[error("interrupted")]
     Interrupted,
@@ -93,19 +133,41 @@ impl Encoding {
     }
 
     /// Features of one decoded image.
-    fn encode(&self, image: &image::RgbImage, frame: &Frame) -> EncoderOutput {
-        self.sam.encode(input_tensor(image, frame, self.sam.device()), &self.taps)
+    fn encode(&self, image: &RgbImage, frame: &Frame) -> HostFeatures {
+        let input = input_tensor(image, frame, self.sam.device());
+        HostFeatures::of(self.sam.encode(input, &self.taps))
+    }
+
+    /// How numbers are rounded, `None` if they are not.
+    pub fn precision(&self) -> Option<Precision> {
+        self.store.as_ref().map(|store| store.precision())
+    }
+
+    /// The name of an image in the store, if there is one.
+    fn name(&self, image: &RgbImage, frame: &Frame) -> Option<ImageName> {
+        self.store.as_ref().map(|_| ImageName::new(image, frame, self.resize.name(), self.view))
+    }
+
+    /// A case as the encoder sees it.
+    fn seen(&self, case: Case) -> Case {
+        if self.view == View::IDENTITY {
+            return case;
+        }
+        let (image, truth) = self.view.apply(&case.image, &case.truth);
+        Case { image, truth, ..case }
     }
 
     fn frame(&self, case: &Case) -> Frame {
-        let (width, height) = case.image.dimensions();
-        let size = ImageSize { height: height as usize, width: width as usize };
-        Frame::new(size, self.resize, self.sam.config().image_encoder.image_size)
+        frame_of(&case.image, self.resize, self.sam.config().image_encoder.image_size)
     }
 }
 
 impl EncodedSet {
-    /// Encodes every case of `data`, keeping features while `memory` bytes last.
+    /// Encodes every case of `data` that the store does not have, keeping features in memory while
+    /// `memory` bytes last.
+    ///
+    /// Images are decoded ahead on other threads, at most [`DECODE_AHEAD`] at a time. Images that
+    /// another process is encoding are left for last.
     ///
     /// # Errors
     ///
@@ -118,73 +180,46 @@ impl EncodedSet {
         progress: &dyn Progress,
         stop: &AtomicBool,
     ) -> Result<Self, EncodeError> {
-        let side = encoding.sam.config().low_res_size();
-        let mut memory = memory;
-        let per_image = encoding.bytes_per_image();
-        let mut set = Self {
-            encoding,
-            data: data.clone(),
-            cases: Vec::with_capacity(data.len()),
+        let mut work = Work {
+            side: encoding.sam.config().low_res_size(),
+            per_image: encoding.bytes_per_image(),
+            encoding: &encoding,
+            data: &data,
+            memory,
+            strict,
+            stop,
+            cases: Vec::new(),
             skipped: Vec::new(),
         };
-        progress.start(&format!("encode {} {}", data.name(), data.split()), data.len() as u64);
-        for first in (0..data.len()).step_by(DECODE_AHEAD) {
-            let indices = first..(first + DECODE_AHEAD).min(data.len());
-            let decoded: Vec<_> =
-                indices.into_par_iter().map(|index| (index, data.load(index))).collect();
-            for (index, case) in decoded {
-                if stop.load(Ordering::Relaxed) {
-                    return Err(EncodeError::Interrupted);
-                }
-                match case {
-                    Ok(case) => {
-                        let frame = set.encoding.frame(&case);
-                        let features = (memory >= per_image).then(|| {
-                            memory -= per_image;
-                            HostFeatures::of(set.encoding.encode(&case.image, &frame))
-                        });
-                        set.cases.push(EncodedCase {
-                            target: low_res_target(&case.truth, &frame, side),
-                            data: case.data,
-                            id: case.id,
-                            frame,
-                            truth: case.truth,
-                            index,
-                            features,
-                        });
-                    }
-                    Err(error) if strict => return Err(error.into()),
-                    Err(error) => {
-                        let reason = error_chain(&error);
-                        tracing::warn!("skipped {}: {reason}", data.id(index));
-                        set.skipped.push(SkippedCase {
-                            data: data.name().to_owned(),
-                            split: data.split().to_owned(),
-                            file: data.id(index).to_owned(),
-                            reason,
-                        });
-                    }
-                }
-                progress.set(index as u64 + 1);
-            }
-        }
+        work.cases.resize_with(data.len(), || None);
+        let what = match encoding.view {
+            View::IDENTITY => format!("encode {} {}", data.name(), data.split()),
+            view => format!("encode {} {} {}", data.name(), data.split(), view.id()),
+        };
+        progress.start(&what, data.len() as u64);
+        let all: Vec<usize> = (0..data.len()).collect();
+        let left = work.pass(&all, false, progress)?;
+        let none_left = work.pass(&left, true, progress)?;
+        debug_assert!(none_left.is_empty(), "a pass that waits leaves nothing");
         progress.finish();
-        if set.cases.is_empty() {
+        let Work { cases, skipped, .. } = work;
+        let cases: Vec<EncodedCase> = cases.into_iter().flatten().collect();
+        if cases.is_empty() {
             return Err(EncodeError::NoCase {
                 data: data.name().to_owned(),
                 n: data.len(),
-                first: set.skipped.first().map_or_else(String::new, |case| case.reason.clone()),
+                first: skipped.first().map_or_else(String::new, |case| case.reason.clone()),
             });
         }
-        let kept = set.cases.iter().filter(|case| case.features.is_some()).count();
-        if kept < set.cases.len() {
+        let kept = cases.iter().filter(|case| case.features.is_some()).count();
+        if kept < cases.len() && encoding.store.is_none() {
             tracing::warn!(
-                "features of {} of {} images do not fit into data.feature_memory_gib and are computed again whenever they are needed",
-                set.cases.len() - kept,
-                set.cases.len()
+                "features of {} of {} images do not fit into data.feature_memory_gib and are computed again whenever they are needed; data.feature_cache would keep them on the disk",
+                cases.len() - kept,
+                cases.len()
             );
         }
-        Ok(set)
+        Ok(Self { encoding, data, cases, skipped })
     }
 
     /// The data set that was encoded.
@@ -195,6 +230,16 @@ impl EncodedSet {
     /// Whether the outputs of a block were kept.
     pub fn has_tap(&self, tap: usize) -> bool {
         self.encoding.taps.contains(&tap)
+    }
+
+    /// Which view of the images was encoded.
+    pub fn view(&self) -> View {
+        self.encoding.view
+    }
+
+    /// How the numbers were rounded, `None` if they were not.
+    pub fn precision(&self) -> Option<Precision> {
+        self.encoding.precision()
     }
 
     /// Memory that the kept features take, in bytes.
@@ -213,7 +258,8 @@ impl EncodedSet {
     ///
     /// # Errors
     ///
-    /// If the features were not kept and the image cannot be read any more.
+    /// If the features were not kept and the image cannot be read any more, or if the store must store
+    /// and cannot.
     ///
     /// # Panics
     ///
@@ -223,21 +269,32 @@ impl EncodedSet {
         case: &EncodedCase,
         taps: &[usize],
         device: &Device,
-    ) -> Result<(Tensor<4>, Vec<Tensor<4>>), DataError> {
+    ) -> Result<(Tensor<4>, Vec<Tensor<4>>), FeatureError> {
         let encoded = &self.encoding.taps;
         let places: Vec<usize> = taps
             .iter()
             .map(|tap| encoded.iter().position(|known| known == tap).expect("an encoded tap"))
             .collect();
-        if let Some(features) = &case.features {
-            let place = |data: &TensorData| Tensor::from_data(data.clone(), device);
+        let place = |data: &TensorData| Tensor::from_data(data.clone(), device);
+        let on_device = |features: &HostFeatures| {
             let taps = places.iter().map(|&at| place(&features.taps[at])).collect();
-            return Ok((place(&features.embedding), taps));
+            (place(&features.embedding), taps)
+        };
+        if let Some(features) = &case.features {
+            return Ok(on_device(features));
         }
-        let image = self.data.load(case.index)?.image;
-        let output = self.encoding.encode(&image, &case.frame);
-        let taps = places.iter().map(|&at| output.block_features[at].clone()).collect();
-        Ok((output.image_embedding, taps))
+        let stored = self.encoding.store.as_ref().zip(case.name.as_ref());
+        if let Some((store, name)) = stored
+            && let Some(features) = store.load(name, encoded)
+        {
+            return Ok(on_device(&features));
+        }
+        let image = self.encoding.seen(self.data.load(case.index)?).image;
+        let features = self.encoding.encode(&image, &case.frame);
+        Ok(on_device(&match stored {
+            Some((store, name)) => store.store(name, encoded, features)?,
+            None => features,
+        }))
     }
 
     /// The image of a case, for pictures.
@@ -245,8 +302,148 @@ impl EncodedSet {
     /// # Errors
     ///
     /// If it cannot be read any more.
-    pub fn image(&self, case: &EncodedCase) -> Result<image::RgbImage, DataError> {
+    pub fn image(&self, case: &EncodedCase) -> Result<RgbImage, DataError> {
         Ok(self.data.load(case.index)?.image)
+    }
+}
+
+/// A set that is being encoded.
+struct Work<'a> {
+    encoding: &'a Encoding,
+    data: &'a DataSet,
+    side: usize,
+    per_image: u64,
+    /// Bytes that are left.
+    memory: u64,
+    strict: bool,
+    stop: &'a AtomicBool,
+    /// By place in the data set.
+    cases: Vec<Option<EncodedCase>>,
+    skipped: Vec<SkippedCase>,
+}
+
+/// An image on its way to the encoder.
+struct Decoded {
+    case: Case,
+    frame: Frame,
+    name: Option<ImageName>,
+    target: Vec<f32>,
+}
+
+impl Work<'_> {
+    /// Encodes the cases at `indices`. Those that another process is at are waited for with `wait`,
+    /// else left and returned.
+    fn pass(
+        &mut self,
+        indices: &[usize],
+        wait: bool,
+        progress: &dyn Progress,
+    ) -> Result<Vec<usize>, EncodeError> {
+        let (encoding, data, side) = (self.encoding, self.data, self.side);
+        let decode = |at: usize| -> Result<Decoded, DataError> {
+            let case = encoding.seen(data.load(indices[at])?);
+            let frame = encoding.frame(&case);
+            let name = encoding.name(&case.image, &frame);
+            let target = low_res_target(&case.truth, &frame, side);
+            Ok(Decoded { case, frame, name, target })
+        };
+        let mut left = Vec::new();
+        let outcome = prefetch(indices.len(), DECODERS, DECODE_AHEAD, decode, |at, decoded| {
+            match self.take(indices[at], decoded, wait) {
+                Ok(true) => {}
+                Ok(false) => left.push(indices[at]),
+                Err(error) => return ControlFlow::Break(error),
+            }
+            progress.set((self.data.len() - indices.len() + at + 1 - left.len()) as u64);
+            ControlFlow::Continue(())
+        });
+        match outcome {
+            ControlFlow::Break(error) => Err(error),
+            ControlFlow::Continue(()) => Ok(left),
+        }
+    }
+
+    /// Encodes one case; `false` if it was left.
+    fn take(
+        &mut self,
+        index: usize,
+        decoded: Result<Decoded, DataError>,
+        wait: bool,
+    ) -> Result<bool, EncodeError> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(EncodeError::Interrupted);
+        }
+        let Decoded { case, frame, name, target } = match decoded {
+            Ok(decoded) => decoded,
+            Err(error) if self.strict => return Err(error.into()),
+            Err(error) => {
+                self.skip(index, &error);
+                return Ok(true);
+            }
+        };
+        let fits = self.memory >= self.per_image;
+        let features = match (&self.encoding.store, &name) {
+            (Some(store), Some(name)) => {
+                match self.stored(store, name, &case.image, &frame, wait)? {
+                    Some(features) => Some(features),
+                    None => return Ok(false),
+                }
+            }
+            // What cannot be kept is computed when it is needed.
+            _ => fits.then(|| self.encoding.encode(&case.image, &frame)),
+        };
+        let features = features.filter(|_| fits);
+        if features.is_some() {
+            self.memory -= self.per_image;
+        }
+        self.cases[index] = Some(EncodedCase {
+            data: case.data,
+            id: case.id,
+            frame,
+            truth: case.truth,
+            target,
+            index,
+            name,
+            features,
+        });
+        Ok(true)
+    }
+
+    /// Features from the store, computed if they are not there; `None` if another process computes
+    /// them and nobody waits.
+    fn stored(
+        &self,
+        store: &FeatureStore,
+        name: &ImageName,
+        image: &RgbImage,
+        frame: &Frame,
+        wait: bool,
+    ) -> Result<Option<HostFeatures>, EncodeError> {
+        let taps = &self.encoding.taps;
+        if let Some(features) = store.load(name, taps) {
+            return Ok(Some(features));
+        }
+        let claim = if wait { store.wait_for(name, self.stop)? } else { store.claim(name)? };
+        let Some(_claim) = claim else {
+            return if wait { Err(EncodeError::Interrupted) } else { Ok(None) };
+        };
+        // Whoever had the claim before has stored them.
+        if let Some(features) = store.load(name, taps) {
+            return Ok(Some(features));
+        }
+        store.begin(name);
+        Ok(Some(store.store(name, taps, self.encoding.encode(image, frame))?))
+    }
+
+    fn skip(&mut self, index: usize, error: &DataError) {
+        let reason = error_chain(error);
+        tracing::warn!("skipped {}: {reason}", self.data.id(index));
+        self.skipped.push(SkippedCase {
+            data: self.data.name().to_owned(),
+            split: self.data.split().to_owned(),
+            file: self.data.id(index).to_owned(),
+            reason,
+        });
     }
 }
 

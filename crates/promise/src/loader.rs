@@ -16,9 +16,9 @@ use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 
 use crate::{
-    features::{EncodedCase, EncodedSet},
     learner::Batch,
     prompt_source::{case_generator, ground_truth_points},
+    viewed_set::ViewedSet,
 };
 
 /// How batches are made.
@@ -36,7 +36,7 @@ pub(crate) struct Batching {
 
 /// burn-train's loader over an encoded set. Features are there already, so no worker is needed.
 pub(crate) struct FeatureLoader {
-    set: Arc<EncodedSet>,
+    set: Arc<ViewedSet>,
     /// Places in the set that this loader covers.
     members: Vec<usize>,
     batching: Batching,
@@ -48,13 +48,13 @@ pub(crate) struct FeatureLoader {
 impl FeatureLoader {
     /// A loader over all cases of `set`, before epoch `epochs_done + 1`.
     pub fn new(
-        set: Arc<EncodedSet>,
+        set: Arc<ViewedSet>,
         batching: Batching,
         epochs_done: usize,
         device: &Device,
     ) -> Self {
         Self {
-            members: (0..set.cases.len()).collect(),
+            members: (0..set.len()).collect(),
             set,
             batching,
             device: device.clone().without_autodiff(),
@@ -75,12 +75,14 @@ impl FeatureLoader {
     fn batch(&self, cases: &[usize], epoch: usize) -> Result<Batch, DatasetError> {
         let device = &self.device;
         let side = self.set.side();
-        let cases: Vec<&EncodedCase> = cases.iter().map(|&at| &self.set.cases[at]).collect();
+        let seen: Vec<_> =
+            cases.iter().map(|&at| self.set.seen(at, epoch, self.batching.seed)).collect();
+        let cases: Vec<_> = seen.iter().map(|(_, case)| *case).collect();
         let mut embeddings = Vec::with_capacity(cases.len());
         let mut taps: Vec<Vec<Tensor<4>>> = Vec::new();
-        for case in &cases {
+        for (set, case) in &seen {
             let (embedding, blocks) =
-                self.set.features(case, &self.batching.taps, device).map_err(DatasetError::new)?;
+                set.features(case, &self.batching.taps, device).map_err(DatasetError::new)?;
             embeddings.push(embedding);
             taps.resize_with(blocks.len(), Vec::new);
             taps.iter_mut().zip(blocks).for_each(|(tap, block)| tap.push(block));

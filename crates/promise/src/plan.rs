@@ -8,8 +8,10 @@ use toml_edit::{Document, DocumentMut, Item, Table, TableLike, Value};
 
 use crate::{
     claim::{self, ClaimProblem, ClaimSpec},
+    hex::hex,
+    no_prompt::NO_PROMPT,
     registry,
-    spec::{CheckError, ExperimentSpec, Problem, is_folder_name},
+    spec::{CheckError, ExperimentSpec, Problem, ShiftModule, is_folder_name},
 };
 
 /// Why an experiment file cannot be run.
@@ -92,8 +94,12 @@ pub struct RunPlan {
 impl RunPlan {
     /// SHA-256 of the settings: file, variant and `--set` together.
     pub fn sha256(&self) -> String {
-        let digest = Sha256::digest(self.text.as_bytes());
-        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&Sha256::digest(self.text.as_bytes()))
+    }
+
+    /// Whether there is anything to train.
+    pub fn trains(&self) -> bool {
+        self.spec.prompt.module != NO_PROMPT || self.spec.shift.module != ShiftModule::None
     }
 }
 

@@ -8,13 +8,12 @@ use image::{GrayImage, Rgb, RgbImage};
 use prompting::PromptInput;
 use run_record::PanelPoint;
 use safetensors::{Dtype, tensor::TensorView};
-use sam_backbone::{
-    Frame, ImageSize, MaskDecoderOutput, PointLabel, ResizeMode, input_tensor, masks_in_image,
-};
+use sam_backbone::{MaskDecoderOutput, PointLabel, ResizeMode, input_tensor, masks_in_image};
 
 use crate::{
     backbone::Backbone,
     evaluate::{host_prompts, prompts_in_image},
+    frame::frame_of,
     model::{Adapter, USED_MASK},
     prompt_source::HostPrompt,
 };
@@ -107,21 +106,20 @@ pub fn predict(
             return Err(PredictError::Outside { x, y, width, height, path: path.to_owned() });
         }
     }
-    let size = ImageSize { height: height as usize, width: width as usize };
-    let input_size = backbone.sam.config().image_encoder.image_size;
-    let frame = Frame::new(size, resize, input_size);
+    let frame = frame_of(&image, resize, backbone.sam.config().image_encoder.image_size);
     let taps = adapter.map_or_else(Vec::new, Adapter::taps);
     let device = backbone.sam.device();
     let encoded = backbone.sam.encode(input_tensor(&image, &frame, device), &taps);
     let embedding = encoded.image_embedding.clone();
 
+    // What lies on a border that was cropped away moves to the edge of what is shown.
+    let in_input = |at| frame.input_from_image(frame.nearest_shown(at));
     let given = HostPrompt {
-        points: prompt
-            .points
-            .iter()
-            .map(|(at, label)| (frame.input_from_image(*at), *label))
-            .collect(),
-        box_xyxy: prompt.box_xyxy.map(|corners| frame.input_box_from_image(corners)),
+        points: prompt.points.iter().map(|(at, label)| (in_input(*at), *label)).collect(),
+        box_xyxy: prompt.box_xyxy.map(|[x0, y0, x1, y1]| {
+            let [[x0, y0], [x1, y1]] = [in_input([x0, y0]), in_input([x1, y1])];
+            [x0, y0, x1, y1]
+        }),
     };
     let prompts = if given == HostPrompt::default() {
         let input = PromptInput {

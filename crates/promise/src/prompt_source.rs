@@ -102,15 +102,19 @@ pub fn case_generator(seed: u64, epoch: u64, data: &str, id: &str) -> ChaCha8Rng
 /// object, the rest off it.
 ///
 /// An empty mask has no pixel to click, so all points are background; a full one has no
-/// background, so all are foreground. (The published code crashes on the former.)
+/// background, so all are foreground. (The published code crashes on the former.) Pixels that were
+/// cropped away are not drawn: nobody can click what the network does not see.
 pub fn ground_truth_points(
     truth: &TruthMask,
     frame: &Frame,
     n_points: usize,
     rng: &mut ChaCha8Rng,
 ) -> HostPrompt {
+    let width = truth.width as usize;
     let pixels = |wanted: bool| -> Vec<usize> {
-        truth.values.iter().enumerate().filter(|(_, on)| **on == wanted).map(|(at, _)| at).collect()
+        let shown = |at: usize| frame.shows(at % width, at / width);
+        let of_kind = truth.values.iter().enumerate().filter(|(_, on)| **on == wanted);
+        of_kind.map(|(at, _)| at).filter(|&at| shown(at)).collect()
     };
     let (on, off) = (pixels(true), pixels(false));
     let n_on = match (on.is_empty(), off.is_empty()) {
@@ -118,7 +122,6 @@ pub fn ground_truth_points(
         (_, true) => n_points,
         _ => n_points / 2,
     };
-    let width = truth.width as usize;
     let mut points = Vec::with_capacity(n_points);
     for (mut pixels, count, label) in
         [(on, n_on, PointLabel::Foreground), (off, n_points - n_on, PointLabel::Background)]
@@ -140,7 +143,7 @@ pub fn ground_truth_points(
 /// The grid has the smallest number of rows and columns that holds `n_points`, the points at the
 /// centers of its cells, and only inside the image, not on the padding.
 pub fn fixed_prompt(source: PromptSource, frame: &Frame, n_points: usize) -> Option<HostPrompt> {
-    let (height, width) = (frame.resized.height as f32, frame.resized.width as f32);
+    let [width, height] = frame.content_size();
     match source {
         PromptSource::Auto | PromptSource::GroundTruth => None,
         PromptSource::Grid => {
@@ -222,6 +225,19 @@ mod tests {
         let prompt = fixed_prompt(PromptSource::Grid, &frame, 4).expect("a fixed source");
         let at: Vec<_> = prompt.points.iter().map(|(at, _)| *at).collect();
         assert_eq!(at, [[16.0, 8.0], [48.0, 8.0], [16.0, 24.0], [48.0, 24.0]]);
+    }
+
+    #[test]
+    fn oracle_points_are_drawn_from_what_is_shown() {
+        let crop = sam_backbone::Crop { left: 2, top: 1, width: 4, height: 2 };
+        let frame = Frame::of_crop(ImageSize { height: 4, width: 8 }, crop, 64); // scale 16
+        let mut rng = case_generator(1, 0, "set", "case");
+        let prompt = ground_truth_points(&left_half(), &frame, 8, &mut rng);
+        assert_eq!(prompt.points.len(), 8);
+        for ([x, y], label) in prompt.points {
+            assert_eq!(label == PointLabel::Foreground, x < 32.0);
+            assert!((0.0..64.0).contains(&x) && (0.0..32.0).contains(&y), "{x} {y}");
+        }
     }
 
     #[test]

@@ -9,7 +9,8 @@ use std::{
 };
 
 use burn::tensor::Device;
-use data_loaders::{Catalog, DataError, DataSet};
+use data_loaders::{Catalog, DataError, DataSet, augment::View};
+use feature_cache::{CacheError, FeatureCache};
 use run_record::{
     BackboneRecord, CaseRow, FORMAT_VERSION, Panel, ParameterCounts, ResultRow, RunFolder,
     RunRecord, RunRecordError, SkippedCase, TrainingSummary,
@@ -20,6 +21,7 @@ use crate::{
     backbone::{Backbone, BackboneError},
     device::{DeviceError, DeviceKind},
     evaluate::{EvaluateError, Evaluated, Evaluation, evaluate},
+    feature_store::FeatureStore,
     features::{EncodeError, EncodedSet, Encoding},
     model::{Adapter, BuildError},
     no_prompt::NO_PROMPT,
@@ -28,8 +30,9 @@ use crate::{
     prompt_source::PromptSource,
     registry::{self, UnknownPromptError},
     run_folder::{self, Existing, RunFolderError},
-    spec::{ShiftModule, SourceSpec},
+    spec::SourceSpec,
     train::{TrainError, TrainingSet, remove_checkpoints},
+    viewed_set::ViewedSet,
 };
 
 /// What runs share: devices, folders, the one who waits.
@@ -41,12 +44,23 @@ pub struct Context {
     pub data_root: Option<PathBuf>,
     /// Folder of the run folders.
     pub runs: PathBuf,
+    /// Where encoder features are kept, for experiments that want it.
+    pub feature_cache: CacheFolder,
     /// How to treat run folders that exist.
     pub existing: Existing,
     /// Who is told how far the work is.
     pub progress: Arc<dyn Progress>,
     /// Set to stop at the next safe place.
     pub stop: Arc<AtomicBool>,
+}
+
+/// The folder of a feature cache.
+#[derive(Debug, Clone)]
+pub struct CacheFolder {
+    /// The folder; made if there is none.
+    pub root: PathBuf,
+    /// Bytes that it may grow to.
+    pub limit: u64,
 }
 
 /// Why an experiment stopped.
@@ -70,6 +84,11 @@ pub enum RunError {
     /// A data set cannot be opened.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// The feature cache cannot be used.
+    #[error(
+        "the feature cache cannot be used; `--cache FOLDER` names another, `data.feature_cache = \"off\"` does without"
+    )]
+    Cache(#[source] CacheError),
     /// A data set cannot be encoded.
     #[error(transparent)]
     Encode(#[from] EncodeError),
@@ -240,8 +259,9 @@ fn all_taps(jobs: &[Job<'_>]) -> Vec<usize> {
 
 /// What runs of one experiment have in common and need not compute again.
 #[derive(Default)]
-struct Shared {
+pub(crate) struct Shared {
     backbone: Option<(String, Backbone)>,
+    store: Option<Arc<FeatureStore>>,
     sets: Vec<(ResizeMode, Arc<EncodedSet>)>,
 }
 
@@ -260,20 +280,25 @@ fn execute(
     let backbone = shared.backbone(plan, device)?;
     let before = backbone.sam.hash();
     let has_module = entry.name != NO_PROMPT;
-    let trains = has_module || spec.shift.module != ShiftModule::None;
 
     shared.keep_only(&job.sources);
-    let encoding = Encoding { sam: backbone.sam.clone(), taps, resize: spec.backbone.resize };
+    let encoding = shared.encoding(plan, &backbone, taps, context)?;
     let mut skipped = Vec::new();
-    let mut encode = |data: &DataSet| shared.encode(data, plan, &encoding, context);
+    let mut encode = |data: &DataSet, view: View| {
+        let encoding = Encoding { view, ..encoding.clone() };
+        shared.encode(data, plan, &encoding, context)
+    };
 
-    let (adapter, training): (Box<dyn Adapter>, Option<TrainingSummary>) = if trains {
-        let train = encode(&job.sources.train)?;
-        let valid = encode(&job.sources.valid)?;
-        skipped.extend(train.skipped.iter().chain(&valid.skipped).cloned());
+    let (adapter, training): (Box<dyn Adapter>, Option<TrainingSummary>) = if plan.trains() {
+        let views = View::first(spec.train.views)
+            .into_iter()
+            .map(|view| encode(&job.sources.train, view))
+            .collect::<Result<Vec<_>, _>>()?;
+        let valid = encode(&job.sources.valid, View::IDENTITY)?;
+        skipped.extend(views.iter().chain([&valid]).flat_map(|set| set.skipped.iter().cloned()));
         let set = TrainingSet {
-            train,
-            valid,
+            train: Arc::new(ViewedSet::new(views)?),
+            valid: Arc::new(ViewedSet::of(valid)),
             folder,
             device,
             progress: context.progress.clone(),
@@ -293,7 +318,7 @@ fn execute(
     let mut rows: Vec<ResultRow> = Vec::new();
     let mut panels: Vec<Panel> = Vec::new();
     for data in &job.sources.test {
-        let set = encode(data)?;
+        let set = encode(data, View::IDENTITY)?;
         skipped.extend(set.skipped.iter().cloned());
         for &source in &spec.evaluate.prompts {
             if source == PromptSource::Auto && !has_module {
@@ -382,7 +407,7 @@ fn distinct(skipped: Vec<SkippedCase>) -> Vec<SkippedCase> {
 }
 
 impl Shared {
-    fn backbone(&mut self, plan: &RunPlan, device: &Device) -> Result<Backbone, RunError> {
+    pub fn backbone(&mut self, plan: &RunPlan, device: &Device) -> Result<Backbone, RunError> {
         let spec = &plan.spec.backbone;
         let key = format!("{} {:?}", spec.variant, spec.weights);
         if let Some((_, backbone)) = self.backbone.as_ref().filter(|(known, _)| *known == key) {
@@ -392,8 +417,38 @@ impl Shared {
         let backbone = Backbone::load(variant, spec.weights.as_deref(), device)?;
         // Features of another backbone are of no use any more.
         self.sets.clear();
+        self.store = None;
         self.backbone = Some((key, backbone.clone()));
         Ok(backbone)
+    }
+
+    /// How the images of a plan are encoded.
+    fn encoding(
+        &mut self,
+        plan: &RunPlan,
+        backbone: &Backbone,
+        taps: Vec<usize>,
+        context: &Context,
+    ) -> Result<Encoding, RunError> {
+        let precision = plan.spec.data.feature_cache.precision();
+        if self.store.as_ref().map(|store| store.precision()) != precision {
+            self.store = match precision {
+                None => None,
+                Some(precision) => {
+                    let CacheFolder { root, limit } = &context.feature_cache;
+                    let cache = FeatureCache::open(root, *limit).map_err(RunError::Cache)?;
+                    let variant = backbone.variant.name();
+                    Some(Arc::new(FeatureStore::new(cache, precision, &backbone.sam, variant)))
+                }
+            };
+        }
+        Ok(Encoding {
+            sam: backbone.sam.clone(),
+            taps,
+            resize: plan.spec.backbone.resize,
+            view: View::IDENTITY,
+            store: self.store.clone(),
+        })
     }
 
     /// Forgets the sets that a run with these sources does not use.
@@ -416,13 +471,15 @@ impl Shared {
         let fits = |(resize, set): &&(ResizeMode, Arc<EncodedSet>)| {
             *resize == encoding.resize
                 && set.data() == data
+                && set.view() == encoding.view
+                && set.precision() == encoding.precision()
                 && encoding.taps.iter().all(|tap| set.has_tap(*tap))
                 && (set.skipped.is_empty() || !spec.strict)
         };
         if let Some((_, set)) = self.sets.iter().find(fits) {
             return Ok(set.clone());
         }
-        self.sets.retain(|(_, set)| set.data() != data);
+        self.sets.retain(|(_, set)| set.data() != data || set.view() != encoding.view);
         let budget = (spec.feature_memory_gib * f64::from(1 << 30)) as u64;
         let used: u64 = self.sets.iter().map(|(_, set)| set.bytes()).sum();
         let set = EncodedSet::new(
@@ -454,7 +511,7 @@ pub(crate) struct Sources {
 }
 
 impl Sources {
-    fn open(plan: &RunPlan, context: &Context) -> Result<Self, RunError> {
+    pub fn open(plan: &RunPlan, context: &Context) -> Result<Self, RunError> {
         let spec = &plan.spec.data;
         let (mut train, mut valid) = (Vec::new(), Vec::new());
         for name in &spec.train {
@@ -534,9 +591,8 @@ pub fn evaluate_run(
         None => Sources::open_test(&plan, context)?,
     };
     let sources = if sources.is_empty() { &spec.evaluate.prompts } else { sources };
-    let encoding =
-        Encoding { sam: backbone.sam.clone(), taps: adapter.taps(), resize: spec.backbone.resize };
     let mut shared = Shared::default();
+    let encoding = shared.encoding(&plan, &backbone, adapter.taps(), context)?;
     let mut rows = Vec::new();
     let mut skipped = Vec::new();
     for data in &sets {

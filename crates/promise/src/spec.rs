@@ -7,6 +7,7 @@
 
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 
+use feature_cache::Precision;
 use metrics::Protocol;
 use sam_backbone::{ResizeMode, Variant};
 use serde::{Deserialize, Serialize};
@@ -55,7 +56,9 @@ pub struct BackboneSpec {
     /// Weights file, `.pth` or `.safetensors`. `micro` has embedded weights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weights: Option<PathBuf>,
-    /// How images are brought to the square input: `plain` (the paper's) or `longest_side` (SAM's).
+    /// How images are brought to the square input: `plain` (the paper's training), `longest_side` (SAM's)
+    /// or `border_crop` (the paper's preparation of endoscopic images: dark border cropped, padded to a
+    /// square, area interpolation).
     #[serde(default)]
     pub resize: ResizeMode,
 }
@@ -86,12 +89,44 @@ pub struct DataSpec {
     /// Stop at the first bad image instead of skipping, counting and listing it.
     #[serde(default)]
     pub strict: bool,
-    /// Memory for encoder features in GiB. What does not fit is computed again in every epoch.
+    /// How encoder features are kept on the disk: `f16`, `f32`, `int8`, or `off`. The rounding is part
+    /// of the experiment, since adapters see rounded features; where the cache lies is not.
+    #[serde(default)]
+    pub feature_cache: FeatureCacheSpec,
+    /// Memory for encoder features in GiB. What does not fit is read from the cache in every epoch or,
+    /// without one, computed again.
     #[serde(default = "default_feature_memory")]
     pub feature_memory_gib: f64,
     /// Data sets that have no card: name to place.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sources: BTreeMap<String, SourceSpec>,
+}
+
+/// `data.feature_cache`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FeatureCacheSpec {
+    /// Features stay in memory, unrounded.
+    Off,
+    /// On the disk, unrounded.
+    F32,
+    /// On the disk in half precision.
+    #[default]
+    F16,
+    /// On the disk as bytes with a scale per channel.
+    Int8,
+}
+
+impl FeatureCacheSpec {
+    /// How numbers are stored, `None` without a cache.
+    pub const fn precision(self) -> Option<Precision> {
+        match self {
+            Self::Off => None,
+            Self::F32 => Some(Precision::F32),
+            Self::F16 => Some(Precision::F16),
+            Self::Int8 => Some(Precision::Int8),
+        }
+    }
 }
 
 fn default_train_split() -> String {
@@ -200,6 +235,10 @@ pub struct TrainSpec {
     /// What is minimized.
     #[serde(default)]
     pub loss: Loss,
+    /// Geometric views of the training images: 1 is the image as it is, up to 8 are flips and turns,
+    /// more are shifted, scaled and rotated. An epoch shows every image once, in its next view.
+    #[serde(default = "default_views")]
+    pub views: usize,
     /// Prompts during training: `auto` or `ground_truth`. By default `auto` if there is a prompt
     /// module, else `ground_truth`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -207,6 +246,10 @@ pub struct TrainSpec {
     /// Stop after so many epochs without a better Dice on the held-out images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub patience: Option<usize>,
+}
+
+fn default_views() -> usize {
+    1
 }
 
 fn default_batch_size() -> usize {
@@ -402,6 +445,7 @@ impl<O> ExperimentSpec<O> {
         let sizes = [
             ("train.epochs", self.train.epochs, 1_000_000),
             ("train.batch_size", self.train.batch_size, 4096),
+            ("train.views", self.train.views, 64),
             ("evaluate.points", self.evaluate.points, 4096),
         ];
         for (key, value, most) in sizes {

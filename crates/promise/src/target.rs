@@ -1,24 +1,24 @@
 //! Training targets: the true mask at the decoder's resolution.
 
 use data_loaders::TruthMask;
-use sam_backbone::Frame;
+use sam_backbone::{Crop, Frame};
 
 /// The true mask in the input frame at `side` x `side`, row-major, 1 where more than half of the
-/// cell's area is foreground. Padding is background.
+/// cell's area is foreground. Padding is background, and what was cropped away counts nowhere.
 ///
 /// Exact areas: image and grid need not divide each other.
 pub(crate) fn low_res_target(truth: &TruthMask, frame: &Frame, side: usize) -> Vec<f32> {
-    let cells_high = frame.resized.height as f64 * side as f64 / frame.input_size as f64;
-    let cells_wide = frame.resized.width as f64 * side as f64 / frame.input_size as f64;
-    let rows = overlaps(truth.height as usize, cells_high, side);
-    let columns = overlaps(truth.width as usize, cells_wide, side);
-    let width = truth.width as usize;
+    let Crop { left, top, width, height } = frame.crop;
+    let [wide, high] = frame.content_size().map(f64::from);
+    let cells = |length: f64| length * side as f64 / frame.input_size as f64;
+    let rows = overlaps(height, cells(high), side);
+    let columns = overlaps(width, cells(wide), side);
     let mut target = Vec::with_capacity(side * side);
     let mut row_sums = vec![0.0_f64; width];
     for row in &rows {
         row_sums.fill(0.0);
         for &(y, weight) in row {
-            let values = &truth.values[y * width..][..width];
+            let values = &truth.values[(top + y) * truth.width as usize + left..][..width];
             for (sum, _) in row_sums.iter_mut().zip(values).filter(|(_, on)| **on) {
                 *sum += weight;
             }
@@ -77,6 +77,21 @@ mod tests {
         let target = target(&truth, ResizeMode::LongestSide, 4);
         assert_eq!(target[..8], [1.0; 8]);
         assert_eq!(target[8..], [0.0; 8]);
+    }
+
+    #[test]
+    fn what_was_cropped_away_counts_nowhere() {
+        // 6 x 3, of which columns 2 to 5 and rows 0 and 1 are shown: 4 x 2 in a grid of 4 x 4.
+        let shown = |at: usize| (2..6).contains(&(at % 6)) && at / 6 < 2;
+        let size = ImageSize { height: 3, width: 6 };
+        let crop = Crop { left: 2, top: 0, width: 4, height: 2 };
+        let frame = Frame::of_crop(size, crop, 64);
+        let away = TruthMask::new(6, 3, (0..18).map(|at| !shown(at)).collect());
+        assert_eq!(low_res_target(&away, &frame, 4), [0.0; 16]);
+        let corner = TruthMask::new(6, 3, (0..18).map(|at| at == 2 || at == 11).collect());
+        let target = low_res_target(&corner, &frame, 4);
+        let on: Vec<usize> = (0..16).filter(|&at| target[at] == 1.0).collect();
+        assert_eq!(on, [0, 7]);
     }
 
     proptest! {

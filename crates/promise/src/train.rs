@@ -38,7 +38,7 @@ use run_record::{EpochRow, RunFolder, RunRecordError, TrainingSummary, read_rows
 
 use crate::{
     backbone::Backbone,
-    features::{EncodedSet, error_chain},
+    features::error_chain,
     learner::{Batch, CaseMean, DICE, IOU, LOSS},
     loader::{Batching, FeatureLoader},
     model::{Adapter, BuildError, Promise},
@@ -47,6 +47,7 @@ use crate::{
     progress::Progress,
     prompt_source::PromptSource,
     spec::{Optimizer, Schedule, TrainSpec},
+    viewed_set::ViewedSet,
 };
 
 /// Weight decay of [`Optimizer::AdamW`].
@@ -54,9 +55,9 @@ const WEIGHT_DECAY: f32 = 1e-4;
 
 /// What training needs besides the plan.
 pub(crate) struct TrainingSet<'a> {
-    pub train: Arc<EncodedSet>,
+    pub train: Arc<ViewedSet>,
     /// Held-out training images; they pick the epoch.
-    pub valid: Arc<EncodedSet>,
+    pub valid: Arc<ViewedSet>,
     pub folder: &'a RunFolder,
     pub device: &'a Device,
     pub progress: Arc<dyn Progress>,
@@ -129,7 +130,7 @@ pub(crate) fn train<M: PromptModule>(
             taps: model.needed_taps(),
             oracle_points: oracle.then_some(plan.spec.evaluate.points),
         };
-        let loader = |cases: &Arc<EncodedSet>, shuffle| -> Arc<dyn DataLoader<Batch>> {
+        let loader = |cases: &Arc<ViewedSet>, shuffle| -> Arc<dyn DataLoader<Batch>> {
             Arc::new(FeatureLoader::new(cases.clone(), batching(shuffle), done, &device))
         };
         let watcher = StopWatcher::new(set.stop.clone(), interrupter.clone());
@@ -151,7 +152,7 @@ pub(crate) fn train<M: PromptModule>(
             folder: set.folder.clone(),
             patience: spec.patience,
             spec: spec.clone(),
-            batches: set.train.cases.len().div_ceil(spec.batch_size),
+            batches: set.train.len().div_ceil(spec.batch_size),
             interrupter: interrupter.clone(),
         })
         .renderer(Box::new(ProgressRenderer::new(set.progress.clone(), &plan.method, spec.epochs)))
@@ -189,8 +190,8 @@ pub(crate) fn train<M: PromptModule>(
             best_epoch: best,
             selection: "Dice on held-out training images".into(),
             stopped_early: history.epochs() < spec.epochs,
-            train_cases: set.train.cases.len(),
-            valid_cases: set.valid.cases.len(),
+            train_cases: set.train.len(),
+            valid_cases: set.valid.len(),
         },
     })
 }
@@ -212,11 +213,11 @@ fn optimizer(spec: &TrainSpec) -> ModuleOptimizer {
     }
 }
 
-fn scheduler(spec: &TrainSpec, train: &EncodedSet) -> ModuleLrScheduler {
+fn scheduler(spec: &TrainSpec, train: &ViewedSet) -> ModuleLrScheduler {
     match spec.schedule {
         Schedule::Constant => ConstantLr::new(spec.learning_rate).into(),
         Schedule::Cosine => {
-            let steps = spec.epochs * train.cases.len().div_ceil(spec.batch_size);
+            let steps = spec.epochs * train.len().div_ceil(spec.batch_size);
             CosineAnnealingLrSchedulerConfig::new(spec.learning_rate, steps)
                 .init()
                 .expect("the rate was checked to be positive")

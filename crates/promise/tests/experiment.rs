@@ -1,6 +1,8 @@
 //! Whole runs of a tiny experiment: what they record, that they resume, that SAM stays frozen, and
 //! what a user reads when something is wrong.
 
+mod common;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -10,10 +12,10 @@ use std::{
     },
 };
 
+use common::context;
 use promise::{
-    device::DeviceKind,
     plan::{Experiment, SpecError},
-    progress::{Progress, Silent},
+    progress::Progress,
     run::{Context, RunError, evaluate_run, run_experiment},
     run_folder::{self, Existing, RunFolderError},
 };
@@ -25,17 +27,6 @@ fn write(folder: &Path, text: &str) -> PathBuf {
     let path = folder.join("experiment.toml");
     fs::write(&path, text).expect("written");
     path
-}
-
-fn context(runs: &Path) -> Context {
-    Context {
-        device: DeviceKind::Flex,
-        data_root: None,
-        runs: runs.to_owned(),
-        existing: Existing::GoOn,
-        progress: Arc::new(Silent),
-        stop: Arc::new(AtomicBool::new(false)),
-    }
 }
 
 fn run(text: &str, runs: &Path) -> RunFolder {
@@ -392,7 +383,8 @@ fn a_folder_that_a_later_variant_cannot_use_is_refused_before_anything_is_writte
     let path = write(folder.path(), &two_variants());
     let former = Experiment::load(&path, &["train.epochs=9".into()]).expect("valid");
     let b = RunFolder::of(runs.path(), "smoke_apm", "b", 1);
-    run_folder::prepare(&b, &former, &former.runs[1], "", DeviceKind::Flex).expect("prepared");
+    run_folder::prepare(&b, &former, &former.runs[1], "", promise::device::DeviceKind::Flex)
+        .expect("prepared");
     former.outline().write(&b.outline()).expect("written");
     let outline = fs::read(b.outline()).expect("an outline");
 

@@ -1,16 +1,13 @@
 //! A short run on real images, when there are any.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::{Arc, atomic::AtomicBool},
-};
+mod common;
 
+use std::path::{Path, PathBuf};
+
+use common::context;
 use promise::{
-    device::DeviceKind,
     plan::Experiment,
-    progress::Silent,
     run::{Context, run_experiment},
-    run_folder::Existing,
 };
 
 #[test]
@@ -28,14 +25,7 @@ fn kvasir_and_clinicdb_train_and_are_scored() {
         "data.train_limit=40",
     ];
     let experiment = Experiment::load(&file, &settings.map(str::to_owned)).expect("valid");
-    let context = Context {
-        device: DeviceKind::Flex,
-        data_root: Some(PathBuf::from(root)),
-        runs: runs.path().to_owned(),
-        existing: Existing::GoOn,
-        progress: Arc::new(Silent),
-        stop: Arc::new(AtomicBool::new(false)),
-    };
+    let context = Context { data_root: Some(PathBuf::from(root)), ..context(runs.path()) };
     let finished = run_experiment(&experiment, &context).expect("it runs");
     let rows: Vec<_> = finished[0]
         .record

@@ -15,7 +15,19 @@ pub struct KnownCheckpoint {
     pub sha256: &'static str,
 }
 
-/// The official SAM releases, at `https://dl.fbaipublicfiles.com/segment_anything/<file_name>`.
+impl KnownCheckpoint {
+    /// Where the file is published.
+    pub fn url(&self) -> String {
+        format!("https://dl.fbaipublicfiles.com/segment_anything/{}", self.file_name)
+    }
+
+    /// The published weights of a variant; `None` for one that is not published there.
+    pub fn of(variant: Variant) -> Option<&'static Self> {
+        KNOWN_CHECKPOINTS.iter().find(|known| known.variant == variant)
+    }
+}
+
+/// The official SAM releases.
 pub const KNOWN_CHECKPOINTS: &[KnownCheckpoint] = &[
     KnownCheckpoint {
         file_name: "sam_vit_b_01ec64.pth",

@@ -13,6 +13,7 @@
 //!
 //! `B` batch, `C` channels, `H W` space, `P` points, `N` sparse tokens, `T` mask tokens, `L` blocks.
 
+mod area;
 mod attention;
 mod checkpoints;
 mod common;
@@ -38,9 +39,10 @@ pub use frozen::FrozenSam;
 pub use image_encoder::{EncoderOutput, ImageEncoder};
 pub use mask_decoder::{MaskDecoder, MaskDecoderOutput};
 pub use micro::MICRO_WEIGHTS;
-pub use postprocess::{masks_in_image, resize_bilinear};
+pub use postprocess::{OUTSIDE_LOGIT, masks_in_image, resize_bilinear};
 pub use preprocess::{
-    Frame, ImageSize, PIXEL_MEAN, PIXEL_STD, ResizeMode, input_tensor, resize_image,
+    Crop, Frame, ImageSize, PIXEL_MEAN, PIXEL_STD, ResizeMode, UnknownResizeModeError, input_image,
+    input_mask, input_tensor, resize_image,
 };
 pub use prompt_encoder::{PointLabel, PromptEmbeddings, PromptEncoder, Prompts};
 pub use sam::Sam;

@@ -1,5 +1,8 @@
 //! One file per command.
 
+mod cache;
+mod data;
+mod encode;
 mod encode_check;
 mod eval;
 mod eval_backbone;
@@ -13,7 +16,11 @@ mod table;
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use clap::{Args, Subcommand};
-use promise::{device::DeviceKind, run::Context, run_folder::Existing};
+use promise::{
+    device::DeviceKind,
+    run::{CacheFolder, Context},
+    run_folder::Existing,
+};
 
 use crate::{bar::Bar, stop};
 
@@ -22,6 +29,10 @@ use crate::{bar::Bar, stop};
 pub enum Command {
     /// Train and evaluate an experiment, all its variants and seeds.
     Run(run::Run),
+    /// Fill the feature cache for an experiment.
+    Encode(encode::Encode),
+    /// Show, verify or clear the feature cache.
+    Cache(cache::Cache),
     /// Evaluate a finished run again.
     Eval(eval::Eval),
     /// Measure how promptable a backbone is by itself.
@@ -32,6 +43,8 @@ pub enum Command {
     Table(table::Table),
     /// Draw a figure of finished runs.
     Figure(figure::Figure),
+    /// List, check, prepare and fetch data sets.
+    Data(data::Data),
     /// Show what experiment files can name.
     List(list::List),
     /// Compare full-size ViT-B with PyTorch.
@@ -45,11 +58,14 @@ impl Command {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self {
             Self::Run(command) => command.run(),
+            Self::Encode(command) => command.run(),
+            Self::Cache(command) => command.run(),
             Self::Eval(command) => command.run(),
             Self::EvalBackbone(command) => command.run(),
             Self::Predict(command) => command.run(),
             Self::Table(command) => command.run(),
             Self::Figure(command) => command.run(),
+            Self::Data(command) => command.run(),
             Self::List(command) => command.run(),
             Self::EncodeCheck(command) => command.run(),
             Self::Pretrain(command) => command.run(),
@@ -68,12 +84,49 @@ pub struct Common {
     data_root: Option<PathBuf>,
 }
 
+/// Where encoder features are kept.
+#[derive(Args)]
+pub struct CacheOptions {
+    /// Folder of the feature cache.
+    #[arg(
+        long = "cache",
+        value_name = "FOLDER",
+        env = "PROMISE_CACHE",
+        default_value = ".feature-cache"
+    )]
+    root: PathBuf,
+    /// GiB that it may grow to; what was not used for longest goes first.
+    #[arg(long = "cache-limit", value_name = "GIB", default_value_t = 64.0, value_parser = parse_gib)]
+    limit_gib: f64,
+}
+
+impl CacheOptions {
+    fn folder(&self) -> CacheFolder {
+        let limit = (self.limit_gib * f64::from(1 << 30)) as u64;
+        CacheFolder { root: self.root.clone(), limit }
+    }
+}
+
+/// A number of GiB that is not negative.
+fn parse_gib(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(gib) if gib >= 0.0 && gib.is_finite() => Ok(gib),
+        _ => Err("expected a number of GiB, e.g. `64` or `0.5`".into()),
+    }
+}
+
 impl Common {
-    fn context(&self, runs: PathBuf, existing: Existing) -> anyhow::Result<Context> {
+    fn context(
+        &self,
+        cache: &CacheOptions,
+        runs: PathBuf,
+        existing: Existing,
+    ) -> anyhow::Result<Context> {
         Ok(Context {
             device: self.device,
             data_root: self.data_root.clone(),
             runs,
+            feature_cache: cache.folder(),
             existing,
             progress: Arc::new(Bar::new()),
             stop: stop::on_interrupt()?,

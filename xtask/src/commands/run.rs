@@ -8,7 +8,7 @@ use promise::{plan::Experiment, run::run_experiment, run_folder::Existing};
 use reporting::{ClaimReport, FigureKind, ResultTable};
 use serde_json::json;
 
-use super::Common;
+use super::{CacheOptions, Common};
 use crate::{outln, output::print_json};
 
 /// Train and evaluate an experiment, all its variants and seeds.
@@ -23,6 +23,8 @@ pub struct Run {
     settings: Vec<String>,
     #[command(flatten)]
     common: Common,
+    #[command(flatten)]
+    cache: CacheOptions,
     /// Folder of the run folders.
     #[arg(long, default_value = "runs")]
     runs: PathBuf,
@@ -47,7 +49,7 @@ impl Run {
             (_, true) => Existing::StartOver,
             _ => Existing::GoOn,
         };
-        let context = self.common.context(self.runs.clone(), existing)?;
+        let context = self.common.context(&self.cache, self.runs.clone(), existing)?;
         let finished = run_experiment(&experiment, &context)
             .with_context(|| format!("cannot run {}", self.experiment.display()))?;
 

@@ -99,6 +99,91 @@ fn an_image_that_claims_to_be_huge_is_refused_before_its_pixels_are_read() {
 }
 
 #[test]
+fn a_png_that_claims_to_be_huge_is_refused_before_its_pixels_are_read() {
+    let root = folder();
+    let file = path(&root, "huge.png");
+    // The header of a PNG of 60000 x 60000 pixels with its checksum, and no pixels.
+    let mut bytes = b"\x89PNG\r\n\x1A\n\0\0\0\x0DIHDR".to_vec();
+    bytes.extend([0, 0, 0xEA, 0x60, 0, 0, 0xEA, 0x60, 8, 2, 0, 0, 0]);
+    bytes.extend(0x0FB0_E215_u32.to_be_bytes());
+    bytes.extend(b"\0\0\0\x01IDAT\0\0\0\0\0");
+    fs::write(&file, bytes).unwrap();
+    let error = decode_image(&file).unwrap_err();
+    assert!(
+        matches!(error, DataError::TooLarge { width: 60_000, height: 60_000, .. }),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn a_file_longer_than_any_image_is_not_read_to_its_end() {
+    let root = folder();
+    let file = path(&root, "long.jpg");
+    // A hole in the file: nothing is stored, but 2 TB would be read.
+    fs::File::create(&file).unwrap().set_len(2 << 40).unwrap();
+    let error = decode_image(&file).unwrap_err();
+    assert_eq!(message(&error, root.path()), "longer than 553648128 bytes: ROOT/long.jpg");
+}
+
+#[test]
+fn several_pictures_in_one_file_are_refused_and_thumbnails_are_not() {
+    let root = folder();
+    let files: [(&str, &[u8]); 2] = [
+        ("animated.png", include_bytes!("../fixtures/animated.png")),
+        ("two_pages.tif", include_bytes!("../fixtures/two_pages.tif")),
+    ];
+    for (name, bytes) in files {
+        let file = path(&root, name);
+        fs::write(&file, bytes).unwrap();
+        let error = decode_image(&file).unwrap_err();
+        assert_eq!(
+            message(&error, root.path()),
+            format!("2 pictures in one file, an animation or several pages: ROOT/{name}")
+        );
+    }
+    let file = path(&root, "thumbnail.tif");
+    fs::write(&file, include_bytes!("../fixtures/thumbnail.tif")).unwrap();
+    assert_eq!(decode_image(&file).unwrap().get_pixel(3, 2), &Rgb([200, 10, 10]));
+}
+
+#[test]
+fn gif_and_webp_are_no_formats_of_ours() {
+    let root = folder();
+    let files: [(&str, &[u8]); 2] =
+        [("a.gif", b"GIF89a\x01\0\x01\0\0\0\0;"), ("a.webp", b"RIFF\x10\0\0\0WEBPVP8L")];
+    for (name, bytes) in files {
+        let file = path(&root, name);
+        fs::write(&file, bytes).unwrap();
+        let error = decode_image(&file).unwrap_err();
+        assert!(matches!(error, DataError::Decode { .. }), "{error:?}");
+    }
+}
+
+#[test]
+fn a_mask_drawn_on_pixels_that_exif_turns_is_named() {
+    let root = pairs(&["a"]);
+    fs::remove_file(root.path().join("images/a.png")).unwrap();
+    let image = path(&root, "images/a.jpg");
+    fs::write(&image, include_bytes!("../fixtures/oriented_6.jpg")).unwrap();
+    let mask_file = root.path().join("masks/a.png");
+    mask(24, 16).save(&mask_file).unwrap();
+    let error = load(&root).unwrap_err();
+    assert_eq!(
+        message(&error, root.path()),
+        "the EXIF orientation turns only one of the two, mask 24 x 16 and image 16 x 24: remove it \
+         from the images, or turn the masks; ROOT/masks/a.png and ROOT/images/a.jpg"
+    );
+    // A mask of the turned size fits, and so does one that is turned itself.
+    mask(16, 24).save(&mask_file).unwrap();
+    assert_eq!(load(&root).unwrap().image.dimensions(), (16, 24));
+    fs::remove_file(&mask_file).unwrap();
+    fs::copy(&image, root.path().join("masks/a.jpg")).unwrap();
+    assert_eq!(load(&root).unwrap().truth.height, 24);
+    mask(20, 16).save(&mask_file).unwrap();
+    assert!(matches!(load(&root).unwrap_err(), DataError::SizeMismatch { .. }));
+}
+
+#[test]
 fn floating_point_pixels_are_refused() {
     let root = pairs(&["a"]);
     let file = path(&root, "float.tif");

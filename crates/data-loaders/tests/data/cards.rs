@@ -68,6 +68,17 @@ fn every_folder_of_datasets_is_compiled_in_under_its_name() {
 #[test]
 fn split_files_have_the_published_counts() {
     let catalog = Catalog::built_in();
+    for (name, test) in [("cvc-colondb", 380), ("cvc-300", 60), ("etis-larib", 196)] {
+        let card = catalog.get(name).unwrap();
+        assert_eq!(card.members("test").unwrap().len(), test, "{name}");
+        assert_eq!((card.split_names(), card.cases()), (vec!["test".to_owned()], test));
+    }
+    let card = catalog.get("ph2").unwrap();
+    assert_eq!(card.members("all").unwrap().len(), 200);
+    let card = catalog.get("polypgen").unwrap();
+    assert_eq!(card.splits[0].counts.values().sum::<usize>(), 1537);
+    assert_eq!(card.split_names(), ["C1", "C2", "C3", "C4", "C5", "C6"]);
+    assert!(card.members("C1").is_none(), "its names are those of its folder");
     for (name, train, test) in [("kvasir-seg", 900, 100), ("cvc-clinicdb", 550, 62)] {
         let card = catalog.get(name).unwrap();
         assert_eq!(card.members("train").unwrap().len(), train, "{name}");
@@ -81,9 +92,37 @@ fn split_files_have_the_published_counts() {
 fn parts_of_the_isic_sample_are_not_called_like_the_challenges() {
     let catalog = Catalog::built_in();
     let card = catalog.get("isic2018-task1").unwrap();
-    assert_eq!(card.split_names(), ["sample_test", "sample_train", "sample_val"]);
-    let error = DataSet::open("isic2018-task1", "test", None, &catalog).unwrap_err().to_string();
-    assert!(error.contains("has no split `test`; it has sample_test"), "{error}");
+    let names = ["sample_test", "sample_train", "sample_val", "test", "train", "val"];
+    assert_eq!(card.split_names(), names);
+    assert_eq!(card.members("sample_test").unwrap().len(), 200);
+    let challenge = card.splits.iter().find(|split| split.folder).unwrap();
+    let counts: Vec<_> = challenge.counts.iter().map(|(name, &count)| (&**name, count)).collect();
+    assert_eq!(counts, [("test", 1000), ("train", 2594), ("val", 100)]);
+    assert_eq!(card.cases(), 3694);
+}
+
+#[test]
+fn cvc_300_is_frames_149_to_208_of_colondb() {
+    let catalog = Catalog::built_in();
+    let numbers = |name: &str| -> Vec<u32> {
+        let members = catalog.get(name).unwrap().members("test").unwrap();
+        members.iter().map(|member| member.name.parse().unwrap()).collect()
+    };
+    assert!(numbers("cvc-300").into_iter().eq(149..=208));
+    assert!(numbers("cvc-colondb").into_iter().eq(1..=380));
+    assert!(numbers("etis-larib").into_iter().eq(1..=196));
+}
+
+#[test]
+fn the_short_terms_are_the_first_sentence() {
+    let catalog = Catalog::built_in();
+    assert_eq!(
+        catalog.get("kvasir-seg").unwrap().short_terms(),
+        "Free for research and education, citation required; other use needs written permission"
+    );
+    for card in catalog.cards() {
+        assert!((10..200).contains(&card.short_terms().len()), "{}", card.short_terms());
+    }
 }
 
 #[test]
@@ -141,7 +180,10 @@ fn a_card_from_the_disk_can_be_added_once() {
     let mut catalog = Catalog::built_in();
     assert_eq!(catalog.add(&root.path().join("card.toml")).unwrap().title, "Tiny");
     let names: Vec<_> = catalog.cards().iter().map(|card| &*card.name).collect();
-    assert_eq!(names, ["cvc-clinicdb", "isic2018-task1", "kvasir-seg", "tiny"]);
+    let built_in = Catalog::built_in();
+    let mut expected: Vec<_> = built_in.cards().iter().map(|card| &*card.name).collect();
+    expected.push("tiny");
+    assert_eq!(names, expected);
     let error = catalog.add(&root.path().join("card.toml")).unwrap_err();
     assert_eq!(
         message(&error, root.path()),
@@ -208,12 +250,50 @@ fn a_card_without_layouts_or_with_an_absent_split_file_is_refused() {
 }
 
 #[test]
+fn a_card_that_contradicts_itself_is_refused() {
+    for (from, to, expected) in [
+        (
+            "file = \"first.csv\"",
+            "folder = true\nfile = \"first.csv\"",
+            "a way of splitting has either `file` or `folder = true`: see `first` in ROOT/card.toml",
+        ),
+        (
+            "file = \"first.csv\"\n",
+            "",
+            "a way of splitting has either `file` or `folder = true`: see `first` in ROOT/card.toml",
+        ),
+        (
+            "images =",
+            "splits = [\"valid\"]\nimages =",
+            "`splits` of a layout names a split that the card does not have: see `plain` in \
+             ROOT/card.toml",
+        ),
+        (
+            "images =",
+            "mask_names = [\"_mask\"]\nimages =",
+            "`mask_names` must contain `{name}`: see `plain` in ROOT/card.toml",
+        ),
+    ] {
+        assert_eq!(read(&CARD.replacen(from, to, 1), FIRST).unwrap_err().1, expected);
+    }
+    let by_folder = CARD.replace("file = \"first.csv\"", "folder = true");
+    assert!(read(&by_folder, FIRST).is_ok());
+    let mixed = by_folder.replace("\"tiny/masks\"", "\"tiny/images\"");
+    let text = read(&mixed, FIRST).unwrap_err().1;
+    assert!(
+        text.starts_with("a split that is every pair of its folder needs one folder"),
+        "{text}"
+    );
+}
+
+#[test]
 fn unknown_names_and_splits_are_answered_with_the_known_ones() {
     let catalog = Catalog::built_in();
     let message = |name, split| DataSet::open(name, split, None, &catalog).unwrap_err().to_string();
     assert_eq!(
         message("kvasir", "train"),
-        "unknown data set `kvasir`; known are cvc-clinicdb, isic2018-task1, kvasir-seg, phantom"
+        "unknown data set `kvasir`; known are cvc-300, cvc-clinicdb, cvc-colondb, \
+         etis-larib, isic2018-task1, kvasir-seg, ph2, phantom, polypgen"
     );
     assert_eq!(
         message("kvasir-seg", "val"),
@@ -228,7 +308,7 @@ fn unknown_names_and_splits_are_answered_with_the_known_ones() {
 #[test]
 fn counts_of_every_card_cover_the_whole_split_file() {
     for card in Catalog::built_in().cards() {
-        for split in &card.splits {
+        for split in card.splits.iter().filter(|split| !split.folder) {
             let mut counted: BTreeMap<&str, usize> = BTreeMap::new();
             for member in &split.members {
                 *counted.entry(&member.split).or_default() += 1;

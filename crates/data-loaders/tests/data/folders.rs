@@ -25,6 +25,21 @@ fn images_are_paired_by_stem_in_the_order_of_their_names() {
 }
 
 #[test]
+fn masks_may_be_called_after_a_lesion_or_start_with_p() {
+    let root = folder();
+    write_pair(&path(&root, "images/1.png"), &path(&root, "masks/p1.png"));
+    write_pair(&path(&root, "images/IMD002.bmp"), &path(&root, "masks/IMD002_lesion.bmp"));
+    assert_eq!(open(&root).unwrap().load_all(BadCases::Fail).unwrap().cases.len(), 2);
+
+    // `p1` is now the mask of the image `p1`, so `1` has none.
+    write_image(&path(&root, "images/p1.png"));
+    let loaded = open(&root).unwrap().load_all(BadCases::Skip).unwrap();
+    let ids: Vec<&str> = loaded.cases.iter().map(|case| &*case.id).collect();
+    assert_eq!(ids, ["IMD002", "p1"]);
+    assert_eq!(loaded.skipped[0].id, "1");
+}
+
+#[test]
 fn an_image_without_a_mask_is_a_bad_case() {
     let root = pairs(&["a", "c"]);
     write_image(&path(&root, "images/b.png"));

@@ -23,7 +23,8 @@ fn palette_images_become_rgb() {
     fs::write(&file, PALETTE_PNG).unwrap();
     let image = decode_image(&file).unwrap();
     assert_eq!(image.as_raw(), &[10, 20, 30, 200, 100, 50, 255, 255, 255]);
-    assert_eq!(decode_mask(&file).unwrap().truth.values, [false, false, true]);
+    // (200, 100, 50) has a color, which counts by its brightest channel.
+    assert_eq!(decode_mask(&file).unwrap().truth.values, [false, true, true]);
 }
 
 #[test]
@@ -75,6 +76,84 @@ fn the_content_tells_the_format_not_the_name() {
     let misnamed = path(&root, "image.jpg");
     fs::rename(png, &misnamed).unwrap();
     assert_eq!(decode_image(&misnamed).unwrap().get_pixel(1, 1), &Rgb([1, 2, 3]));
+}
+
+#[test]
+fn cmyk_jpegs_become_rgb() {
+    let root = folder();
+    let file = path(&root, "cmyk.jpg");
+    fs::write(&file, include_bytes!("../fixtures/cmyk.jpg")).unwrap();
+    let image = decode_image(&file).unwrap();
+    assert_eq!(image.dimensions(), (48, 16));
+    for (x, expected) in [(8, [255, 0, 0]), (24, [0, 255, 0]), (40, [127, 127, 127])] {
+        for (value, expected) in image.get_pixel(x, 8).0.iter().zip(expected) {
+            assert!(value.abs_diff(expected) <= 4, "{:?} at {x}", image.get_pixel(x, 8));
+        }
+    }
+}
+
+#[test]
+fn masks_in_any_color_are_foreground_and_the_colors_are_counted() {
+    let root = folder();
+    let file = path(&root, "colors.png");
+    // Red, green, blue, dark red, white, black, a light gray with a tint.
+    let colors = [
+        [255, 0, 0],
+        [0, 255, 0],
+        [0, 0, 255],
+        [120, 0, 0],
+        [255, 255, 255],
+        [0, 0, 0],
+        [130, 140, 120],
+    ];
+    RgbImage::from_fn(7, 1, |x, _| Rgb(colors[x as usize])).save(&file).unwrap();
+    let decoded = decode_mask(&file).unwrap();
+    assert_eq!(decoded.truth.values, [true, true, true, false, true, false, true]);
+    assert_eq!((decoded.colored_pixels, decoded.gray_pixels), (4, 2));
+}
+
+#[test]
+fn a_gray_jpeg_mask_has_no_color() {
+    let root = folder();
+    let file = path(&root, "mask.jpg");
+    let mask = RgbImage::from_fn(40, 40, |x, y| Rgb([if x + y < 33 { 255 } else { 0 }; 3]));
+    mask.save(&file).unwrap();
+    let decoded = decode_mask(&file).unwrap();
+    assert_eq!(decoded.colored_pixels, 0);
+    assert!(decoded.gray_pixels > 0);
+    let area = (0..40 * 40).filter(|at| at % 40 + at / 40 < 33).count();
+    assert!(decoded.truth.foreground().abs_diff(area) < 20);
+}
+
+#[test]
+fn an_orientation_is_honored_as_a_viewer_does() {
+    let root = folder();
+    // As stored: 24 x 16, the left third red, the upper half bright.
+    for (orientation, size, red, bright) in [
+        // Upside down: red at the right, bright below.
+        (3, (24, 16), (22, 8), (4, 12)),
+        // Turned clockwise: the left side goes to the top, the upper half to the right.
+        (6, (16, 24), (8, 2), (12, 20)),
+        // Turned counterclockwise: the left side goes to the bottom, the upper half to the left.
+        (8, (16, 24), (8, 22), (4, 4)),
+    ] {
+        let bytes: &[u8] = match orientation {
+            3 => include_bytes!("../fixtures/oriented_3.jpg"),
+            6 => include_bytes!("../fixtures/oriented_6.jpg"),
+            _ => include_bytes!("../fixtures/oriented_8.jpg"),
+        };
+        let file = path(&root, "oriented.jpg");
+        fs::write(&file, bytes).unwrap();
+        let image = decode_image(&file).unwrap();
+        assert_eq!(image.dimensions(), size, "{orientation}");
+        assert!(image.get_pixel(red.0, red.1).0[0] > 200, "{orientation}: red");
+        let green = image.get_pixel(bright.0, bright.1).0[1];
+        assert!((100..140).contains(&green), "{orientation}: bright {green}");
+        // A mask is turned like its image.
+        let mask = decode_mask(&file).unwrap().truth;
+        assert_eq!((mask.width, mask.height), size);
+        assert!(mask.at(red.0, red.1));
+    }
 }
 
 #[test]

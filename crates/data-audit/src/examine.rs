@@ -1,0 +1,122 @@
+//! One pair of files, read and measured.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+
+use data_loaders::{DataError, FilePair, decode_image, decode_mask, mask_histogram};
+use sha2::{Digest as _, Sha256};
+
+use crate::fingerprint::Fingerprint;
+
+/// What a pair of files is; an error is the reason why a file cannot be used.
+pub(crate) struct Examined {
+    pub image: Result<ImageFacts, String>,
+    pub mask: Result<MaskFacts, String>,
+    /// Gray values of the mask, also of one that the loader refuses.
+    pub values: Option<Box<[u64; 256]>>,
+}
+
+/// What is kept of an image.
+pub(crate) struct ImageFacts {
+    pub size: [u32; 2],
+    /// SHA-256 of the file.
+    pub bytes: [u8; 32],
+    /// SHA-256 of width, height and 8-bit RGB pixels.
+    pub pixels: [u8; 32],
+    pub fingerprint: Fingerprint,
+}
+
+/// What is kept of a mask.
+pub(crate) struct MaskFacts {
+    pub size: [u32; 2],
+    pub foreground: u64,
+    pub colored_pixels: u64,
+    /// SHA-256 of width, height and which pixels are foreground.
+    pub pixels: [u8; 32],
+}
+
+/// Reads both files, the image first; only one of them is in memory at a time.
+pub(crate) fn pair(pair: &FilePair) -> Examined {
+    let image = image(&pair.image);
+    let (mask, values) = mask(&pair.mask);
+    Examined { image, mask, values }
+}
+
+/// Reads an image.
+pub(crate) fn image(path: &Path) -> Result<ImageFacts, String> {
+    let decoded = decode_image(path).map_err(reason)?;
+    let bytes = hash_file(path).map_err(|error| format!("cannot be read: {error}"))?;
+    let (width, height) = decoded.dimensions();
+    let pixels = hash_pixels([width, height], decoded.as_raw());
+    let fingerprint = Fingerprint::of(&decoded);
+    Ok(ImageFacts { size: [width, height], bytes, pixels, fingerprint })
+}
+
+fn mask(path: &Path) -> (Result<MaskFacts, String>, Option<Box<[u64; 256]>>) {
+    match decode_mask(path) {
+        Ok(decoded) => {
+            let truth = decoded.truth;
+            let (foreground, all) = (truth.foreground() as u64, truth.values.len() as u64);
+            let values = match decoded.gray_pixels {
+                0 => {
+                    let mut values = Box::new([0; 256]);
+                    (values[0], values[255]) = (all - foreground, foreground);
+                    Some(values)
+                }
+                _ => gray_values(path),
+            };
+            let size = [truth.width, truth.height];
+            let foreground_bytes: Vec<u8> = truth.values.iter().map(|&one| u8::from(one)).collect();
+            let pixels = hash_pixels(size, &foreground_bytes);
+            let colored_pixels = decoded.colored_pixels as u64;
+            (Ok(MaskFacts { size, foreground, colored_pixels, pixels }), values)
+        }
+        Err(error) => {
+            let values = match error {
+                DataError::DimMask { .. } => gray_values(path),
+                _ => None,
+            };
+            (Err(reason(error)), values)
+        }
+    }
+}
+
+fn gray_values(path: &Path) -> Option<Box<[u64; 256]>> {
+    mask_histogram(path).ok().map(Box::new)
+}
+
+/// The message of an error and of its causes. Paths are a column of their own, but they stay in the
+/// message: two files may be named.
+fn reason(error: DataError) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(&error);
+    while let Some(one) = cause {
+        let more = one.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = one.source();
+    }
+    text
+}
+
+fn hash_pixels(size: [u32; 2], pixels: &[u8]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(size[0].to_le_bytes());
+    hash.update(size[1].to_le_bytes());
+    hash.update(pixels);
+    hash.finalize().into()
+}
+
+fn hash_file(path: &Path) -> io::Result<[u8; 32]> {
+    let mut file = File::open(path)?;
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hash.finalize().into()),
+            count => hash.update(&buffer[..count]),
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! One process at a time works on a target.
+
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    io,
+    path::{Path, PathBuf},
+};
+
+/// A lock that ends with its owner, also when the owner is killed.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    path: PathBuf,
+    // Closing it gives the lock back.
+    _file: File,
+}
+
+/// Why there is no lock.
+#[derive(Debug)]
+pub(crate) enum LockError {
+    /// Somebody else has it.
+    Busy,
+    /// The lock file cannot be made.
+    Io(io::Error),
+}
+
+impl Lock {
+    /// Takes the lock at once or not at all.
+    ///
+    /// A file system that knows no locks (some network ones) gives one that keeps nobody out.
+    pub(crate) fn take(path: &Path) -> Result<Self, LockError> {
+        loop {
+            let file = OpenOptions::new()
+                .create(true)
+                .truncate(false)
+                .write(true)
+                .open(path)
+                .map_err(LockError::Io)?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Err(LockError::Busy),
+                Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
+                Err(TryLockError::Error(error)) => return Err(LockError::Io(error)),
+            }
+            // The owner before us may have removed the file between our opening and our locking
+            // it; then the lock is on a file that nobody else will ever open.
+            if is_still_there(&file, path).map_err(LockError::Io)? {
+                return Ok(Self { path: path.to_owned(), _file: file });
+            }
+        }
+    }
+}
+
+#[cfg(unix)]
+fn is_still_there(file: &File, path: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let ours = file.metadata()?;
+    match std::fs::metadata(path) {
+        Ok(there) => Ok((there.dev(), there.ino()) == (ours.dev(), ours.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Here lock files are never removed.
+#[cfg(not(unix))]
+fn is_still_there(_file: &File, _path: &Path) -> io::Result<bool> {
+    Ok(true)
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // While the lock is still held: see `is_still_there`. If it fails, an empty file stays.
+        if cfg!(unix) {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_owner_is_refused_until_the_first_is_gone() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("lock");
+        let first = Lock::take(&path).expect("nobody has it");
+        assert!(matches!(Lock::take(&path), Err(LockError::Busy)));
+        drop(first);
+        Lock::take(&path).expect("it was given back");
+    }
+
+    #[test]
+    fn a_lock_file_without_owner_stops_nobody() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("lock");
+        std::fs::write(&path, "").expect("can be written");
+        Lock::take(&path).expect("nobody has it");
+    }
+
+    #[test]
+    fn of_many_threads_one_at_a_time_has_the_lock() {
+        use std::sync::atomic::{AtomicU32, Ordering};
+
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("lock");
+        let (inside, taken) = (AtomicU32::new(0), AtomicU32::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    let mut mine = 0;
+                    while mine < 50 {
+                        let Ok(lock) = Lock::take(&path) else {
+                            std::thread::yield_now();
+                            continue;
+                        };
+                        assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
+                        inside.fetch_sub(1, Ordering::SeqCst);
+                        drop(lock);
+                        mine += 1;
+                    }
+                    taken.fetch_add(mine, Ordering::SeqCst);
+                });
+            }
+        });
+        assert_eq!(taken.into_inner(), 200);
+    }
+}

@@ -1,0 +1,117 @@
+//! Locks of work in progress: two processes shall not compute the same features.
+
+use std::{
+    fs::{self, File, TryLockError},
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use crate::{CacheError, FeatureCache, FeatureKey};
+
+/// How often a lock that another process holds is tried.
+const PATIENCE: Duration = Duration::from_millis(20);
+
+/// The right to compute what a key names. Ends when it is dropped, or with the process.
+#[derive(Debug)]
+pub struct Claim {
+    file: File,
+    path: PathBuf,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        // Removed before the lock ends: who waits gets the lock of a file without a name, looks into
+        // the cache and finds what was computed.
+        let _ = fs::remove_file(&self.path);
+        let _ = self.file.unlock();
+    }
+}
+
+impl FeatureCache {
+    /// Claims the work that `key` comes from, `None` if another process is at it.
+    ///
+    /// Look into the cache *after* claiming: the one before may have stored it meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`CacheError::Io`]
+    pub fn claim(&self, key: &FeatureKey) -> Result<Option<Claim>, CacheError> {
+        take(&self.claims().join(key.work()))
+    }
+
+    /// Claims the work that `key` comes from, waiting for whoever is at it. `None` once `stop` is set.
+    ///
+    /// # Errors
+    ///
+    /// [`CacheError::Io`]
+    pub fn wait_for(
+        &self,
+        key: &FeatureKey,
+        stop: &AtomicBool,
+    ) -> Result<Option<Claim>, CacheError> {
+        wait(&self.claims().join(key.work()), stop)
+    }
+}
+
+fn take(path: &Path) -> Result<Option<Claim>, CacheError> {
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)
+        .map_err(CacheError::io("open the lock", path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(Claim { file, path: path.to_owned() })),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(CacheError::io("lock", path)(error)),
+    }
+}
+
+pub(crate) fn wait(path: &Path, stop: &AtomicBool) -> Result<Option<Claim>, CacheError> {
+    while !stop.load(Ordering::Relaxed) {
+        if let Some(claim) = take(path)? {
+            return Ok(Some(claim));
+        }
+        std::thread::sleep(PATIENCE);
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::key::tests::key;
+
+    #[test]
+    fn one_at_a_time_computes_the_same_thing() {
+        let folder = tempfile::tempdir().unwrap();
+        let [one, two] = [0, 1].map(|_| FeatureCache::open(folder.path(), u64::MAX).unwrap());
+        let claim = one.claim(&key("a")).unwrap().unwrap();
+        assert!(two.claim(&key("a")).unwrap().is_none());
+        assert!(two.claim(&key("b")).unwrap().is_some());
+        let other_tensor = FeatureKey { tensor: "block 2".into(), ..key("a") };
+        assert!(two.claim(&other_tensor).unwrap().is_none());
+        assert!(two.wait_for(&key("a"), &AtomicBool::new(true)).unwrap().is_none());
+        drop(claim);
+        let claim = two.claim(&key("a")).unwrap().unwrap();
+        drop(claim);
+        assert_eq!(fs::read_dir(one.claims()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn who_waits_goes_on_when_the_other_is_done() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = FeatureCache::open(folder.path(), u64::MAX).unwrap();
+        let claim = cache.claim(&key("a")).unwrap().unwrap();
+        std::thread::scope(|scope| {
+            let waiting = scope
+                .spawn(|| cache.wait_for(&key("a"), &AtomicBool::new(false)).unwrap().is_some());
+            cache.put(&key("a"), &[1], &[7.0]).unwrap();
+            drop(claim);
+            assert!(waiting.join().unwrap());
+        });
+        assert!(cache.contains(&key("a")));
+    }
+}

@@ -1,0 +1,153 @@
+//! Fills the feature cache for an experiment, before or without training.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use data_loaders::{DataSet, augment::View};
+use feature_cache::{FeatureCache, Precision};
+use sam_backbone::ResizeMode;
+use serde::Serialize;
+
+use crate::{
+    feature_store::{Computing, FeatureStore, StoreUse},
+    features::{EncodeError, EncodedSet, Encoding},
+    plan::{Experiment, RunPlan},
+    registry,
+    run::{Context, RunError, Shared, Sources},
+};
+
+/// What was done for one data set.
+#[derive(Debug, Clone, Serialize)]
+pub struct EncodedData {
+    /// Name of the data set.
+    pub data: String,
+    /// Its split.
+    pub split: String,
+    /// Which view of its images.
+    pub view: String,
+    /// Images whose features are in the cache now.
+    pub images: usize,
+    /// Images that cannot be read, with the reason.
+    pub skipped: Vec<run_record::SkippedCase>,
+    /// How the cache was used.
+    #[serde(flatten)]
+    pub usage: StoreUse,
+}
+
+/// Encodes every image that an experiment trains, validates and tests on, once per backbone,
+/// way of preparing and precision, with all blocks that any of its methods reads.
+///
+/// Safe to kill at any moment and to run in several processes at once.
+///
+/// # Errors
+///
+/// See [`RunError`]. Unlike in a run, a cache that cannot be written is an error.
+pub fn encode_experiment(
+    experiment: &Experiment,
+    context: &Context,
+    computing: Option<Computing>,
+) -> Result<Vec<EncodedData>, RunError> {
+    let device = context.device.device()?;
+    let cache = FeatureCache::open(&context.feature_cache.root, context.feature_cache.limit)
+        .map_err(RunError::Cache)?;
+    let mut shared = Shared::default();
+    let mut passes: Vec<Pass> = Vec::new();
+    for plan in &experiment.runs {
+        let Some(precision) = plan.spec.data.feature_cache.precision() else {
+            tracing::info!("{}: data.feature_cache is \"off\"", plan.method);
+            continue;
+        };
+        let backbone = shared.backbone(plan, &device)?;
+        let taps = (registry::find(&plan.spec.prompt.module)?.taps)(plan, &backbone.info())?;
+        let sources = Sources::open(plan, context)?;
+        let trains = plan.trains();
+        let views = if trains { plan.spec.train.views } else { 0 };
+        for view in View::first(views) {
+            Pass::add(&mut passes, plan, precision, view, sources.train.clone(), &taps);
+        }
+        for data in [sources.valid].into_iter().filter(|_| trains).chain(sources.test) {
+            Pass::add(&mut passes, plan, precision, View::IDENTITY, data, &taps);
+        }
+    }
+    let mut report = Vec::with_capacity(passes.len());
+    for pass in passes {
+        let backbone = shared.backbone(pass.plan, &device)?;
+        let variant = backbone.variant.name();
+        let mut store =
+            FeatureStore::new(cache.clone(), pass.precision, &backbone.sam, variant).must_store();
+        if let Some(computing) = &computing {
+            store = store.telling(computing.clone());
+        }
+        let store = Arc::new(store);
+        let encoding = Encoding {
+            sam: backbone.sam.clone(),
+            taps: pass.taps,
+            resize: pass.resize,
+            view: pass.view,
+            store: Some(store.clone()),
+        };
+        let (name, split) = (pass.data.name().to_owned(), pass.data.split().to_owned());
+        let strict = pass.plan.spec.data.strict;
+        let (progress, stop) = (context.progress.as_ref(), &context.stop);
+        let set =
+            EncodedSet::new(encoding, pass.data, strict, 0, progress, stop).map_err(|error| {
+                match error {
+                    EncodeError::Interrupted => RunError::Interrupted,
+                    error => error.into(),
+                }
+            })?;
+        report.push(EncodedData {
+            data: name,
+            split,
+            view: pass.view.id(),
+            images: set.cases.len(),
+            skipped: set.skipped,
+            usage: store.usage(),
+        });
+        if context.stop.load(Ordering::Relaxed) {
+            return Err(RunError::Interrupted);
+        }
+    }
+    Ok(report)
+}
+
+/// One walk over a data set.
+struct Pass<'a> {
+    /// A plan with the backbone.
+    plan: &'a RunPlan,
+    precision: Precision,
+    resize: ResizeMode,
+    view: View,
+    data: DataSet,
+    taps: Vec<usize>,
+}
+
+impl<'a> Pass<'a> {
+    /// Adds what a plan needs of a data set to the pass over it, or a new pass.
+    fn add(
+        passes: &mut Vec<Self>,
+        plan: &'a RunPlan,
+        precision: Precision,
+        view: View,
+        data: DataSet,
+        taps: &[usize],
+    ) {
+        let backbone = |plan: &RunPlan| {
+            let spec = &plan.spec.backbone;
+            (spec.variant.clone(), spec.weights.clone())
+        };
+        let resize = plan.spec.backbone.resize;
+        let same = passes.iter_mut().find(|pass| {
+            backbone(pass.plan) == backbone(plan)
+                && (pass.precision, pass.resize, pass.view) == (precision, resize, view)
+                && pass.data == data
+        });
+        match same {
+            Some(pass) => {
+                pass.taps.extend(taps);
+                pass.taps.sort_unstable();
+                pass.taps.dedup();
+            }
+            None => passes.push(Self { plan, precision, resize, view, data, taps: taps.to_vec() }),
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! `encode` under the worst: killed without warning, again and again.
+#![cfg(unix)]
+
+use std::{
+    collections::BTreeMap,
+    io::Read as _,
+    path::Path,
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use serde_json::Value;
+
+const EXPERIMENT: &str = r#"
+name = "kill"
+
+[backbone]
+variant = "micro"
+
+[data]
+train = ["phantom"]
+test = ["phantom"]
+train_limit = 60
+test_limit = 20
+
+[prompt]
+module = "apm"
+options = { points = 4, taps = "12", head = "resnet18", fusion_channels = 8, base_width = 4 }
+
+[shift]
+module = "none"
+
+[train]
+epochs = 1
+batch_size = 4
+learning_rate = 1e-3
+
+[evaluate]
+prompts = ["auto"]
+points = 4
+"#;
+const IMAGES: u64 = 80;
+const KILLS: usize = 10;
+
+fn xtask(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    command
+        .args(arguments)
+        .current_dir(folder)
+        .env_remove("PROMISE_DATA")
+        .env_remove("PROMISE_CACHE");
+    command
+}
+
+fn json(mut command: Command) -> Value {
+    let output = command.output().expect("the program starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("exactly one JSON document")
+}
+
+/// Whether a line is a name, a SHA-256: the last line before a kill may be cut off, and a table
+/// follows the names.
+fn is_name(line: &str) -> bool {
+    line.len() == 64 && line.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+#[test]
+fn killed_ten_times_it_loses_nothing_and_computes_nothing_three_times() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("kill.toml"), EXPERIMENT).expect("written");
+    let mut begun: BTreeMap<String, usize> = BTreeMap::new();
+    let mut killed_at_work = 0;
+    for kill in 0..KILLS {
+        let mut child = xtask(folder.path(), &["encode", "kill.toml", "--names"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the program starts");
+        // It dies after so many names, in the middle of computing: a time would depend on the machine.
+        let mut names = String::new();
+        let mut pipe = child.stdout.take().expect("a pipe");
+        let mut byte = [0];
+        while names.matches('\n').count() < 4 + kill % 3 {
+            match pipe.read(&mut byte) {
+                Ok(1) => names.push(char::from(byte[0])),
+                _ => break,
+            }
+        }
+        thread::sleep(Duration::from_millis(7 * kill as u64));
+        child.kill().expect("SIGKILL");
+        let status = child.wait().expect("it ends");
+        killed_at_work += usize::from(!status.success());
+        pipe.read_to_string(&mut names).expect("UTF-8");
+        for name in names.lines().filter(|line| is_name(line)) {
+            *begun.entry(name.to_owned()).or_default() += 1;
+        }
+    }
+    assert_eq!(killed_at_work, KILLS, "it was done before it could be killed");
+
+    let output = xtask(folder.path(), &["encode", "kill.toml", "--names"]).output().expect("runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    for name in text.lines().filter(|line| is_name(line)) {
+        *begun.entry(name.to_owned()).or_default() += 1;
+    }
+    assert_eq!(begun.len() as u64, IMAGES);
+    let most = begun.values().max().copied().unwrap_or_default();
+    assert!(most <= 2, "computed {most} times");
+
+    let verification = json(xtask(folder.path(), &["cache", "verify", "--json"]));
+    assert_eq!(verification["damaged"], Value::Array(Vec::new()));
+    assert_eq!(verification["whole"], 2 * IMAGES);
+    let report = json(xtask(folder.path(), &["encode", "kill.toml", "--json"]));
+    for set in report.as_array().expect("a list") {
+        assert_eq!(set["computed"], 0, "{set}");
+    }
+    let survey = json(xtask(folder.path(), &["cache", "stat", "--json"]));
+    assert_eq!(survey["entries"], 2 * IMAGES);
+    assert_eq!(survey["backbones"][0]["images"], IMAGES);
+    let temporary = folder.path().join(".feature-cache").join("claims");
+    let left = std::fs::read_dir(temporary).expect("a folder").count();
+    // A killed process leaves the lock file of the image it was at; it means nothing any more.
+    assert!(left <= KILLS, "{left} lock files");
+    json(xtask(folder.path(), &["cache", "clear", "--json"]));
+    let survey = json(xtask(folder.path(), &["cache", "stat", "--json"]));
+    assert_eq!(survey["entries"], 0);
+}
