@@ -7,6 +7,9 @@ use crate::report::{Audit, Duplicate, Item, Leak, Same};
 /// How many rows of a list are shown; the JSON form has all.
 const ROWS: usize = 20;
 
+/// A list of the report: its title, its columns, its rows.
+pub(crate) type List = (&'static str, &'static [&'static str], Vec<Vec<String>>);
+
 impl Audit {
     /// Tables of what was found; of long lists the first rows, with the number of the others.
     pub fn markdown(&self) -> String {
@@ -114,7 +117,7 @@ impl Audit {
     }
 
     /// The lists of the report with their titles and columns.
-    pub(crate) fn lists(&self) -> Vec<(&'static str, &'static [&'static str], Vec<Vec<String>>)> {
+    pub(crate) fn lists(&self) -> Vec<List> {
         let file = |path: &Option<std::path::PathBuf>| {
             path.as_ref().map_or_else(|| "-".into(), |path| path.display().to_string())
         };

@@ -247,7 +247,7 @@ impl Inventory {
                 Err(DataError::NoImages { .. }) => Found::default(),
                 Err(DataError::Folder { path, source }) => {
                     self.ignored.push(unlistable(path, &source));
-                    continue;
+                    Found::default()
                 }
                 Err(error) => return Err(error),
             };

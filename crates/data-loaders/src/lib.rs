@@ -18,6 +18,12 @@
 //! # Ok::<(), data_loaders::DataError>(())
 //! ```
 //!
+//! [`bright_area`] finds the dark border of endoscopic images, [`augment`] changes images and masks for
+//! training, and [`prepare`] writes a set as a network sees it. What a network sees (size,
+//! normalization) is the caller's to say.
+//!
+//! An [`Inventory`] lists what lies on the disk of a data set, good or bad, without decoding it.
+//!
 //! Only this crate and the weight loader of `sam-backbone` open input files. This crate reads no
 //! environment variable and prints nothing: the root folder comes from the caller, and what is
 //! worth a warning goes to `tracing`.

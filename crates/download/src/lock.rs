@@ -99,6 +99,20 @@ mod tests {
         Lock::take(&path).expect("nobody has it");
     }
 
+    #[cfg(unix)]
+    #[test]
+    fn a_lock_on_a_file_that_was_removed_in_the_meantime_does_not_count() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("lock");
+        let file = File::create(&path).expect("can be made");
+        assert!(is_still_there(&file, &path).expect("can be looked at"));
+        std::fs::remove_file(&path).expect("can be removed");
+        assert!(!is_still_there(&file, &path).expect("can be looked at"));
+        // Somebody else's file of the same name.
+        File::create(&path).expect("can be made");
+        assert!(!is_still_there(&file, &path).expect("can be looked at"));
+    }
+
     #[test]
     fn of_many_threads_one_at_a_time_has_the_lock() {
         use std::sync::atomic::{AtomicU32, Ordering};

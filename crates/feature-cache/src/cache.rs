@@ -109,7 +109,7 @@ impl FeatureCache {
             inner: Arc::new(Inner {
                 root: root.to_owned(),
                 limit,
-                opened: SystemTime::now(),
+                opened: now(),
                 bytes: AtomicU64::new(0),
                 verified: Mutex::default(),
                 temporaries: AtomicU64::new(0),
@@ -340,9 +340,15 @@ fn write_locked(path: &Path, bytes: &[u8]) -> std::io::Result<File> {
     Ok(file)
 }
 
+/// The time of day. When an entry was used decides what goes first when room is needed, and no number.
+#[allow(clippy::disallowed_methods)]
+pub(crate) fn now() -> SystemTime {
+    SystemTime::now()
+}
+
 /// Remembers that an entry was used now. Failing that, it is only removed sooner.
 fn note_use(file: &File) {
-    let now = SystemTime::now();
+    let now = now();
     let last = file.metadata().and_then(|metadata| metadata.modified());
     if last.is_ok_and(|last| now.duration_since(last).is_ok_and(|age| age > USE_RESOLUTION)) {
         let _ = file.set_modified(now);
@@ -370,7 +376,7 @@ mod tests {
 
     fn age(cache: &FeatureCache, key: &FeatureKey, hours: u64) {
         let file = File::open(cache.path(&key.digest())).unwrap();
-        file.set_modified(SystemTime::now() - Duration::from_secs(3600 * hours)).unwrap();
+        file.set_modified(now() - Duration::from_secs(3600 * hours)).unwrap();
     }
 
     #[test]
@@ -470,7 +476,7 @@ mod tests {
         let [gone, busy] = ["gone", "busy"].map(|name| cache.folder(TEMPORARY).join(name));
         fs::write(&gone, "half").unwrap();
         let lock = write_locked(&busy, b"half").unwrap();
-        let long_ago = SystemTime::now() - 2 * ABANDONED_AFTER;
+        let long_ago = now() - 2 * ABANDONED_AFTER;
         for path in [&gone, &busy] {
             File::open(path).unwrap().set_modified(long_ago).unwrap();
         }

@@ -1,17 +1,12 @@
 //! What is in a cache, whether it is whole, and getting rid of it.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::PathBuf,
-    time::{Duration, SystemTime},
-};
+use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
 
 use serde::Serialize;
 
 use crate::{
     CacheError, Damage, FeatureCache,
-    cache::{list, remove, version_folder},
+    cache::{list, now, remove, version_folder},
     entry,
 };
 
@@ -79,7 +74,7 @@ impl FeatureCache {
     /// [`CacheError::Io`]
     pub fn survey(&self) -> Result<Survey, CacheError> {
         let files = self.files()?;
-        let now = SystemTime::now();
+        let now = now();
         let mut survey = Survey {
             entries: files.len(),
             bytes: files.iter().map(|file| file.bytes).sum(),

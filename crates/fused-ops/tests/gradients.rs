@@ -274,10 +274,13 @@ fn the_number_of_threads_changes_no_bit() {
     assert_eq!(run(1), run(5));
 }
 
+/// Shape of the input, shape of the kernel, stride, padding.
+type Convolution = ([usize; 4], [usize; 4], [usize; 2], [usize; 2]);
+
 /// Sizes, strides and paddings of the layers of a residual network, and some that no network has.
 /// Several strips of rows and blocks of channels: 9 rows of 160 columns are more than a strip, 120
 /// channels of 3 x 3 more than a block; 330 x 90 of them are too many weights for one gradient per image.
-const CONVOLUTIONS: [([usize; 4], [usize; 4], [usize; 2], [usize; 2]); 9] = [
+const CONVOLUTIONS: [Convolution; 9] = [
     ([2, 3, 9, 7], [4, 3, 3, 3], [1, 1], [1, 1]),
     ([2, 3, 9, 8], [4, 3, 3, 3], [2, 2], [1, 1]),
     ([3, 5, 6, 6], [2, 5, 1, 1], [1, 1], [0, 0]),

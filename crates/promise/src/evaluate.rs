@@ -1,9 +1,12 @@
 //! Scores of a method: every test case, every prompt source, one protocol.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    ops::ControlFlow,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use burn::tensor::{Int, Tensor, TensorData, activation};
-use data_loaders::{DataError, TruthMask};
+use data_loaders::{TruthMask, prefetch};
 use metrics::{Mask, MetricsError, Protocol, SoftMap, Summary};
 use prompting::{PromptInput, Prompts};
 use run_record::{CaseRow, PanelPoint, ResultRow};
@@ -74,9 +77,6 @@ pub enum EvaluateError {
         /// The method.
         method: String,
     },
-    /// An image cannot be read any more.
-    #[error(transparent)]
-    Data(#[from] DataError),
     /// Features of an image cannot be had.
     #[error(transparent)]
     Features(#[from] FeatureError),
@@ -109,60 +109,101 @@ pub fn evaluate(
     stop: &AtomicBool,
 ) -> Result<Evaluated, EvaluateError> {
     let data = set.cases.first().map_or("", |case| &case.data).to_owned();
-    let Evaluation { source, protocol, seed, .. } = *evaluation;
+    let Evaluation { source, seed, .. } = *evaluation;
     progress.start(
         &format!("evaluate {} on {data} with {source}", evaluation.method),
         set.cases.len() as u64,
     );
     let wanted = evenly_spaced(evaluation.panels, set.cases.len());
-    let mut rows = Vec::with_capacity(set.cases.len());
+    let n = set.cases.len();
+    let mut rows = Vec::with_capacity(n);
     let mut pictures = Vec::new();
-    for (index, case) in set.cases.iter().enumerate() {
+    // One case at a time leaves threads idle: many of its operations are too small to be shared out.
+    let workers = rayon::current_num_threads();
+    let score_case = |index: usize| {
+        let case = &set.cases[index];
+        let scored = score(evaluation, adapter, sam, set, case)?;
+        let picture = wanted.contains(&index).then(|| scored.picture(index));
+        Ok((scored.row, picture))
+    };
+    let outcome = prefetch(n, workers, 2 * workers, score_case, |index, scored| {
         if stop.load(Ordering::Relaxed) {
-            return Err(EvaluateError::Interrupted);
+            return ControlFlow::Break(EvaluateError::Interrupted);
         }
-        let prediction = predict_case(evaluation, adapter, sam, set, case)?;
-        let failed = |source| EvaluateError::Score {
-            method: evaluation.method.to_owned(),
-            case: format!("{}/{}", case.data, case.id),
-            source,
-        };
-        let TruthMask { width, height, .. } = case.truth;
-        let (width, height) = (width as usize, height as usize);
-        let truth = Mask::new(width, height, case.truth.values.clone()).map_err(failed)?;
-        let map = SoftMap::new(width, height, prediction.probabilities).map_err(failed)?;
-        let scores = protocol.score(&map, &truth).map_err(failed)?;
-        rows.push(CaseRow {
-            experiment: evaluation.experiment.to_owned(),
-            method: evaluation.method.to_owned(),
-            seed,
-            data: case.data.clone(),
-            split: set.data().split().to_owned(),
-            prompts: source.to_string(),
-            oracle: source.is_oracle(),
-            protocol: protocol.to_string(),
-            file: case.id.clone(),
-            width,
-            height,
-            dice: scores.dice,
-            iou: scores.iou,
-            mae: scores.mae,
-        });
-        if wanted.contains(&index) {
-            pictures.push(Picture {
-                index,
-                prediction: map.above(0.5).pixels().to_vec(),
-                points: prediction.points,
-                box_xyxy: prediction.box_xyxy,
-                dice: scores.dice,
-                iou: scores.iou,
-            });
+        match scored {
+            Ok((row, picture)) => {
+                rows.push(row);
+                pictures.extend(picture);
+            }
+            Err(error) => return ControlFlow::Break(error),
         }
         progress.set(index as u64 + 1);
+        ControlFlow::Continue(())
+    });
+    if let ControlFlow::Break(error) = outcome {
+        return Err(error);
     }
     progress.finish();
     let row = summarize(&rows, seed);
     Ok(Evaluated { row, cases: rows, pictures })
+}
+
+/// A case that was predicted and scored.
+struct Scored {
+    row: CaseRow,
+    map: SoftMap,
+    points: Vec<PanelPoint>,
+    box_xyxy: Option<[f32; 4]>,
+}
+
+impl Scored {
+    fn picture(&self, index: usize) -> Picture {
+        Picture {
+            index,
+            prediction: self.map.above(0.5).pixels().to_vec(),
+            points: self.points.clone(),
+            box_xyxy: self.box_xyxy,
+            dice: self.row.dice,
+            iou: self.row.iou,
+        }
+    }
+}
+
+fn score(
+    evaluation: &Evaluation<'_>,
+    adapter: &dyn Adapter,
+    sam: &FrozenSam,
+    set: &EncodedSet,
+    case: &EncodedCase,
+) -> Result<Scored, EvaluateError> {
+    let prediction = predict_case(evaluation, adapter, sam, set, case)?;
+    let failed = |source| EvaluateError::Score {
+        method: evaluation.method.to_owned(),
+        case: format!("{}/{}", case.data, case.id),
+        source,
+    };
+    let TruthMask { width, height, .. } = case.truth;
+    let (width, height) = (width as usize, height as usize);
+    let truth = Mask::new(width, height, case.truth.values.clone()).map_err(failed)?;
+    let map = SoftMap::new(width, height, prediction.probabilities).map_err(failed)?;
+    let scores = evaluation.protocol.score(&map, &truth).map_err(failed)?;
+    let row = CaseRow {
+        experiment: evaluation.experiment.to_owned(),
+        method: evaluation.method.to_owned(),
+        seed: evaluation.seed,
+        data: case.data.clone(),
+        split: set.data().split().to_owned(),
+        prompts: evaluation.source.to_string(),
+        oracle: evaluation.source.is_oracle(),
+        protocol: evaluation.protocol.to_string(),
+        file: case.id.clone(),
+        width,
+        height,
+        dice: scores.dice,
+        iou: scores.iou,
+        mae: scores.mae,
+    };
+    Ok(Scored { row, map, points: prediction.points, box_xyxy: prediction.box_xyxy })
 }
 
 /// The mean of case rows that agree in everything but the case.

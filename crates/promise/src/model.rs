@@ -77,7 +77,7 @@ pub struct AdapterParameters {
 }
 
 /// Adapters as evaluation sees them: without the type of the prompt module.
-pub trait Adapter {
+pub trait Adapter: Send + Sync {
     /// Blocks whose outputs [`propose`](Self::propose) needs.
     fn taps(&self) -> Vec<usize>;
     /// Prompts of the learned module, `None` if there is none.

@@ -67,7 +67,7 @@ pub struct PromptOptionError {
 /// - the same input gives the same prompts, and a batch gives what its images give one by one
 ///   (outside training, where batch statistics are allowed);
 /// - every parameter receives a gradient.
-pub trait PromptModule: Module + ModuleDisplay + fmt::Debug + Clone + 'static {
+pub trait PromptModule: Module + Sync + ModuleDisplay + fmt::Debug + Clone + 'static {
     /// Name in experiment files: snake_case, unique.
     const NAME: &'static str;
     /// One line for `cargo xtask list`.

@@ -1,8 +1,6 @@
 //! Files that cannot be used, and what is said of them.
 
 use std::fs;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use data_loaders::{DataError, DataSet, MAX_PIXELS, decode_image, decode_mask};
 use image::{GrayImage, Luma, Rgb, Rgb32FImage};
@@ -227,48 +225,4 @@ fn gray_mask_pixels_are_thresholded_and_counted() {
     assert_eq!(decoded.gray_pixels, 4 * 4, "four columns of four rows");
     assert_eq!(decoded.truth.values[..6], [false, false, false, true, true, true]);
     assert_eq!(load(&root).unwrap().mask_gray_pixels, 16);
-}
-
-#[test]
-fn gray_masks_are_worth_one_warning_per_data_set() {
-    let root = pairs(&["a", "b"]);
-    for name in ["a", "b"] {
-        let file = root.path().join(format!("masks/{name}.png"));
-        GrayImage::from_pixel(WIDTH, HEIGHT, Luma([200])).save(file).unwrap();
-    }
-    let set =
-        DataSet::from_folders(&root.path().join("images"), &root.path().join("masks")).unwrap();
-    let warnings = Arc::new(AtomicUsize::new(0));
-    tracing::subscriber::with_default(Counter(Arc::clone(&warnings)), || {
-        for _ in 0..3 {
-            set.load(0).unwrap();
-            set.limit(2).load(1).unwrap();
-        }
-    });
-    assert_eq!(warnings.load(Ordering::Relaxed), 1);
-}
-
-/// Counts warnings.
-struct Counter(Arc<AtomicUsize>);
-
-impl tracing::Subscriber for Counter {
-    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
-        *metadata.level() == tracing::Level::WARN
-    }
-
-    fn event(&self, _: &tracing::Event<'_>) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
-        tracing::span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
-
-    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
-
-    fn enter(&self, _: &tracing::span::Id) {}
-
-    fn exit(&self, _: &tracing::span::Id) {}
 }

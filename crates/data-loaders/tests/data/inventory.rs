@@ -141,6 +141,24 @@ fn what_is_not_read_is_named_with_a_reason() {
     assert_eq!((inventory.pairs.len(), inventory.unpaired.len()), (4, 0));
 }
 
+#[test]
+fn a_folder_that_cannot_be_listed_is_a_row() {
+    let root = folder();
+    write_image(&path(&root, "tiny/images/a.png"));
+    // As good as one without permission, which a test that runs as root could read.
+    fs::write(path(&root, "tiny/masks"), "not a folder").unwrap();
+    let inventory = Inventory::of_card(&card(&root), root.path()).unwrap();
+    let rows = names(&root, &inventory.ignored);
+    assert_eq!((rows.len(), &*rows[0].0), (1, "tiny/masks"));
+    assert!(rows[0].1.starts_with("a folder that cannot be listed: "), "{}", rows[0].1);
+    assert_eq!(
+        (inventory.splits[0].layout.as_deref(), inventory.splits[0].found),
+        (Some("plain"), 0)
+    );
+    let unpaired: Vec<_> = inventory.unpaired.iter().map(|one| &*one.id).collect();
+    assert_eq!(unpaired, ["a"], "what is there is still named");
+}
+
 #[cfg(unix)]
 #[test]
 fn loops_broken_links_and_pipes_are_rows_and_do_not_hang() {
