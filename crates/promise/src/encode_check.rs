@@ -19,6 +19,7 @@ use serde::Serialize;
 use crate::{
     backbone::{Backbone, BackboneError},
     environment::peak_memory_mib,
+    peers::{self, PeerError},
 };
 
 /// The prompts that are compared.
@@ -52,14 +53,9 @@ pub const MEMORY_BOUND_MIB: f64 = 1500.0;
 /// Why the check could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum EncodeCheckError {
-    /// A program failed or is not there.
-    #[error("`{command}` failed: {message}")]
-    Command {
-        /// The command line.
-        command: String,
-        /// Its last words.
-        message: String,
-    },
+    /// PyTorch could not be run.
+    #[error(transparent)]
+    Peer(#[from] PeerError),
     /// The reference cannot be read.
     #[error("cannot read the reference {}", path.display())]
     Read {
@@ -87,7 +83,7 @@ pub enum EncodeCheckError {
 ///
 /// # Errors
 ///
-/// [`EncodeCheckError::Command`] if Python, its packages or the script fail.
+/// [`EncodeCheckError::Peer`] if Python, its packages or the script fail.
 pub fn make_reference(
     workspace: &Path,
     folder: &Path,
@@ -97,38 +93,10 @@ pub fn make_reference(
     {
         return Ok(());
     }
-    let peers = workspace.join("tools/peers");
-    let python = match python {
-        Some(python) => python.to_owned(),
-        None => {
-            let venv = folder.join("venv");
-            let python = venv.join("bin/python");
-            if !python.exists() {
-                call(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
-            }
-            call(
-                Command::new(&python)
-                    .args(["-m", "pip", "install", "--quiet", "-r"])
-                    .arg(peers.join("requirements.txt")),
-            )?;
-            python
-        }
-    };
-    call(Command::new(python).arg(peers.join("encode_check.py")).arg("--out").arg(folder))
-}
-
-fn call(command: &mut Command) -> Result<(), EncodeCheckError> {
-    let failed = |command: &Command, message: String| EncodeCheckError::Command {
-        command: format!("{command:?}"),
-        message,
-    };
-    let output = command.output().map_err(|error| failed(command, error.to_string()))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let words = String::from_utf8_lossy(&output.stderr);
-    let last = words.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no message");
-    Err(failed(command, last.to_owned()))
+    let python = peers::python(workspace, folder, python)?;
+    let script = workspace.join("tools/peers/encode_check.py");
+    peers::call(Command::new(python).arg(script).arg("--out").arg(folder))?;
+    Ok(())
 }
 
 /// Compares our ViT-B with the reference in `folder`.

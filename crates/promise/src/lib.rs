@@ -6,6 +6,7 @@
 //! knows none of them.
 
 pub mod backbone;
+pub mod bench_train;
 pub mod claim;
 pub mod device;
 mod drawing;
@@ -22,6 +23,7 @@ mod loader;
 mod loss;
 pub mod model;
 mod no_prompt;
+pub mod peers;
 pub mod plan;
 pub mod predict;
 pub mod progress;

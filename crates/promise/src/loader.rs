@@ -72,7 +72,8 @@ impl FeatureLoader {
         }
     }
 
-    fn batch(&self, cases: &[usize], epoch: usize) -> Result<Batch, DatasetError> {
+    /// The cases at these places as they are seen in an epoch.
+    pub fn batch(&self, cases: &[usize], epoch: usize) -> Result<Batch, DatasetError> {
         let device = &self.device;
         let side = self.set.side();
         let seen: Vec<_> =

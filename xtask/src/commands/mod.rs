@@ -1,5 +1,6 @@
 //! One file per command.
 
+mod bench;
 mod cache;
 mod data;
 mod encode;
@@ -49,6 +50,8 @@ pub enum Command {
     List(list::List),
     /// Compare full-size ViT-B with PyTorch.
     EncodeCheck(encode_check::EncodeCheck),
+    /// Measure speed, ours and PyTorch's in one go.
+    Bench(bench::Bench),
     /// Pre-train a small backbone from procedural images.
     Pretrain(pretrain::Pretrain),
 }
@@ -68,6 +71,7 @@ impl Command {
             Self::Data(command) => command.run(),
             Self::List(command) => command.run(),
             Self::EncodeCheck(command) => command.run(),
+            Self::Bench(command) => command.run(),
             Self::Pretrain(command) => command.run(),
         }
     }

@@ -1,0 +1,380 @@
+//! What a training step costs, and what it costs the published way: encoder in every step, PyTorch.
+//!
+//! Sizes are the paper's: ViT-B at 1024 pixels, taps 6, 9, 12, ResNet-34, 16 points, batch 8. Weights
+//! are those of [`encode_check`](crate::encode_check), which are random: nothing here depends on what they are.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{Arc, atomic::AtomicBool},
+    time::Instant,
+};
+
+use apm::Apm;
+use burn::{
+    optim::{AdamConfig, GradientsParams},
+    tensor::{Device, Tensor},
+    train::TrainStep,
+};
+use data_loaders::{Catalog, DataError, DataSet, augment::View};
+use feature_cache::{CacheError, FeatureCache, Precision};
+use safetensors::{Dtype, tensor::TensorView};
+use sam_backbone::{ResizeMode, Variant, input_tensor};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    backbone::{Backbone, BackboneError},
+    environment::peak_memory_mib,
+    feature_store::FeatureStore,
+    features::{EncodeError, EncodedSet, Encoding},
+    learner::Batch,
+    loader::{Batching, FeatureLoader},
+    model::{Adapter as _, BuildError, Promise},
+    peers::{PeerError, call},
+    plan::{Experiment, SpecError},
+    progress::Progress,
+    viewed_set::ViewedSet,
+};
+
+/// How often things are timed, after one that is not counted.
+#[derive(Debug, Clone, Copy)]
+pub struct Repeats {
+    /// Encodings of one image.
+    pub encodes: usize,
+    /// Training steps.
+    pub steps: usize,
+}
+
+/// Seconds of one implementation.
+#[derive(Debug, Clone, Serialize)]
+pub struct StepTimes {
+    /// Each timed encoding of one image.
+    pub encode_secs: Vec<f64>,
+    /// Each timed step on features that are there: forward, backward, Adam.
+    pub step_secs: Vec<f64>,
+    /// Loss of every step, the first one included.
+    pub losses: Vec<f64>,
+    /// Peak resident memory of the process in MiB.
+    pub peak_rss_mib: f64,
+}
+
+/// What was measured.
+#[derive(Debug, Clone, Serialize)]
+pub struct TrainBench {
+    /// Images in a step.
+    pub batch_size: usize,
+    /// Threads of each implementation.
+    pub threads: usize,
+    /// This program.
+    pub ours: StepTimes,
+    /// Seconds of reading a batch from the feature cache, each time.
+    pub read_secs: Vec<f64>,
+    /// Seconds an image in the first epoch, when it goes through the encoder.
+    pub first_epoch_secs_per_image: f64,
+    /// Seconds an image in all epochs after it.
+    pub cached_epoch_secs_per_image: f64,
+    /// PyTorch, if it was asked for.
+    pub peer: Option<Peer>,
+}
+
+/// PyTorch, and how we compare with it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Peer {
+    /// Version of PyTorch.
+    pub torch: String,
+    /// Its times.
+    pub times: StepTimes,
+    /// Seconds an image in every epoch of the published way.
+    pub published_epoch_secs_per_image: f64,
+    /// Published epoch over our cached epoch.
+    pub epoch_ratio: f64,
+    /// Their step over ours, features given.
+    pub step_ratio: f64,
+    /// Relative difference of the first loss: both compute the same.
+    pub loss_difference: f64,
+}
+
+/// Why nothing was measured.
+#[derive(Debug, thiserror::Error)]
+pub enum BenchError {
+    /// PyTorch could not be run.
+    #[error(transparent)]
+    Peer(#[from] PeerError),
+    /// PyTorch printed something else than expected.
+    #[error("cannot read the peer's report: {0}")]
+    Report(#[from] serde_json::Error),
+    /// The weights do not load.
+    #[error(transparent)]
+    Backbone(#[from] BackboneError),
+    /// The images cannot be made.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The images cannot be encoded.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// The cache cannot be used.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    /// The experiment below is wrong.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// The adapters cannot be built or written.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// A file cannot be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A batch cannot be made.
+    #[error("cannot make a batch: {0}")]
+    Batch(String),
+}
+
+/// The paper's sizes on images that need no download.
+const EXPERIMENT: &str = r#"
+name = "bench"
+
+[backbone]
+variant = "vit_b"
+
+[data]
+train = ["phantom"]
+test = ["phantom"]
+
+[prompt]
+module = "apm"
+
+[shift]
+module = "ips"
+
+[train]
+epochs = 1
+batch_size = 8
+learning_rate = 1e-5
+
+[evaluate]
+prompts = ["auto"]
+"#;
+
+/// Times encoder and training step, ours and with `python` also PyTorch's on the same weights and
+/// features.
+///
+/// - `weights`: a ViT-B checkpoint
+/// - `folder`: for adapters, batch and cache; what is in it is replaced
+///
+/// # Errors
+///
+/// See [`BenchError`].
+pub fn bench_train(
+    workspace: &Path,
+    weights: &Path,
+    folder: &Path,
+    python: Option<&Path>,
+    repeats: Repeats,
+    device: &Device,
+    progress: &dyn Progress,
+) -> Result<TrainBench, BenchError> {
+    let write = |path: &Path| {
+        let path = path.to_owned();
+        move |source| BenchError::Write { path, source }
+    };
+    fs::create_dir_all(folder).map_err(write(folder))?;
+    let file = folder.join("bench.toml");
+    fs::write(&file, EXPERIMENT).map_err(write(&file))?;
+    let given = format!("backbone.weights={}", toml::Value::from(weights.display().to_string()));
+    let experiment = Experiment::load(&file, &[given])?;
+    let plan = &experiment.runs[0];
+    let (batch_size, rate) = (plan.spec.train.batch_size, plan.spec.train.learning_rate);
+    let threads = rayon::current_num_threads();
+
+    let backbone = Backbone::load(Variant::VitB, Some(weights), device)?;
+    let autodiff = device.clone().autodiff();
+    let mut model = Promise::<Apm>::new(plan, &backbone, &autodiff)?;
+    let taps = model.needed_taps();
+
+    // One image by itself, as the published way has it in every step.
+    let data = DataSet::open("phantom", "train", None, &Catalog::built_in())?.limit(batch_size);
+    let size = backbone.sam.config().image_encoder.image_size;
+    let image = data.load(0)?.image;
+    let frame = crate::frame::frame_of(&image, ResizeMode::Plain, size);
+    let input = input_tensor(&image, &frame, device);
+    progress.start("encode one image", 1 + repeats.encodes as u64);
+    let mut encode_secs = Vec::with_capacity(1 + repeats.encodes);
+    for done in 0..=repeats.encodes {
+        progress.set(done as u64);
+        let start = Instant::now();
+        floats(backbone.sam.encode(input.clone(), &taps).image_embedding);
+        encode_secs.push(start.elapsed().as_secs_f64());
+    }
+
+    let cache = FeatureCache::open(&folder.join("cache"), u64::MAX)?;
+    let store = FeatureStore::new(cache, Precision::F16, &backbone.sam, backbone.variant.name());
+    let encoding = Encoding {
+        sam: backbone.sam.clone(),
+        taps: taps.clone(),
+        resize: ResizeMode::Plain,
+        view: View::IDENTITY,
+        store: Some(Arc::new(store.must_store())),
+    };
+    let set = EncodedSet::new(encoding, data, true, 0, progress, &AtomicBool::new(false))?;
+    let batching =
+        Batching { batch_size, seed: plan.seed, shuffle: false, taps, oracle_points: None };
+    let set = Arc::new(ViewedSet::of(Arc::new(set)));
+    let loader = FeatureLoader::new(set, batching, 0, &autodiff);
+    let places: Vec<usize> = (0..batch_size).collect();
+
+    model.save(&folder.join("adapters.safetensors"))?;
+    let mut optimizer = AdamConfig::new().init();
+    let (mut read_secs, mut step_secs, mut losses) = (Vec::new(), Vec::new(), Vec::new());
+    progress.start("train", 1 + repeats.steps as u64);
+    let mut last = None;
+    for done in 0..=repeats.steps {
+        progress.set(done as u64);
+        let start = Instant::now();
+        let batch =
+            loader.batch(&places, done).map_err(|error| BenchError::Batch(error.to_string()))?;
+        read_secs.push(start.elapsed().as_secs_f64());
+        let start = Instant::now();
+        let output = TrainStep::step(&model, batch.clone());
+        let gradients: GradientsParams = output.grads;
+        model = optimizer.step(rate, model, gradients);
+        losses.push(output.item.loss);
+        step_secs.push(start.elapsed().as_secs_f64());
+        last = Some(batch);
+    }
+    progress.finish();
+    // The first of each is warm-up.
+    let [encode_secs, step_secs, read_secs] =
+        [encode_secs, step_secs, read_secs].map(|secs: Vec<f64>| secs[1..].to_vec());
+    let ours = StepTimes {
+        losses,
+        peak_rss_mib: peak_memory_mib().unwrap_or(f64::NAN),
+        encode_secs,
+        step_secs,
+    };
+    let per_image = |secs: f64| secs / batch_size as f64;
+    let cached = per_image(median(&ours.step_secs) + median(&read_secs));
+    let peer = match python {
+        None => None,
+        Some(python) => {
+            let batch = last.ok_or_else(|| BenchError::Batch("no step was made".into()))?;
+            write_batch(&folder.join("batch.safetensors"), &input, &batch)?;
+            progress.start("PyTorch", 1);
+            let report = call(
+                Command::new(python)
+                    .arg(workspace.join("tools/peers/train_step.py"))
+                    .arg("--weights")
+                    .arg(weights)
+                    .arg("--folder")
+                    .arg(folder)
+                    .args(["--threads", &threads.to_string()])
+                    .args(["--encodes", &repeats.encodes.to_string()])
+                    .args(["--steps", &repeats.steps.to_string()])
+                    .args(["--learning-rate", &rate.to_string()]),
+            )?;
+            progress.finish();
+            let PeerReport { torch, losses, encode_secs, step_secs, peak_rss_mib } =
+                serde_json::from_str(&report)?;
+            let published = median(&encode_secs) + per_image(median(&step_secs));
+            let first = |losses: &[f64]| losses.first().copied().unwrap_or(f64::NAN);
+            Some(Peer {
+                torch,
+                published_epoch_secs_per_image: published,
+                epoch_ratio: published / cached,
+                step_ratio: median(&step_secs) / median(&ours.step_secs),
+                loss_difference: (first(&losses) - first(&ours.losses)).abs()
+                    / first(&losses).abs(),
+                times: StepTimes { encode_secs, step_secs, losses, peak_rss_mib },
+            })
+        }
+    };
+    Ok(TrainBench {
+        batch_size,
+        threads,
+        first_epoch_secs_per_image: median(&ours.encode_secs) + per_image(median(&ours.step_secs)),
+        cached_epoch_secs_per_image: cached,
+        ours,
+        read_secs,
+        peer,
+    })
+}
+
+/// What `train_step.py` prints.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PeerReport {
+    torch: String,
+    losses: Vec<f64>,
+    encode_secs: Vec<f64>,
+    step_secs: Vec<f64>,
+    peak_rss_mib: f64,
+}
+
+/// The batch as PyTorch reads it: joined taps, deepest first.
+fn write_batch(path: &Path, image: &Tensor<4>, batch: &Batch) -> Result<(), BenchError> {
+    let taps = Tensor::cat(batch.block_features.clone(), 1);
+    let tensors = [
+        ("image", image.clone()),
+        ("taps", taps),
+        ("image_embedding", batch.image_embedding.clone()),
+        ("target", batch.target.clone()),
+    ]
+    .map(|(name, tensor)| {
+        let shape = tensor.dims().to_vec();
+        let bytes: Vec<u8> = floats(tensor).iter().flat_map(|value| value.to_le_bytes()).collect();
+        (name, shape, bytes)
+    });
+    let views: Vec<(&str, TensorView<'_>)> = tensors
+        .iter()
+        .map(|(name, shape, bytes)| {
+            let view = TensorView::new(Dtype::F32, shape.clone(), bytes)
+                .expect("as many bytes as the shape says");
+            (*name, view)
+        })
+        .collect();
+    safetensors::serialize_to_file(views, None, path).map_err(|error| BenchError::Write {
+        path: path.to_owned(),
+        source: std::io::Error::other(error),
+    })
+}
+
+fn floats(tensor: Tensor<4>) -> Vec<f32> {
+    tensor.into_data().try_into_vec_as::<f32>().expect("a float tensor")
+}
+
+/// No number of none; the upper one of two in the middle.
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_experiment_is_valid_and_has_the_papers_sizes() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("bench.toml");
+        fs::write(&file, EXPERIMENT).expect("written");
+        let given = ["backbone.weights=x.safetensors".to_owned()];
+        let experiment = Experiment::load(&file, &given).expect("valid");
+        let info = crate::backbone::info(&Variant::VitB.config());
+        let plan = &experiment.runs[0];
+        let taps = (crate::registry::find("apm").expect("registered").taps)(plan, &info);
+        assert_eq!(taps.expect("it fits"), [11, 8, 5]);
+        assert_eq!(plan.spec.train.batch_size, 8);
+    }
+
+    #[test]
+    fn the_median_is_the_middle_one() {
+        assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
+        assert!(median(&[]).is_nan());
+    }
+}

@@ -1,0 +1,99 @@
+//! `cargo xtask bench`
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{Args, Subcommand};
+use promise::{
+    bench_train::{Repeats, bench_train},
+    device::DeviceKind,
+    encode_check::make_reference,
+    peers,
+};
+
+use crate::{bar::Bar, outln, output::print_json};
+
+/// Measure speed, ours and PyTorch's in one go.
+#[derive(Args)]
+pub struct Bench {
+    #[command(subcommand)]
+    command: BenchCommand,
+}
+
+#[derive(Subcommand)]
+enum BenchCommand {
+    /// A training step of APM + IPS in the paper's sizes, and an epoch with and without stored features.
+    Train(Train),
+}
+
+/// Options of `bench train`. Random weights, so nothing is downloaded but PyTorch.
+#[derive(Args)]
+struct Train {
+    /// Also time PyTorch, on the same weights and features.
+    #[arg(long)]
+    peers: bool,
+    /// A Python that has the packages of `tools/peers/requirements.txt` already.
+    #[arg(long)]
+    python: Option<PathBuf>,
+    /// Folder of the weights that `encode-check` makes.
+    #[arg(long, default_value = "target/encode-check")]
+    reference: PathBuf,
+    /// Folder for adapters, features and batch.
+    #[arg(long, default_value = "target/bench-train")]
+    folder: PathBuf,
+    /// Timed encodings of one image.
+    #[arg(long, default_value_t = 3)]
+    encodes: usize,
+    /// Timed training steps.
+    #[arg(long, default_value_t = 5)]
+    steps: usize,
+    /// Where tensors live: flex (CPU) or cuda.
+    #[arg(long, default_value_t)]
+    device: DeviceKind,
+    /// Print one JSON document.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Bench {
+    /// Measures and prints.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let BenchCommand::Train(train) = self.command;
+        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        make_reference(&workspace, &train.reference, train.python.as_deref())?;
+        let python = match train.peers {
+            true => Some(peers::python(&workspace, &train.reference, train.python.as_deref())?),
+            false => None,
+        };
+        let bench = bench_train(
+            &workspace,
+            &train.reference.join("weights.safetensors"),
+            &train.folder,
+            python.as_deref(),
+            Repeats { encodes: train.encodes, steps: train.steps },
+            &train.device.device()?,
+            &Bar::new(),
+        )?;
+        if train.json {
+            print_json(&bench)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        outln!("seconds an image, batch {}, {} threads", bench.batch_size, bench.threads);
+        outln!("| epoch | seconds an image |\n| --- | ---: |");
+        outln!("| ours, first | {:.3} |", bench.first_epoch_secs_per_image);
+        outln!("| ours, features stored | {:.3} |", bench.cached_epoch_secs_per_image);
+        if let Some(peer) = bench.peer {
+            outln!(
+                "| PyTorch {}, encoder in every step | {:.3} |",
+                peer.torch,
+                peer.published_epoch_secs_per_image
+            );
+            outln!("ratio of the last two: {:.1}", peer.epoch_ratio);
+            outln!("their step over ours, features given: {:.2}", peer.step_ratio);
+            outln!("relative difference of the first loss: {:.1e}", peer.loss_difference);
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
