@@ -77,7 +77,8 @@ fn killed_ten_times_it_loses_nothing_and_computes_nothing_three_times() {
             .stderr(Stdio::null())
             .spawn()
             .expect("the program starts");
-        // It dies after so many names, in the middle of computing: a time would depend on the machine.
+        // It dies after so many names, in the middle of computing: a time would depend on the machine. Not
+        // before the fourth: who is killed ten times at the same image computes it ten times.
         let mut names = String::new();
         let mut pipe = child.stdout.take().expect("a pipe");
         let mut byte = [0];
@@ -123,6 +124,10 @@ fn killed_ten_times_it_loses_nothing_and_computes_nothing_three_times() {
     // A killed process leaves the lock file of the image it was at; it means nothing any more.
     assert!(left <= KILLS, "{left} lock files");
     json(xtask(folder.path(), &["cache", "clear", "--json"]));
-    let survey = json(xtask(folder.path(), &["cache", "stat", "--json"]));
+    let survey =
+        json(xtask(folder.path(), &["cache", "stat", "--cache", ".feature-cache", "--json"]));
     assert_eq!(survey["entries"], 0);
+    let output =
+        xtask(folder.path(), &["cache", "stat", "--cache", "typo"]).output().expect("runs");
+    assert!(!output.status.success() && !folder.path().join("typo").exists());
 }

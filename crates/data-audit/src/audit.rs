@@ -83,7 +83,7 @@ pub fn audit(inventory: &Inventory, others: &[Inventory], progress: &dyn Progres
             })
             .collect(),
         exact_duplicates: listed(&exact),
-        near_duplicates: listed(&near),
+        near_duplicates: listed(&duplicates::first_partners(&near)),
         leaks,
         against,
     }

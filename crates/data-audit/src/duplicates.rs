@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use crate::examine::ImageFacts;
 use crate::report::Same;
 
-/// How many similar images are listed for one image.
+/// How many similar images are listed for one image. Leaks are looked for among all of them.
 pub const MAX_PARTNERS: usize = 64;
 
 /// A readable image, by its position in the inventory.
@@ -56,6 +56,12 @@ pub(crate) fn near(images: &[Known<'_>], progress: &(dyn Fn() + Sync)) -> Vec<Ma
     found.into_iter().flatten().collect()
 }
 
+/// The first partners of every image, as many as are listed.
+pub(crate) fn first_partners(near: &[Match]) -> Vec<Match> {
+    let of_one = near.chunk_by(|a, b| a.first == b.first);
+    of_one.flat_map(|found| found.iter().take(MAX_PARTNERS).copied()).collect()
+}
+
 fn looking_like(one: &Known<'_>, others: &[Known<'_>]) -> Vec<Match> {
     let mut found: Vec<(f64, Match)> = Vec::new();
     for other in others.iter().filter(|other| other.facts.pixels != one.facts.pixels) {
@@ -66,7 +72,6 @@ fn looking_like(one: &Known<'_>, others: &[Known<'_>]) -> Vec<Match> {
         }
     }
     found.sort_by(|(a, _), (b, _)| b.total_cmp(a));
-    found.truncate(MAX_PARTNERS);
     found.into_iter().map(|(_, found)| found).collect()
 }
 

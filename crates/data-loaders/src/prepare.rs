@@ -168,6 +168,16 @@ pub fn prepare(
             path: folder.into(),
         });
     }
+    // Frames of several sets are called `1`, `2`, …
+    for (file, entry) in files.iter().zip(set.entries.iter()) {
+        if let Some(row) = rows.get(file).filter(|row| row.data != *entry.data) {
+            return Err(PrepareError::SameFile {
+                first: format!("{}/{}", row.data, row.id),
+                second: format!("{}/{}", entry.data, entry.id),
+                path: images.join(format!("{file}.png")),
+            });
+        }
+    }
     let done = |index: usize, rows: &BTreeMap<String, Row>| {
         let file = &files[index];
         let there = |folder: &Path| folder.join(format!("{file}.png")).is_file();

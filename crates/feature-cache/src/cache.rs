@@ -1,8 +1,9 @@
 //! Looking up, storing, making room.
 
 use std::{
-    collections::HashSet,
+    collections::{HashSet, hash_map::RandomState},
     fs::{self, File},
+    hash::BuildHasher as _,
     io::Write,
     path::{Path, PathBuf},
     sync::{
@@ -25,6 +26,9 @@ const EXTENSION: &str = "feature";
 /// An entry counts as used again only after so long, so that reading does not mean writing.
 const USE_RESOLUTION: Duration = Duration::from_secs(60);
 
+/// All entries are counted again after a process has added so many-th a part of the limit; by as much
+/// every other process may exceed it.
+const RECOUNTS: u64 = 32;
 /// A temporary file that nobody has locked so long after it was made belongs to nobody.
 const ABANDONED_AFTER: Duration = Duration::from_secs(10);
 
@@ -43,7 +47,8 @@ struct Inner {
     bytes: AtomicU64,
     /// Entries whose checksum this process has compared.
     verified: Mutex<HashSet<String>>,
-    temporaries: AtomicU64,
+    /// Bytes that this process wrote since it last counted all entries.
+    uncounted: AtomicU64,
 }
 
 /// What was found under a key.
@@ -89,7 +94,8 @@ impl FeatureCache {
             let foreign = content.any(|item| {
                 item.is_ok_and(|item| {
                     let name = item.file_name();
-                    name != TEMPORARY && name != CLAIMS && name != version_folder().as_str()
+                    ![TEMPORARY, CLAIMS, TAG_FILE, version_folder().as_str()]
+                        .contains(&name.to_string_lossy().as_ref())
                 }) && !fs::read(&tag).is_ok_and(|text| text == TAG.as_bytes())
             });
             if foreign {
@@ -101,7 +107,7 @@ impl FeatureCache {
             fs::create_dir_all(&path).map_err(CacheError::io("make the folder", path))?;
         }
         if !ours {
-            let temporary = root.join(TEMPORARY).join(format!("tag.{}", std::process::id()));
+            let temporary = root.join(TEMPORARY).join(format!("tag.{}", chance()));
             fs::write(&temporary, TAG).map_err(CacheError::io("write", &temporary))?;
             fs::rename(&temporary, &tag).map_err(CacheError::io("write", &tag))?;
         }
@@ -112,7 +118,7 @@ impl FeatureCache {
                 opened: now(),
                 bytes: AtomicU64::new(0),
                 verified: Mutex::default(),
-                temporaries: AtomicU64::new(0),
+                uncounted: AtomicU64::new(0),
             }),
         };
         cache.remove_abandoned()?;
@@ -143,12 +149,13 @@ impl FeatureCache {
     ///
     /// # Errors
     ///
-    /// [`CacheError::Io`] if a damaged entry cannot be removed.
+    /// [`CacheError::Io`] if the entry cannot be read for a reason that is not its own, or a damaged one
+    /// not removed.
     pub fn get(&self, key: &FeatureKey) -> Result<Lookup, CacheError> {
         let digest = key.digest();
         let path = self.path(&digest);
         let verify = !self.verified().contains(&digest);
-        let damage = match entry::open(&path, verify) {
+        let damage = match entry::open(&path, verify).map_err(CacheError::io("read", &path))? {
             None => return Ok(Lookup::Absent),
             Some(Ok((mapped, _))) if mapped.key() != key => Damage::OtherKey,
             Some(Err(damage)) => damage,
@@ -156,7 +163,7 @@ impl FeatureCache {
                 if verify {
                     self.verified().insert(digest);
                 }
-                note_use(&file);
+                self.note_use(&file);
                 let shape = mapped.shape().to_vec();
                 return Ok(Lookup::Found(Stored { shape, values: mapped.values() }));
             }
@@ -192,17 +199,15 @@ impl FeatureCache {
         let path = self.path(&digest);
         let folder = path.parent().unwrap_or(&self.inner.root).to_owned();
         fs::create_dir_all(&folder).map_err(CacheError::io("make the folder", folder))?;
-        let number = self.inner.temporaries.fetch_add(1, Ordering::Relaxed);
-        let temporary =
-            self.folder(TEMPORARY).join(format!("{digest}.{}.{number}", std::process::id()));
+        let temporary = self.folder(TEMPORARY).join(format!("{digest}.{}", chance()));
         let replaced = fs::metadata(&path).map_or(0, |metadata| metadata.len());
-        let written = write_locked(&temporary, &bytes)
-            .and_then(|file| fs::rename(&temporary, &path).map(|()| drop(file)));
-        if let Err(error) = written {
-            // Nothing can be done about a temporary file that cannot be removed either.
-            let _ = fs::remove_file(&temporary);
-            return Err(CacheError::io("write", path)(error));
-        }
+        let written = write_locked(&temporary, &bytes).and_then(|file| {
+            fs::rename(&temporary, &path).map(|()| drop(file)).inspect_err(|_| {
+                // Nothing can be done about a temporary file that cannot be removed either.
+                let _ = fs::remove_file(&temporary);
+            })
+        });
+        written.map_err(CacheError::io("write", &path))?;
         self.inner.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         self.inner.bytes.fetch_sub(replaced, Ordering::Relaxed);
         self.verified().insert(digest);
@@ -259,12 +264,29 @@ impl FeatureCache {
         Ok(files)
     }
 
+    /// Remembers that an entry was used now. Failing that, it is only removed sooner.
+    fn note_use(&self, file: &File) {
+        let now = now();
+        let recent = |last: SystemTime| {
+            last >= self.inner.opened
+                && now.duration_since(last).is_ok_and(|age| age <= USE_RESOLUTION)
+        };
+        let last = file.metadata().and_then(|metadata| metadata.modified());
+        if !last.is_ok_and(recent) {
+            let _ = file.set_modified(now);
+        }
+    }
+
     /// Removes the entries that nobody has used for longest until `bytes` more fit. Whether they do.
     fn make_room(&self, bytes: u64) -> Result<bool, CacheError> {
         let fits = |used: u64| used.saturating_add(bytes) <= self.inner.limit;
-        if fits(self.inner.bytes.load(Ordering::Relaxed)) {
+        // Others write too: what they add is counted every now and then.
+        let uncounted = self.inner.uncounted.fetch_add(bytes, Ordering::Relaxed);
+        let known = uncounted <= self.inner.limit / RECOUNTS;
+        if known && fits(self.inner.bytes.load(Ordering::Relaxed)) {
             return Ok(true);
         }
+        self.inner.uncounted.store(0, Ordering::Relaxed);
         // One process at a time, or two would remove for the same need.
         let _turn = claim::wait(&self.claims().join("eviction"), &AtomicBool::new(false))?;
         let mut files = self.files()?;
@@ -335,24 +357,28 @@ pub(crate) fn remove(path: &Path) -> Result<(), CacheError> {
 /// Writes a file; its lock lasts as long as what is returned.
 fn write_locked(path: &Path, bytes: &[u8]) -> std::io::Result<File> {
     let mut file = File::create_new(path)?;
-    file.lock()?;
-    file.write_all(bytes)?;
-    Ok(file)
+    let written = match file.try_lock() {
+        // Nobody else knows the name, and some file systems know no locks.
+        Ok(()) | Err(_) => file.write_all(bytes),
+    };
+    match written {
+        Ok(()) => Ok(file),
+        Err(error) => {
+            let _ = fs::remove_file(path);
+            Err(error)
+        }
+    }
+}
+
+/// A part of a file's name that no other process and thread has; no number depends on it.
+fn chance() -> String {
+    format!("{:016x}", RandomState::new().hash_one(0))
 }
 
 /// The time of day. When an entry was used decides what goes first when room is needed, and no number.
 #[allow(clippy::disallowed_methods)]
 pub(crate) fn now() -> SystemTime {
     SystemTime::now()
-}
-
-/// Remembers that an entry was used now. Failing that, it is only removed sooner.
-fn note_use(file: &File) {
-    let now = now();
-    let last = file.metadata().and_then(|metadata| metadata.modified());
-    if last.is_ok_and(|last| now.duration_since(last).is_ok_and(|age| age > USE_RESOLUTION)) {
-        let _ = file.set_modified(now);
-    }
 }
 
 #[cfg(test)]
@@ -458,6 +484,62 @@ mod tests {
         assert!(cache.put(&key("b"), &SHAPE, &values(0.0)).unwrap());
         assert!(!cache.put(&key("c"), &SHAPE, &values(0.0)).unwrap());
         assert!(cache.contains(&key("a")) && cache.contains(&key("b")));
+    }
+
+    #[test]
+    fn several_processes_together_keep_the_limit() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = FeatureCache::open(folder.path(), u64::MAX).unwrap();
+        cache.put(&key("a"), &SHAPE, &values(0.0)).unwrap();
+        let one = fs::metadata(cache.path(&key("a").digest())).unwrap().len();
+        let limit = 100 * one;
+        let caches = [0; 4].map(|_| FeatureCache::open(folder.path(), limit).unwrap());
+        for number in 0..200 {
+            for (process, cache) in caches.iter().enumerate() {
+                cache.put(&key(&format!("{process} {number}")), &SHAPE, &values(0.0)).unwrap();
+            }
+        }
+        let bytes: u64 = cache.files().unwrap().iter().map(|file| file.bytes).sum();
+        // Each may add a part more before it counts again.
+        assert!(bytes <= limit + 4 * (limit / RECOUNTS + one), "{} of 100", bytes / one);
+    }
+
+    #[test]
+    fn an_entry_that_cannot_be_read_for_another_reason_is_not_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = FeatureCache::open(folder.path(), u64::MAX).unwrap();
+        // A folder in its place can be opened and not be mapped.
+        let path = cache.path(&key("a").digest());
+        fs::create_dir_all(&path).unwrap();
+        let error = cache.get(&key("a")).unwrap_err();
+        assert!(matches!(error, CacheError::Io { action: "read", .. }), "{error}");
+        assert!(path.exists());
+    }
+
+    #[test]
+    fn a_tag_that_was_cut_off_is_written_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = FeatureCache::open(folder.path(), u64::MAX).unwrap();
+        cache.put(&key("a"), &SHAPE, &values(0.0)).unwrap();
+        fs::write(folder.path().join(TAG_FILE), "").unwrap();
+        let cache = FeatureCache::open(folder.path(), u64::MAX).unwrap();
+        assert!(cache.contains(&key("a")));
+        assert_eq!(fs::read_to_string(folder.path().join(TAG_FILE)).unwrap(), TAG);
+    }
+
+    #[test]
+    fn an_entry_that_was_read_just_now_does_not_go_though_it_was_new_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = FeatureCache::open(folder.path(), u64::MAX).unwrap();
+        for name in ["a", "b"] {
+            cache.put(&key(name), &SHAPE, &values(0.0)).unwrap();
+        }
+        let one = fs::metadata(cache.path(&key("a").digest())).unwrap().len();
+        std::thread::sleep(Duration::from_millis(20));
+        let cache = FeatureCache::open(folder.path(), 2 * one).unwrap();
+        cache.get(&key("a")).unwrap();
+        assert!(cache.put(&key("c"), &SHAPE, &values(0.0)).unwrap());
+        assert_eq!(["a", "b", "c"].map(|name| cache.contains(&key(name))), [true, false, true]);
     }
 
     #[test]

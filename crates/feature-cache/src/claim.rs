@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File, TryLockError},
+    io,
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
@@ -21,9 +22,10 @@ pub struct Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        // Removed before the lock ends: who waits gets the lock of a file without a name, looks into
-        // the cache and finds what was computed.
-        let _ = fs::remove_file(&self.path);
+        // While the lock is held, see `is_still_there`. If it fails, an empty file stays.
+        if cfg!(unix) {
+            let _ = fs::remove_file(&self.path);
+        }
         let _ = self.file.unlock();
     }
 }
@@ -55,17 +57,44 @@ impl FeatureCache {
 }
 
 fn take(path: &Path) -> Result<Option<Claim>, CacheError> {
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(path)
-        .map_err(CacheError::io("open the lock", path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(Some(Claim { file, path: path.to_owned() })),
-        Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(error)) => Err(CacheError::io("lock", path)(error)),
+    loop {
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(path)
+            .map_err(CacheError::io("open the lock", path))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            // Some network file systems know no locks: then work may be done twice, and is not wrong.
+            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
+            Err(TryLockError::Error(error)) => return Err(CacheError::io("lock", path)(error)),
+        }
+        // The owner before may have removed the file between our opening and our locking it; then the
+        // lock is on a file that nobody else will ever open.
+        if is_still_there(&file, path).map_err(CacheError::io("look at the lock", path))? {
+            return Ok(Some(Claim { file, path: path.to_owned() }));
+        }
     }
+}
+
+#[cfg(unix)]
+fn is_still_there(file: &File, path: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let ours = file.metadata()?;
+    match fs::metadata(path) {
+        Ok(there) => Ok((there.dev(), there.ino()) == (ours.dev(), ours.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Here lock files are never removed.
+#[cfg(not(unix))]
+fn is_still_there(_file: &File, _path: &Path) -> io::Result<bool> {
+    Ok(true)
 }
 
 pub(crate) fn wait(path: &Path, stop: &AtomicBool) -> Result<Option<Claim>, CacheError> {
@@ -81,6 +110,8 @@ pub(crate) fn wait(path: &Path, stop: &AtomicBool) -> Result<Option<Claim>, Cach
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::sync::atomic::AtomicUsize;
+
     use super::*;
     use crate::key::tests::key;
 
@@ -98,6 +129,28 @@ mod tests {
         let claim = two.claim(&key("a")).unwrap().unwrap();
         drop(claim);
         assert_eq!(fs::read_dir(one.claims()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn of_many_that_come_and_go_never_two_have_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let (inside, turns) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..300 {
+                        if let Some(_claim) = take(&path).unwrap() {
+                            assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
+                            turns.fetch_add(1, Ordering::SeqCst);
+                            std::thread::yield_now();
+                            inside.fetch_sub(1, Ordering::SeqCst);
+                        }
+                    }
+                });
+            }
+        });
+        assert!(turns.load(Ordering::SeqCst) > 4);
     }
 
     #[test]

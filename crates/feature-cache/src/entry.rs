@@ -11,7 +11,7 @@
 //! ..     numbers
 //! ```
 
-use std::{fs::File, path::Path};
+use std::{fs::File, io, path::Path};
 
 use memmap2::Mmap;
 use serde::{Deserialize, Serialize};
@@ -57,12 +57,6 @@ pub enum Damage {
     /// It is the entry of another key.
     #[error("it is the entry of another key")]
     OtherKey,
-    /// It cannot be read.
-    #[error("it cannot be read: {message}")]
-    Unreadable {
-        /// What the file system says.
-        message: String,
-    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -121,15 +115,16 @@ pub(crate) struct Mapped {
 
 impl Mapped {
     /// Opens a file; with `verify`, all of it is read and compared with its checksum.
-    pub fn open(file: &File, verify: bool) -> Result<Self, Damage> {
-        let unreadable = |error: std::io::Error| Damage::Unreadable { message: error.to_string() };
-        if file.metadata().map_err(unreadable)?.len() < HEAD as u64 {
-            let actual = file.metadata().map_err(unreadable)?.len();
-            return Err(Damage::Length { expected: HEAD as u64, actual });
+    fn open(file: &File, verify: bool) -> io::Result<Result<Self, Damage>> {
+        let actual = file.metadata()?.len();
+        if actual < HEAD as u64 {
+            return Ok(Err(Damage::Length { expected: HEAD as u64, actual }));
         }
-        let bytes = map(file).map_err(unreadable)?;
-        let (description, numbers) = parse(&bytes, verify)?;
-        Ok(Self { bytes, description, numbers })
+        let bytes = map(file)?;
+        Ok(match parse(&bytes, verify) {
+            Ok((description, numbers)) => Ok(Self { bytes, description, numbers }),
+            Err(damage) => Err(damage),
+        })
     }
 
     pub fn key(&self) -> &FeatureKey {
@@ -148,7 +143,7 @@ impl Mapped {
 }
 
 #[allow(unsafe_code)]
-fn map(file: &File) -> std::io::Result<Mmap> {
+fn map(file: &File) -> io::Result<Mmap> {
     // SAFETY: nobody writes into an entry: it appears complete by a rename and goes by being
     // unlinked, which leaves what is mapped. Somebody who truncates a file of the cache by hand while
     // it is read ends this process with a signal, like any program that maps files.
@@ -190,13 +185,18 @@ fn parse(bytes: &[u8], verify: bool) -> Result<(Description, usize), Damage> {
 }
 
 /// Opens the file at `path`, `None` if there is none.
-pub(crate) fn open(path: &Path, verify: bool) -> Option<Result<(Mapped, File), Damage>> {
+///
+/// The outer error says nothing about the entry: too many open files, no right to read, no memory.
+pub(crate) fn open(
+    path: &Path,
+    verify: bool,
+) -> io::Result<Option<Result<(Mapped, File), Damage>>> {
     let file = match File::open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
-        Err(error) => return Some(Err(Damage::Unreadable { message: error.to_string() })),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
     };
-    Some(Mapped::open(&file, verify).map(|mapped| (mapped, file)))
+    Ok(Some(Mapped::open(&file, verify)?.map(|mapped| (mapped, file))))
 }
 
 #[cfg(test)]
@@ -210,7 +210,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("entry");
         std::fs::write(&path, bytes).expect("written");
-        open(&path, true).expect("there").map(|(mapped, _)| mapped.values())
+        open(&path, true).expect("readable").expect("there").map(|(mapped, _)| mapped.values())
     }
 
     fn bytes(precision: Precision) -> Vec<u8> {

@@ -53,14 +53,16 @@ pub struct BackboneUse {
 pub struct Verification {
     /// Entries that are whole.
     pub whole: usize,
-    /// The others, which were removed.
+    /// Damaged ones, which were removed.
     pub damaged: Vec<DamagedEntry>,
+    /// Those that cannot be read for a reason that is not their own; they stay.
+    pub unreadable: Vec<DamagedEntry>,
 }
 
-/// An entry that was removed.
+/// An entry that is of no use.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DamagedEntry {
-    /// Where it was.
+    /// Where it is or was.
     pub path: PathBuf,
     /// Why.
     pub reason: String,
@@ -87,7 +89,7 @@ impl FeatureCache {
         };
         let mut groups: BTreeMap<[String; 4], (BTreeMap<String, ()>, usize, u64)> = BTreeMap::new();
         for file in files {
-            let Some(Ok((mapped, _))) = entry::open(&file.path, false) else {
+            let Ok(Some(Ok((mapped, _)))) = entry::open(&file.path, false) else {
                 survey.unreadable += 1;
                 continue;
             };
@@ -130,7 +132,15 @@ impl FeatureCache {
         let mut bytes = 0;
         for (done, file) in files.into_iter().enumerate() {
             progress(done, n);
-            let damage = match entry::open(&file.path, true) {
+            let read = match entry::open(&file.path, true) {
+                Ok(read) => read,
+                Err(error) => {
+                    let reason = error.to_string();
+                    verification.unreadable.push(DamagedEntry { path: file.path, reason });
+                    continue;
+                }
+            };
+            let damage = match read {
                 // Removed by another process since.
                 None => continue,
                 Some(Ok((mapped, _))) => {

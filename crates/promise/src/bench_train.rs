@@ -87,8 +87,10 @@ pub struct Peer {
     pub times: StepTimes,
     /// Seconds an image in every epoch of the published way.
     pub published_epoch_secs_per_image: f64,
-    /// Published epoch over our cached epoch.
+    /// Published epoch over our cached epoch, of the medians.
     pub epoch_ratio: f64,
+    /// The same of their fastest over our slowest times, and of their slowest over our fastest.
+    pub epoch_ratio_range: [f64; 2],
     /// Their step over ours, features given.
     pub step_ratio: f64,
     /// Relative difference of the first loss: both compute the same.
@@ -282,10 +284,15 @@ pub fn bench_train(
                 serde_json::from_str(&report)?;
             let published = median(&encode_secs) + per_image(median(&step_secs));
             let first = |losses: &[f64]| losses.first().copied().unwrap_or(f64::NAN);
+            let ratio_of = |of_theirs: Pick, of_ours: Pick| {
+                let published = of_theirs(&encode_secs) + per_image(of_theirs(&step_secs));
+                published / per_image(of_ours(&ours.step_secs) + of_ours(&read_secs))
+            };
             Some(Peer {
                 torch,
                 published_epoch_secs_per_image: published,
                 epoch_ratio: published / cached,
+                epoch_ratio_range: [ratio_of(smallest, largest), ratio_of(largest, smallest)],
                 step_ratio: median(&step_secs) / median(&ours.step_secs),
                 loss_difference: (first(&losses) - first(&ours.losses)).abs()
                     / first(&losses).abs(),
@@ -302,6 +309,17 @@ pub fn bench_train(
         read_secs,
         peer,
     })
+}
+
+/// One number of several.
+type Pick = fn(&[f64]) -> f64;
+
+fn smallest(values: &[f64]) -> f64 {
+    values.iter().copied().fold(f64::INFINITY, f64::min)
+}
+
+fn largest(values: &[f64]) -> f64 {
+    values.iter().copied().fold(f64::NEG_INFINITY, f64::max)
 }
 
 /// What `train_step.py` prints.
@@ -347,11 +365,16 @@ fn floats(tensor: Tensor<4>) -> Vec<f32> {
     tensor.into_data().try_into_vec_as::<f32>().expect("a float tensor")
 }
 
-/// No number of none; the upper one of two in the middle.
+/// The mean of the two in the middle if there are two; no number of none.
 fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+    let (Some(&low), Some(&high)) =
+        (sorted.get(sorted.len().saturating_sub(1) / 2), sorted.get(sorted.len() / 2))
+    else {
+        return f64::NAN;
+    };
+    f64::midpoint(low, high)
 }
 
 #[cfg(test)]
@@ -373,8 +396,9 @@ mod tests {
     }
 
     #[test]
-    fn the_median_is_the_middle_one() {
+    fn the_median_is_in_the_middle() {
         assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(&[4.0, 1.0, 2.0, 8.0]), 3.0);
         assert!(median(&[]).is_nan());
     }
 }

@@ -71,9 +71,9 @@ pub fn encode_experiment(
     let mut report = Vec::with_capacity(passes.len());
     for pass in passes {
         let backbone = shared.backbone(pass.plan, &device)?;
-        let variant = backbone.variant.name();
+        let encoder = format!("{} {}", backbone.variant, context.device);
         let mut store =
-            FeatureStore::new(cache.clone(), pass.precision, &backbone.sam, variant).must_store();
+            FeatureStore::new(cache.clone(), pass.precision, &backbone.sam, &encoder).must_store();
         if let Some(computing) = &computing {
             store = store.telling(computing.clone());
         }

@@ -15,16 +15,23 @@ use image::RgbImage;
 use sam_backbone::{Frame, FrozenSam};
 use sha2::{Digest, Sha256};
 
-use crate::{features::HostFeatures, hex::hex};
+use crate::{
+    features::{HostFeatures, error_chain},
+    hex::hex,
+};
 
 /// The tensor of an entry that holds the embedding.
 const EMBEDDING: &str = "image_embedding";
+
+/// Part of every key. To be raised with any change of what the encoder is given or computes: resizing,
+/// normalization, kernels.
+const REVISION: u32 = 1;
 
 /// A disk cache for the features of one backbone.
 pub struct FeatureStore {
     cache: FeatureCache,
     precision: Precision,
-    /// Name of the variant and of the arithmetic.
+    /// Name of variant, device, arithmetic, and revision.
     encoder: String,
     /// SHA-256 of the weights.
     weights: String,
@@ -98,12 +105,12 @@ impl ImageName {
 impl FeatureStore {
     /// A store for the features of `sam`.
     ///
-    /// - `variant`: name of the backbone, for people
-    pub fn new(cache: FeatureCache, precision: Precision, sam: &FrozenSam, variant: &str) -> Self {
+    /// - `encoder`: name of the backbone and of the device that it computes on
+    pub fn new(cache: FeatureCache, precision: Precision, sam: &FrozenSam, encoder: &str) -> Self {
         Self {
             cache,
             precision,
-            encoder: format!("{variant} f32"),
+            encoder: format!("{encoder} f32 r{REVISION}"),
             weights: sam.hash(),
             told: AtomicBool::new(false),
             must_store: false,
@@ -176,7 +183,7 @@ impl FeatureStore {
                 None
             }
             Err(error) => {
-                self.tell(&error);
+                self.tell("cannot be read", &error_chain(&error));
                 None
             }
         }
@@ -229,36 +236,53 @@ impl FeatureStore {
                 let (limit, path) = (self.cache.limit(), self.cache.root().to_owned());
                 return Err(CacheError::Full { limit, path });
             }
-            Ok(false) => self.tell(&"it has reached its limit"),
+            Ok(false) => self.tell("does not store", "it has reached its limit"),
             Err(error) if self.must_store => return Err(error),
-            Err(error) => self.tell(&error),
+            Err(error) => self.tell("cannot be written", &error_chain(&error)),
         }
         Ok(TensorData::new(self.precision.round(&values, shape[1]), shape))
     }
 
-    /// The right to compute the features of an image, `None` while another process does.
-    pub(crate) fn claim(&self, image: &ImageName) -> Result<Option<Claim>, CacheError> {
-        self.cache.claim(&self.key(image, EMBEDDING))
-    }
-
-    /// The same after waiting, `None` once `stop` is set.
-    pub(crate) fn wait_for(
+    /// The turn to compute the features of an image. `None` while another process does and, if `wait`
+    /// is given, once it is set.
+    ///
+    /// # Errors
+    ///
+    /// [`CacheError`] of a store that must store; another computes without a claim.
+    pub(crate) fn turn(
         &self,
         image: &ImageName,
-        stop: &AtomicBool,
-    ) -> Result<Option<Claim>, CacheError> {
-        self.cache.wait_for(&self.key(image, EMBEDDING), stop)
+        wait: Option<&AtomicBool>,
+    ) -> Result<Option<Turn>, CacheError> {
+        let key = self.key(image, EMBEDDING);
+        let claim = match wait {
+            Some(stop) => self.cache.wait_for(&key, stop),
+            None => self.cache.claim(&key),
+        };
+        match claim {
+            Ok(claim) => Ok(claim.map(|claim| Turn { _claim: Some(claim) })),
+            Err(error) if self.must_store => Err(error),
+            Err(error) => {
+                self.tell("cannot be written", &error_chain(&error));
+                Ok(Some(Turn { _claim: None }))
+            }
+        }
     }
 
-    /// Says once that the cache does not store, which costs time and nothing else.
-    fn tell(&self, why: &dyn fmt::Display) {
+    /// Says once that the cache does not do its work, which costs time and nothing else.
+    fn tell(&self, what: &str, why: &str) {
         if !self.told.swap(true, Ordering::Relaxed) {
             tracing::warn!(
-                "the feature cache does not store ({why}); features are computed again when they are needed: {}",
+                "the feature cache {what} ({why}); features are computed again when they are needed: {}",
                 self.cache.root().display()
             );
         }
     }
+}
+
+/// The turn to compute something; ends when it is dropped.
+pub(crate) struct Turn {
+    _claim: Option<Claim>,
 }
 
 /// The tensor of an entry that holds the output of a block, counted from 0.

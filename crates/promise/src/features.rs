@@ -3,7 +3,7 @@
 use std::{
     ops::ControlFlow,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -92,6 +92,8 @@ pub struct EncodedSet {
     pub cases: Vec<EncodedCase>,
     /// The others.
     pub skipped: Vec<SkippedCase>,
+    /// Held by whoever runs the encoder for a case whose features are neither in memory nor stored.
+    encoder: Arc<Mutex<()>>,
 }
 
 /// Why a data set could not be encoded.
@@ -219,7 +221,7 @@ impl EncodedSet {
                 cases.len()
             );
         }
-        Ok(Self { encoding, data, cases, skipped })
+        Ok(Self { encoding, data, cases, skipped, encoder: Arc::default() })
     }
 
     /// The data set that was encoded.
@@ -290,7 +292,10 @@ impl EncodedSet {
             return Ok(on_device(&features));
         }
         let image = self.encoding.seen(self.data.load(case.index)?).image;
+        // One at a time: evaluation asks from several threads, and an encoder takes gigabytes.
+        let one = self.encoder.lock().unwrap_or_else(PoisonError::into_inner);
         let features = self.encoding.encode(&image, &case.frame);
+        drop(one);
         Ok(on_device(&match stored {
             Some((store, name)) => store.store(name, encoded, features)?,
             None => features,
@@ -423,8 +428,7 @@ impl Work<'_> {
         if let Some(features) = store.load(name, taps) {
             return Ok(Some(features));
         }
-        let claim = if wait { store.wait_for(name, self.stop)? } else { store.claim(name)? };
-        let Some(_claim) = claim else {
+        let Some(_turn) = store.turn(name, wait.then_some(self.stop))? else {
             return if wait { Err(EncodeError::Interrupted) } else { Ok(None) };
         };
         // Whoever had the claim before has stored them.

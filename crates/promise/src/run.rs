@@ -437,8 +437,8 @@ impl Shared {
                 Some(precision) => {
                     let CacheFolder { root, limit } = &context.feature_cache;
                     let cache = FeatureCache::open(root, *limit).map_err(RunError::Cache)?;
-                    let variant = backbone.variant.name();
-                    Some(Arc::new(FeatureStore::new(cache, precision, &backbone.sam, variant)))
+                    let encoder = format!("{} {}", backbone.variant, context.device);
+                    Some(Arc::new(FeatureStore::new(cache, precision, &backbone.sam, &encoder)))
                 }
             };
         }

@@ -44,7 +44,7 @@ struct Train {
     #[arg(long, default_value = "target/bench-train")]
     folder: PathBuf,
     /// Timed encodings of one image.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 5)]
     encodes: usize,
     /// Timed training steps.
     #[arg(long, default_value_t = 5)]
@@ -90,7 +90,8 @@ impl Bench {
                 peer.torch,
                 peer.published_epoch_secs_per_image
             );
-            outln!("ratio of the last two: {:.1}", peer.epoch_ratio);
+            let [low, high] = peer.epoch_ratio_range;
+            outln!("ratio of the last two: {:.1}, from {low:.1} to {high:.1}", peer.epoch_ratio);
             outln!("their step over ours, features given: {:.2}", peer.step_ratio);
             outln!("relative difference of the first loss: {:.1e}", peer.loss_difference);
         }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::{Args, Subcommand};
 use feature_cache::FeatureCache;
 use indicatif::HumanBytes;
@@ -39,6 +39,8 @@ impl Cache {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let folder = self.options.folder();
         let cannot = || format!("cannot use the feature cache {}", folder.root.display());
+        // Opening makes a cache; a name that was mistyped shall not.
+        ensure!(folder.root.is_dir(), "there is no feature cache: {}", folder.root.display());
         let cache = FeatureCache::open(&folder.root, folder.limit).with_context(cannot)?;
         match self.command {
             CacheCommand::Stat => {
@@ -101,9 +103,13 @@ impl Cache {
                     for entry in &verification.damaged {
                         outln!("removed: {}: {}", entry.reason, entry.path.display());
                     }
+                    for entry in &verification.unreadable {
+                        outln!("cannot be read: {}: {}", entry.reason, entry.path.display());
+                    }
                 }
-                // As a check in a script: damage was found.
-                Ok(ExitCode::from(u8::from(!verification.damaged.is_empty())))
+                // As a check in a script: something was found.
+                let whole = verification.damaged.is_empty() && verification.unreadable.is_empty();
+                Ok(ExitCode::from(u8::from(!whole)))
             }
             CacheCommand::Clear => {
                 let freed = cache.clear().with_context(cannot)?;

@@ -93,6 +93,7 @@ pub struct Common {
 pub struct CacheOptions {
     /// Folder of the feature cache.
     #[arg(
+        global = true,
         long = "cache",
         value_name = "FOLDER",
         env = "PROMISE_CACHE",
@@ -100,7 +101,7 @@ pub struct CacheOptions {
     )]
     root: PathBuf,
     /// GiB that it may grow to; what was not used for longest goes first.
-    #[arg(long = "cache-limit", value_name = "GIB", default_value_t = 64.0, value_parser = parse_gib)]
+    #[arg(global = true, long = "cache-limit", value_name = "GIB", default_value_t = 64.0, value_parser = parse_gib)]
     limit_gib: f64,
 }
 

@@ -102,6 +102,12 @@ fn other_settings_do_not_mix_and_other_sets_stay() {
         message(&error, out.path()),
         "holds images prepared with cut at 5, not with cut at 7: ROOT"
     );
+    // Another set whose image has the same name would take this one's place.
+    let error = run(&set_of(&root).renamed("other"), out.path(), 5).0.unwrap_err();
+    assert_eq!(
+        message(&error, out.path()),
+        "`folder/a` and `other/a` would both be written to ROOT/images/a.png"
+    );
     run(&set_of(&pairs(&["z"])), out.path(), 5).0.unwrap();
     assert_eq!(fs::read_to_string(out.path().join("frames.csv")).unwrap().lines().count(), 3);
 }

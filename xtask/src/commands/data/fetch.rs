@@ -159,11 +159,19 @@ impl Fetch {
                     .with_context(|| format!("cannot fetch {}", card.name))?;
             }
         }
+        let mut incomplete = Vec::new();
         for (split, set) in open() {
             match set {
                 Ok(set) => outln!("{}/{split}: {} images with masks", card.name, set.len()),
-                Err(error) => outln!("{}/{split}: {error}", card.name),
+                Err(error) => incomplete.push(format!("{split}: {error}")),
             }
+        }
+        if !incomplete.is_empty() {
+            bail!(
+                "{} is not complete; a folder of its that was there before was left alone, so move it away and fetch again ({})",
+                card.name,
+                incomplete.join("; ")
+            );
         }
         outln!("next: cargo xtask data check {} --data-root {}", card.name, root.display());
         Ok(())
