@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::{
     feature_store::{Computing, FeatureStore, StoreUse},
-    features::{EncodeError, EncodedSet, Encoding},
+    features::{EncodedSet, Encoding},
     plan::{Experiment, RunPlan},
     registry,
     run::{Context, RunError, Shared, Sources},
@@ -88,13 +88,7 @@ pub fn encode_experiment(
         let (name, split) = (pass.data.name().to_owned(), pass.data.split().to_owned());
         let strict = pass.plan.spec.data.strict;
         let (progress, stop) = (context.progress.as_ref(), &context.stop);
-        let set =
-            EncodedSet::new(encoding, pass.data, strict, 0, progress, stop).map_err(|error| {
-                match error {
-                    EncodeError::Interrupted => RunError::Interrupted,
-                    error => error.into(),
-                }
-            })?;
+        let set = EncodedSet::new(encoding, pass.data, strict, 0, progress, stop)?;
         report.push(EncodedData {
             data: name,
             split,

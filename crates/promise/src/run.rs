@@ -91,7 +91,7 @@ pub enum RunError {
     Cache(#[source] CacheError),
     /// A data set cannot be encoded.
     #[error(transparent)]
-    Encode(#[from] EncodeError),
+    Encode(EncodeError),
     /// The adapters cannot be built, loaded or saved.
     #[error(transparent)]
     Build(#[from] BuildError),
@@ -143,6 +143,15 @@ pub enum RunError {
     /// The user asked to stop.
     #[error("interrupted; the same command goes on from there")]
     Interrupted,
+}
+
+impl From<EncodeError> for RunError {
+    fn from(error: EncodeError) -> Self {
+        match error {
+            EncodeError::Interrupted => Self::Interrupted,
+            error => Self::Encode(error),
+        }
+    }
 }
 
 /// A finished run: its folder and record, and whether it had been done before.
@@ -489,11 +498,7 @@ impl Shared {
             budget.saturating_sub(used),
             context.progress.as_ref(),
             &context.stop,
-        )
-        .map_err(|error| match error {
-            EncodeError::Interrupted => RunError::Interrupted,
-            error => error.into(),
-        })?;
+        )?;
         let set = Arc::new(set);
         self.sets.push((encoding.resize, set.clone()));
         Ok(set)
