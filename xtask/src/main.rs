@@ -5,6 +5,7 @@
 
 mod bar;
 mod commands;
+mod live;
 mod output;
 mod stop;
 

@@ -125,10 +125,23 @@ fn a_smoke_run_is_recorded_evaluated_drawn_and_used() {
     for kind in ["training-curves", "qualitative"] {
         let figure = xtask(here, &["figure", kind, "runs/smoke_apm", "-o", "picture"]);
         assert!(figure.status.success(), "{}", String::from_utf8_lossy(&figure.stderr));
-        assert!(here.join("picture.svg").is_file() && here.join("picture.png").is_file());
+        for ending in ["svg", "png", "pdf"] {
+            assert!(here.join("picture").with_extension(ending).is_file(), "{kind}.{ending}");
+        }
     }
 
     let image = write_image(here, 97, 64);
+    let latex = xtask(here, &["table", "runs/smoke_apm", "--format", "latex", "--out", "t.tex"]);
+    assert!(latex.status.success(), "{}", String::from_utf8_lossy(&latex.stderr));
+    let latex = std::fs::read_to_string(here.join("t.tex")).expect("the table is written");
+    // What the run wrote beside its folders is what the command makes again, byte for byte.
+    let written = std::fs::read_to_string(here.join("runs/smoke_apm/table.tex"));
+    assert_eq!(latex, written.expect("the run writes its table"));
+    let page = xtask(here, &["report", "runs/smoke_apm", "--out", "page.html"]);
+    assert!(page.status.success(), "{}", String::from_utf8_lossy(&page.stderr));
+    let page = std::fs::read_to_string(here.join("page.html")).expect("the page is written");
+    assert!(page.contains("cargo xtask report runs/smoke_apm"), "{}", &page[..500]);
+
     let auto = xtask(here, &["predict", "--run", name, "--image", &image, "-o", "auto.png"]);
     assert!(auto.status.success(), "{}", String::from_utf8_lossy(&auto.stderr));
     assert_mask(&here.join("auto.png"), 97, 64);

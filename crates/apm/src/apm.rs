@@ -11,7 +11,8 @@ use prompting::{
 };
 
 use crate::{
-    ApmSpec, Fusion, FusionConfig, ResNet, ResNetConfig, ResNetDepth,
+    ApmSpec, CrossAttention, CrossAttentionConfig, Fusion, FusionConfig, Head, ResNet,
+    ResNetConfig,
     points::{points_in_input, spread_logits},
 };
 
@@ -33,15 +34,21 @@ pub struct ApmConfig {
     /// How many of them, from the first on, are foreground.
     #[config(default = 8)]
     pub foreground: usize,
-    /// Channels of the fused taps, `F`.
+    /// The network that predicts the points.
+    #[config(default = "Head::Resnet34")]
+    pub head: Head,
+    /// Channels of the fused taps, `F`, that a residual head sees.
     #[config(default = 256)]
     pub fusion_channels: usize,
-    /// Depth of the head.
-    #[config(default = "ResNetDepth::Resnet34")]
-    pub depth: ResNetDepth,
-    /// Width of the head's stem and first stage.
+    /// Width of a residual head's stem and first stage.
     #[config(default = 64)]
     pub base_width: usize,
+    /// Attention heads of the cross-attention head; they divide `width`.
+    #[config(default = 12)]
+    pub attention_heads: usize,
+    /// Whether the cross-attention head enlarges all taps but the deepest.
+    #[config(default = true)]
+    pub upscale: bool,
     /// Set the last layer's bias so that the points start spread over the image.
     ///
     /// As in the published code the last layer's output starts near zero, and since
@@ -49,26 +56,38 @@ pub struct ApmConfig {
     /// about a tenth of its side away on average (ResNet-34 in training mode). SAM then sees
     /// contradicting labels in nearly one place. With this option point `p` starts around position `p`
     /// of [`spread_positions`](crate::spread_positions), as far away from it as otherwise from the
-    /// center, because the weights stay random. This option is ours.
+    /// center, because the weights stay random. This option is ours, and of residual heads only.
     #[config(default = false)]
     pub spread_init: bool,
 }
 
 impl ApmConfig {
-    /// Creates the module on `device` with random weights; see [`ResNetConfig::init`] for their
-    /// distribution.
+    /// Creates the module on `device` with random weights; see [`ResNetConfig::init`] and
+    /// [`CrossAttentionConfig::init`] for their distribution.
     pub fn init(&self, device: &Device) -> Apm {
-        let fusion = FusionConfig::new(self.taps.len() * self.width)
-            .with_channels(self.fusion_channels)
-            .init(device);
-        let mut head = ResNetConfig::new(self.fusion_channels, 2 * self.points)
-            .with_depth(self.depth)
-            .with_base_width(self.base_width)
-            .init(device);
-        if self.spread_init {
-            let bias = spread_logits(self.points);
-            head.fc.bias = Some(Param::from_data(bias.as_slice(), device));
-        }
+        let (fusion, head) = match self.head.resnet_depth() {
+            Some(depth) => {
+                let fusion = FusionConfig::new(self.taps.len() * self.width)
+                    .with_channels(self.fusion_channels)
+                    .init(device);
+                let mut head = ResNetConfig::new(self.fusion_channels, 2 * self.points)
+                    .with_depth(depth)
+                    .with_base_width(self.base_width)
+                    .init(device);
+                if self.spread_init {
+                    let bias = spread_logits(self.points);
+                    head.fc.bias = Some(Param::from_data(bias.as_slice(), device));
+                }
+                (Some(fusion), PointHead::ResNet(head))
+            }
+            None => {
+                let (width, taps) = (self.width, self.taps.len());
+                let head =
+                    CrossAttentionConfig::new(width, taps, self.points, self.attention_heads)
+                        .with_upscale(self.upscale);
+                (None, PointHead::CrossAttention(head.init(device)))
+            }
+        };
         Apm {
             fusion,
             head,
@@ -80,19 +99,32 @@ impl ApmConfig {
     }
 }
 
+/// The network that predicts the points.
+#[allow(clippy::large_enum_variant, reason = "a program has one or two of them")]
+#[derive(Module, Debug)]
+enum PointHead {
+    /// Sees all taps as one map.
+    ResNet(ResNet),
+    /// Sees one tap after the other.
+    CrossAttention(CrossAttention),
+}
+
 /// Auto-Prompting Module (APM): predicts point prompts from the outputs of frozen encoder blocks.
 ///
-/// `points = input_size * sigmoid(ResNet(Fusion(taps)))`; the labels are fixed by position.
+/// `points = input_size * sigmoid(ResNet(Fusion(taps)))`, or with the other [`Head`]
+/// `input_size * sigmoid(CrossAttention(taps))`; the labels are fixed by position.
 ///
 /// While it trains, a point depends on the whole batch through batch norm; after `valid()` only on
 /// its own image. See [`ResNet`] for the details.
 ///
-/// Source: ProMISe reference code, `utilities/Networks/modeling/`, without its unused second head.
+/// Source: ProMISe reference code, `utilities/Networks/modeling/`. There a module holds both heads and
+/// uses one; here it has the one that it uses.
 /// Should be created with [`ApmConfig`] or from [`ApmSpec`] with [`PromptModule::from_spec`].
 #[derive(Module, Debug)]
 pub struct Apm {
-    fusion: Fusion,
-    head: ResNet,
+    /// What a residual head looks through.
+    fusion: Option<Fusion>,
+    head: PointHead,
     #[module(skip)]
     taps: Vec<usize>,
     #[module(skip)]
@@ -116,8 +148,13 @@ impl Apm {
     /// Panics if there are more or fewer features than taps: a bug in the caller.
     pub fn forward(&self, block_features: Vec<Tensor<4>>) -> Tensor<3> {
         assert_eq!(block_features.len(), self.taps.len(), "APM needs one feature map per tap");
-        let fused = self.fusion.forward(block_features); // [B, F, H, W]
-        let logits = self.head.forward(fused); // [B, 2P]
+        let logits = match (&self.head, &self.fusion) {
+            (PointHead::ResNet(head), Some(fusion)) => {
+                head.forward(fusion.forward(block_features)) // [B, F, H, W] in between
+            }
+            (PointHead::ResNet(_), None) => unreachable!("a residual head comes with its fusion"),
+            (PointHead::CrossAttention(head), _) => head.forward(block_features),
+        }; // [B, 2P]
         points_in_input(logits, self.input_size)
     }
 
@@ -172,7 +209,7 @@ mod tests {
     use super::*;
     use crate::{Taps, spread_positions};
 
-    fn small(taps: Taps, head: ResNetDepth) -> ApmSpec {
+    fn small(taps: Taps, head: Head) -> ApmSpec {
         ApmSpec { taps, head, fusion_channels: 8, base_width: 4, ..ApmSpec::default() }
     }
 
@@ -199,14 +236,28 @@ mod tests {
     #[test]
     fn the_contract_holds_for_every_tap_set_and_both_kinds_of_blocks() {
         for taps in Taps::ALL {
-            for head in [ResNetDepth::Resnet18, ResNetDepth::Resnet50] {
+            for head in [Head::Resnet18, Head::Resnet50] {
                 contract::check::<Apm>(&small(taps, head)).unwrap();
             }
         }
-        let one_point = ApmSpec { points: 1, ..small(Taps::Last1, ResNetDepth::Resnet34) };
+        let one_point = ApmSpec { points: 1, ..small(Taps::Last1, Head::Resnet34) };
         contract::check::<Apm>(&one_point).unwrap();
-        let spread = ApmSpec { spread_init: true, ..small(Taps::Last3, ResNetDepth::Resnet18) };
+        let spread = ApmSpec { spread_init: true, ..small(Taps::Last3, Head::Resnet18) };
         contract::check::<Apm>(&spread).unwrap();
+    }
+
+    #[test]
+    fn the_contract_holds_for_cross_attention() {
+        for taps in Taps::ALL {
+            let plain = ApmSpec { upscale: false, ..small(taps, Head::CrossAttention) };
+            contract::check::<Apm>(&plain).unwrap();
+        }
+        let heads = Some(3);
+        let enlarged =
+            ApmSpec { attention_heads: heads, ..small(Taps::Last2, Head::CrossAttention) };
+        contract::check::<Apm>(&enlarged).unwrap();
+        let one_point = ApmSpec { points: 1, ..small(Taps::Last1, Head::CrossAttention) };
+        contract::check::<Apm>(&one_point).unwrap();
     }
 
     /// 28,716,448 in the published code, of which 525,312 belong to a head that nothing uses.
@@ -227,7 +278,7 @@ mod tests {
             + (basic(256, 512) + conv(256, 512, 1) + 2 * basic(512, 512));
         let last_shortcut = conv(512, 512, 1);
         let fc = 512 * 32 + 32;
-        assert_eq!(num_trainable_params(&apm.fusion), fusion);
+        assert_eq!(num_trainable_params(apm.fusion.as_ref().unwrap()), fusion);
         assert_eq!(num_trainable_params(&apm.head), stem + stages + last_shortcut + fc);
         assert_eq!(apm.num_trainable_params(), 28_191_136);
         assert_eq!(apm.num_trainable_params(), 28_716_448 - 525_312);
@@ -236,8 +287,7 @@ mod tests {
     #[test]
     fn the_first_points_are_foreground_and_the_rest_background() {
         let device = Device::flex();
-        let spec =
-            ApmSpec { points: 5, foreground: Some(2), ..small(Taps::Last2, ResNetDepth::Resnet18) };
+        let spec = ApmSpec { points: 5, foreground: Some(2), ..small(Taps::Last2, Head::Resnet18) };
         let apm = Apm::from_spec(&spec, &small_backbone(), &device).unwrap();
         let input = PromptInput {
             image_embedding: Tensor::zeros([2, 8, 16, 16], &device),
@@ -269,15 +319,17 @@ mod tests {
     #[test]
     fn points_depend_on_every_tap() {
         let device = Device::flex();
-        device.seed(3);
-        let spec = small(Taps::Last4, ResNetDepth::Resnet18);
-        let apm = Apm::from_spec(&spec, &small_backbone(), &device).unwrap();
-        let features = random_features(4, &device);
-        let before = floats(apm.forward(features.clone()));
-        for tap in 0..4 {
-            let mut changed = features.clone();
-            changed[tap] = changed[tap].clone().mul_scalar(-3.0);
-            assert_ne!(floats(apm.forward(changed)), before, "tap {tap} does not count");
+        for head in [Head::Resnet18, Head::CrossAttention] {
+            device.seed(3);
+            let spec = ApmSpec { upscale: false, ..small(Taps::Last4, head) };
+            let apm = Apm::from_spec(&spec, &small_backbone(), &device).unwrap();
+            let features = random_features(4, &device);
+            let before = floats(apm.forward(features.clone()));
+            for tap in 0..4 {
+                let mut changed = features.clone();
+                changed[tap] = changed[tap].clone().mul_scalar(-3.0);
+                assert_ne!(floats(apm.forward(changed)), before, "{head:?}: tap {tap} is not seen");
+            }
         }
     }
 
@@ -285,7 +337,7 @@ mod tests {
     fn a_loss_on_the_points_moves_every_layer() {
         let device = Device::flex().autodiff();
         device.seed(4);
-        let spec = small(Taps::Last2, ResNetDepth::Resnet18);
+        let spec = small(Taps::Last2, Head::Resnet18);
         let apm = Apm::from_spec(&spec, &small_backbone(), &device).unwrap();
         let points = apm.forward(random_features(2, &device.clone().without_autodiff()));
         let gradients = (points - 20.0).powi_scalar(2).mean().backward();
@@ -319,7 +371,7 @@ mod tests {
     fn start(spread_init: bool) -> (f64, f64) {
         let device = Device::flex();
         device.seed(5);
-        let spec = ApmSpec { spread_init, ..small(Taps::Last3, ResNetDepth::Resnet18) };
+        let spec = ApmSpec { spread_init, ..small(Taps::Last3, Head::Resnet18) };
         let apm = Apm::from_spec(&spec, &small_backbone(), &device).unwrap();
         let points = floats(apm.forward(random_features(3, &device)));
         let positions = spread_positions(16);

@@ -9,13 +9,12 @@
 //! [B, width, H, W]  [B, F, H, W]   [B, 2P]                               [B, P, 2]
 //! ```
 //!
-//! Labels are fixed by position and not learned: the first points are foreground, the rest
-//! background.
+//! The other head, [`CrossAttention`], has a learned query for each point, which looks at one tap after the
+//! other. Labels are fixed by position and not learned: the first points are foreground, the rest background.
 //!
 //! Source: "ProMISe: Promptable Medical Image Segmentation using SAM" (Wang et al., arXiv
 //! 2403.04164), section on the Auto-Prompting Module, and the published code (MIT),
-//! `utilities/Networks/modeling/`. Its second head, cross-attention with learned queries, is not part
-//! of this crate.
+//! `utilities/Networks/modeling/`.
 //!
 //! [`ApmSpec`] is what people write under `[prompt.options]`, [`ApmConfig`] what it means for one
 //! backbone, [`Apm`] the module, a [`prompting::PromptModule`].
@@ -27,14 +26,18 @@
 
 mod apm;
 mod convolution;
+mod cross_attention;
 mod fusion;
+mod head;
 mod points;
 mod resnet;
 mod spec;
 mod taps;
 
 pub use apm::{Apm, ApmConfig};
+pub use cross_attention::{CrossAttention, CrossAttentionConfig, CrossAttentionLayer, UpscaleStep};
 pub use fusion::{Fusion, FusionConfig};
+pub use head::Head;
 pub use points::{points_in_input, spread_positions};
 pub use resnet::{ConvNorm, ResNet, ResNetConfig, ResNetDepth, ResidualBlock};
 pub use spec::ApmSpec;

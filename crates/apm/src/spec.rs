@@ -3,10 +3,14 @@
 use prompting::{BackboneInfo, PromptOptionError};
 use serde::{Deserialize, Serialize};
 
-use crate::{ApmConfig, ResNetDepth, Taps};
+use crate::{ApmConfig, Head, Taps};
 
 /// Largest number of points or channels.
 const MAX_SIZE: usize = 8192;
+
+/// Channels of one attention head unless an experiment says otherwise: SAM's own, and what makes 12 heads
+/// on ViT-B, as published.
+const CHANNELS_OF_A_HEAD: usize = 64;
 
 /// `[prompt.options]` of `module = "apm"`. The defaults are the paper's choices.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,15 +24,22 @@ pub struct ApmSpec {
     pub foreground: Option<usize>,
     /// Encoder blocks to look at: `12`, `9_12`, `6_9_12` or `3_6_9_12`.
     pub taps: Taps,
-    /// Network that predicts the points: `resnet18`, `resnet34`, `resnet50`, `resnet101` or
-    /// `resnet152`.
-    pub head: ResNetDepth,
-    /// Channels of the fused taps, which the head sees.
+    /// Network that predicts the points: `resnet18`, `resnet34`, `resnet50`, `resnet101`,
+    /// `resnet152` or `cross_attention`.
+    pub head: Head,
+    /// Residual heads only: channels of the fused taps, which the head sees.
     pub fusion_channels: usize,
-    /// Width of the head's stem and first stage; its stages have 1, 2, 4 and 8 times as many
-    /// channels.
+    /// Residual heads only: width of the stem and the first stage; the stages have 1, 2, 4 and 8 times as
+    /// many channels.
     pub base_width: usize,
-    /// Start with points spread over the image instead of all near its center. See
+    /// Cross-attention only: attention heads. They must divide the width of the backbone. Without it one
+    /// for every 64 channels: 12 on ViT-B, as published.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attention_heads: Option<usize>,
+    /// Cross-attention only: enlarge the second tap once, the third twice, and so on, as published. It
+    /// takes much memory, see [`CrossAttention`](crate::CrossAttention); `false` keeps every tap as it is.
+    pub upscale: bool,
+    /// Residual heads only: start with points spread over the image instead of all near its center. See
     /// [`ApmConfig::spread_init`]. Not part of the paper.
     pub spread_init: bool,
 }
@@ -39,9 +50,11 @@ impl Default for ApmSpec {
             points: 16,
             foreground: None,
             taps: Taps::default(),
-            head: ResNetDepth::default(),
+            head: Head::default(),
             fusion_channels: 256,
             base_width: 64,
+            attention_heads: None,
+            upscale: true,
             spread_init: false,
         }
     }
@@ -53,7 +66,8 @@ impl ApmSpec {
     /// # Errors
     ///
     /// [`PromptOptionError`] if there are no points, fewer points than foreground ones, a width of
-    /// zero, or more taps than the backbone has global-attention blocks.
+    /// zero, more taps than the backbone has global-attention blocks, attention heads that do not divide
+    /// the backbone's width, or a start of the points that the head cannot have.
     pub fn config(&self, backbone: &BackboneInfo) -> Result<ApmConfig, PromptOptionError> {
         let positive = [
             ("points", self.points),
@@ -76,13 +90,42 @@ impl ApmSpec {
             });
         }
         let taps = self.taps.blocks(backbone)?;
+        let attention_heads = self.attention_heads(backbone)?;
         Ok(ApmConfig::new(backbone.width, backbone.input_size, taps)
             .with_points(self.points)
             .with_foreground(foreground)
-            .with_depth(self.head)
+            .with_head(self.head)
             .with_fusion_channels(self.fusion_channels)
             .with_base_width(self.base_width)
+            .with_attention_heads(attention_heads)
+            .with_upscale(self.upscale)
             .with_spread_init(self.spread_init))
+    }
+
+    /// Attention heads on this backbone, 1 for a head that has none.
+    fn attention_heads(&self, backbone: &BackboneInfo) -> Result<usize, PromptOptionError> {
+        if self.head != Head::CrossAttention {
+            return Ok(1);
+        }
+        let refused = |option, reason| Err(PromptOptionError { option, reason });
+        if self.spread_init {
+            let reason = "`cross_attention` has one last layer for all points, so they cannot start \
+                          at positions of their own";
+            return refused("spread_init", reason.into());
+        }
+        let width = backbone.width;
+        if !width.is_multiple_of(4) {
+            let reason = format!(
+                "`cross_attention` needs a backbone whose width is a multiple of 4, not {width}"
+            );
+            return refused("head", reason);
+        }
+        let heads = self.attention_heads.unwrap_or((width / CHANNELS_OF_A_HEAD).max(1));
+        if heads == 0 || !width.is_multiple_of(heads) {
+            let reason = format!("is {heads}, must divide the width of the backbone, {width}");
+            return refused("attention_heads", reason);
+        }
+        Ok(heads)
     }
 }
 
@@ -100,7 +143,7 @@ mod tests {
         let config = spec.config(&small_backbone()).unwrap();
         assert_eq!((config.points, config.foreground), (16, 8));
         assert_eq!(config.taps, [7, 5, 3]);
-        assert_eq!(config.depth, ResNetDepth::Resnet34);
+        assert_eq!(config.head, Head::Resnet34);
         assert_eq!((config.fusion_channels, config.base_width), (256, 64));
         assert_eq!((config.width, config.input_size), (12, 128));
         assert!(!config.spread_init);
@@ -115,15 +158,17 @@ mod tests {
             head = "resnet101"
             fusion_channels = 32
             base_width = 8
+            attention_heads = 3
+            upscale = false
             spread_init = true
         "#;
         let spec: ApmSpec = toml::from_str(text).unwrap();
         let config = spec.config(&small_backbone()).unwrap();
         assert_eq!((config.points, config.foreground), (5, 4));
         assert_eq!(config.taps, [7, 5, 3, 1]);
-        assert_eq!(config.depth, ResNetDepth::Resnet101);
+        assert_eq!(config.head, Head::Resnet101);
         assert_eq!((config.fusion_channels, config.base_width), (32, 8));
-        assert!(config.spread_init);
+        assert!(config.spread_init && !config.upscale);
         for spec in [spec, ApmSpec::default()] {
             let written = toml::to_string(&spec).unwrap();
             assert_eq!(toml::from_str::<ApmSpec>(&written).unwrap(), spec, "{written}");
@@ -141,6 +186,8 @@ mod tests {
             "head",
             "fusion_channels",
             "base_width",
+            "attention_heads",
+            "upscale",
             "spread_init",
         ];
         for key in keys {
@@ -158,11 +205,13 @@ mod tests {
         for depth in [18, 34, 50, 101, 152] {
             assert!(error.contains(&format!("`resnet{depth}`")), "{error}");
         }
+        assert!(error.contains("`cross_attention`"), "{error}");
     }
 
     #[test]
     fn options_that_cannot_be_used_are_refused_by_name() {
         let default = ApmSpec::default;
+        let attention = || ApmSpec { head: Head::CrossAttention, ..default() };
         let cases = [
             ("points", ApmSpec { points: 0, ..default() }),
             ("foreground", ApmSpec { points: 4, foreground: Some(5), ..default() }),
@@ -170,6 +219,9 @@ mod tests {
             ("base_width", ApmSpec { base_width: 0, ..default() }),
             ("base_width", ApmSpec { base_width: usize::MAX / 2, ..default() }),
             ("points", ApmSpec { points: 1_000_000, ..default() }),
+            ("attention_heads", ApmSpec { attention_heads: Some(0), ..attention() }),
+            ("attention_heads", ApmSpec { attention_heads: Some(5), ..attention() }),
+            ("spread_init", ApmSpec { spread_init: true, ..attention() }),
         ];
         for (option, spec) in cases {
             assert_eq!(spec.config(&small_backbone()).unwrap_err().option, option);
@@ -177,6 +229,17 @@ mod tests {
         let mut shallow = small_backbone();
         shallow.global_attention_blocks = vec![3, 7];
         assert_eq!(default().config(&shallow).unwrap_err().option, "taps");
+    }
+
+    #[test]
+    fn an_attention_head_has_64_channels_unless_told_otherwise() {
+        let spec = ApmSpec { head: Head::CrossAttention, ..ApmSpec::default() };
+        for (width, heads) in [(768, 12), (1024, 16), (1280, 20), (128, 2), (12, 1)] {
+            let backbone = BackboneInfo { width, ..small_backbone() };
+            assert_eq!(spec.config(&backbone).unwrap().attention_heads, heads);
+        }
+        let three = ApmSpec { attention_heads: Some(3), ..spec };
+        assert_eq!(three.config(&small_backbone()).unwrap().attention_heads, 3);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::{CardError, Case, Catalog, DataError, TruthMask, card, decode, synthe
 const PHANTOM: &str = "phantom";
 
 /// Seed of the built-in synthetic data set. Any number would do; another one is another data set.
-const PHANTOM_SEED: u64 = 0x2403_0416;
+pub(crate) const PHANTOM_SEED: u64 = 0x2403_0416;
 
 /// Splits of the built-in data set `phantom` with their index ranges, see
 /// [`synthetic::phantom`]. They are disjoint, so no image is in two splits.
@@ -38,11 +38,12 @@ pub(crate) struct Entry {
     pub(crate) id: String,
     pub(crate) data: Arc<str>,
     pub(crate) sequence: Option<String>,
-    source: Source,
+    pub(crate) source: Source,
 }
 
+/// Where a case comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Source {
+pub(crate) enum Source {
     Files { image: PathBuf, mask: PathBuf },
     NoMask { image: PathBuf, expected: PathBuf },
     Phantom { index: u64 },

@@ -133,7 +133,7 @@ fn mask_of(mask: DynamicImage, path: &Path) -> Result<Decoded, DataError> {
 }
 
 /// The level of each pixel, and how many had a color.
-fn mask_levels(mask: &DynamicImage) -> (GrayImage, usize) {
+pub(crate) fn mask_levels(mask: &DynamicImage) -> (GrayImage, usize) {
     let mut gray = mask.to_luma8();
     let mut colored = 0;
     if mask.color().has_color() {
@@ -150,7 +150,7 @@ fn mask_levels(mask: &DynamicImage) -> (GrayImage, usize) {
 }
 
 /// The image as a viewer shows it, and how it was turned for that.
-fn decode(path: &Path) -> Result<(DynamicImage, Orientation), DataError> {
+pub(crate) fn decode(path: &Path) -> Result<(DynamicImage, Orientation), DataError> {
     let open_error = |source| DataError::Open { path: path.into(), source };
     let decode_error = |source| DataError::Decode { path: path.into(), source };
 

@@ -165,6 +165,16 @@ pub enum DataError {
         /// What is wrong.
         reason: &'static str,
     },
+    /// More cases are to be drawn than there are.
+    #[error("cannot draw {asked} of the {cases} cases of `{data}`")]
+    TooFewCases {
+        /// The data set.
+        data: String,
+        /// Cases asked for.
+        asked: usize,
+        /// Cases there are.
+        cases: usize,
+    },
     /// An image or mask cannot be opened.
     #[error("cannot open {}", path.display())]
     Open {

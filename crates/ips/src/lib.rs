@@ -10,6 +10,10 @@
 //!
 //! [`IpsSpec`] is what people write in an experiment file, [`IpsConfig`] what it means for one
 //! backbone, [`Ips`] the module.
+//!
+//! # Axis letters
+//!
+//! `B` batch, `C` channels, `H W` space, `T` mask tokens.
 
 use std::{f64::consts::FRAC_1_SQRT_2, num::NonZeroUsize};
 
@@ -33,24 +37,62 @@ pub struct IpsSpec {
     /// Start from offsets of exactly zero, so that the first step sees an unshifted SAM. See
     /// [`IpsConfig::zero_init`]. Off in the published code.
     pub zero_init: bool,
+    /// Mask tokens that are moved, counted from 0; the others stay as they are. Without it all of them, as
+    /// published.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<Vec<usize>>,
+}
+
+/// An option of the shift that cannot be used with the backbone.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("shift option `{option}`: {reason}")]
+pub struct IpsOptionError {
+    /// The key in `[shift.options]`.
+    pub option: &'static str,
+    /// What is wrong with its value.
+    pub reason: String,
 }
 
 impl Default for IpsSpec {
     fn default() -> Self {
         const RATIO: NonZeroUsize = NonZeroUsize::new(4).expect("4 is not 0");
-        Self { hidden_ratio: RATIO, zero_init: false }
+        Self { hidden_ratio: RATIO, zero_init: false, tokens: None }
     }
 }
 
 impl IpsSpec {
     /// The Burn config that these options mean for a backbone with `embed_dim` channels and
     /// `n_mask_tokens` mask tokens.
-    pub fn config(&self, embed_dim: usize, n_mask_tokens: usize) -> IpsConfig {
-        IpsConfig::new()
+    ///
+    /// # Errors
+    ///
+    /// [`IpsOptionError`] if `tokens` is empty, names a token twice or one that the backbone does not have.
+    pub fn config(
+        &self,
+        embed_dim: usize,
+        n_mask_tokens: usize,
+    ) -> Result<IpsConfig, IpsOptionError> {
+        let tokens = self.tokens.clone().unwrap_or_else(|| (0..n_mask_tokens).collect());
+        let refused = |reason| Err(IpsOptionError { option: "tokens", reason });
+        if tokens.is_empty() {
+            return refused("is empty; `module = \"none\"` moves no token".into());
+        }
+        if let Some(token) = tokens.iter().find(|token| **token >= n_mask_tokens) {
+            return refused(format!(
+                "names token {token}, but the backbone has {n_mask_tokens}, counted from 0"
+            ));
+        }
+        let twice =
+            tokens.iter().enumerate().find(|(place, token)| tokens[..*place].contains(token));
+        if let Some((_, token)) = twice {
+            return refused(format!("names token {token} twice"));
+        }
+        Ok(IpsConfig::new()
             .with_embed_dim(embed_dim)
             .with_hidden_ratio(self.hidden_ratio.get())
             .with_n_mask_tokens(n_mask_tokens)
-            .with_zero_init(self.zero_init)
+            .with_tokens(tokens)
+            .with_zero_init(self.zero_init))
     }
 }
 
@@ -65,9 +107,13 @@ pub struct IpsConfig {
     /// Hidden width as a multiple of `embed_dim`.
     #[config(default = 4)]
     pub hidden_ratio: usize,
-    /// Mask tokens to shift, `T`.
+    /// Mask tokens of the decoder, `T`.
     #[config(default = 4)]
     pub n_mask_tokens: usize,
+    /// Those of them that get an offset, counted from 0, in the order of the output layer; each once. The
+    /// offset of the others is zero.
+    #[config(default = "vec![0, 1, 2, 3]")]
+    pub tokens: Vec<usize>,
     /// Start with an output layer of zeros instead of random numbers.
     ///
     /// With random numbers, as in the published code, training starts from a SAM whose mask tokens
@@ -84,7 +130,7 @@ impl IpsConfig {
     /// inputs, as `torch.nn.Linear` does, unless [`zero_init`](Self::zero_init) is set.
     pub fn init(&self, device: &Device) -> Ips {
         let hidden_width = self.hidden_ratio * self.embed_dim;
-        let output = LinearConfig::new(hidden_width, self.n_mask_tokens * self.embed_dim);
+        let output = LinearConfig::new(hidden_width, self.tokens.len() * self.embed_dim);
         let output =
             if self.zero_init { output.with_initializer(Initializer::Zeros) } else { output };
         Ips {
@@ -92,6 +138,7 @@ impl IpsConfig {
             hidden: LinearConfig::new(self.embed_dim, hidden_width).init(device),
             output: output.init(device),
             n_mask_tokens: self.n_mask_tokens,
+            tokens: self.tokens.clone(),
         }
     }
 }
@@ -99,7 +146,8 @@ impl IpsConfig {
 /// Incremental Pattern Shifting (IPS): one learned offset per SAM mask token.
 ///
 /// `shift = reshape(W2 * gelu(W1 * gap(E) + b1) + b2, [T, C])`, added to the frozen mask tokens; `E`
-/// is the image embedding and `gap` the global average pool.
+/// is the image embedding and `gap` the global average pool. With fewer than all tokens the output layer
+/// has rows for the chosen ones only (ours, for ablations).
 ///
 /// Source: ProMISe reference code, `utilities/Networks/modeling/sam.py`, `ips_ffn`.
 /// Should be created with [`IpsConfig`].
@@ -110,6 +158,8 @@ pub struct Ips {
     output: Linear,
     #[module(skip)]
     n_mask_tokens: usize,
+    #[module(skip)]
+    tokens: Vec<usize>,
 }
 
 impl Ips {
@@ -123,8 +173,21 @@ impl Ips {
         let [batch, channels, _, _] = image_embedding.dims();
         let pooled = self.pool.forward(image_embedding).reshape([batch, channels]);
         let hidden = gelu(self.hidden.forward(pooled)); // [B, ratio * C]
-        let shift = self.output.forward(hidden); // [B, T * C]
-        shift.reshape([batch, self.n_mask_tokens, channels])
+        let shift = self.output.forward(hidden); // [B, chosen * C]
+        self.at_tokens(shift.reshape([batch, self.tokens.len(), channels]))
+    }
+
+    /// Brings the offsets of the chosen tokens, `[B, chosen, C]`, to their places among all, `[B, T, C]`.
+    fn at_tokens(&self, chosen: Tensor<3>) -> Tensor<3> {
+        if self.tokens.iter().copied().eq(0..self.n_mask_tokens) {
+            return chosen;
+        }
+        let still = chosen.zeros_like().slice_dim(1, 0..1);
+        let offset = |token: usize| match self.tokens.iter().position(|chosen| *chosen == token) {
+            Some(row) => chosen.clone().slice_dim(1, row..row + 1),
+            None => still.clone(),
+        };
+        Tensor::cat((0..self.n_mask_tokens).map(offset).collect(), 1)
     }
 }
 
@@ -157,7 +220,7 @@ mod tests {
     #[test]
     fn default_options_mean_the_default_config_of_sam() {
         let device = Device::flex();
-        let from_spec = IpsSpec::default().config(256, 4).init(&device);
+        let from_spec = IpsSpec::default().config(256, 4).unwrap().init(&device);
         assert_eq!(from_spec.num_params(), IpsConfig::new().init(&device).num_params());
         assert_eq!(toml::from_str::<IpsSpec>("").unwrap(), IpsSpec::default());
     }
@@ -165,7 +228,7 @@ mod tests {
     #[test]
     fn an_unknown_option_is_refused_with_the_accepted_keys() {
         let error = toml::from_str::<IpsSpec>("hiden_ratio = 2").unwrap_err().to_string();
-        for word in ["hiden_ratio", "`hidden_ratio`", "`zero_init`"] {
+        for word in ["hiden_ratio", "`hidden_ratio`", "`zero_init`", "`tokens`"] {
             assert!(error.contains(word), "{error}");
         }
     }
@@ -217,6 +280,7 @@ mod tests {
             .with_embed_dim(3)
             .with_hidden_ratio(2)
             .with_n_mask_tokens(2)
+            .with_tokens(vec![0, 1])
             .init(&plain.clone().autodiff());
         let random =
             |shape: [usize; 4]| Tensor::<4>::random(shape, Distribution::Normal(0.0, 1.0), &plain);
@@ -260,6 +324,55 @@ mod tests {
                 &all.clone().slice_dim(0, index..index + 1).into_data(),
                 Tolerance::absolute(1e-6),
             );
+        }
+    }
+
+    /// Rows of the output layer are given to tokens in the order of the option.
+    #[test]
+    fn only_the_chosen_tokens_move_and_only_they_have_parameters() {
+        let device = Device::flex();
+        device.seed(3);
+        let spec: IpsSpec = toml::from_str("tokens = [3, 1]").unwrap();
+        let ips = spec.config(4, 4).unwrap().init(&device);
+        assert_eq!(ips.num_params(), (4 * 16 + 16) + (16 * 8 + 8));
+        let mut all =
+            IpsConfig::new().with_embed_dim(4).with_tokens(vec![3, 1, 0, 2]).init(&device);
+        assert_eq!(all.num_params(), (4 * 16 + 16) + (16 * 16 + 16));
+        all.hidden = ips.hidden.clone();
+        let rows = |tensor: Tensor<2>| tensor.slice_dim(1, 8..16);
+        let weight = Tensor::cat(vec![ips.output.weight.val(), rows(all.output.weight.val())], 1);
+        all.output.weight = Param::from_tensor(weight);
+        let bias = all.output.bias.take().unwrap().val().slice_dim(0, 8..16);
+        let bias = Tensor::cat(vec![ips.output.bias.clone().unwrap().val(), bias], 0);
+        all.output.bias = Some(Param::from_tensor(bias));
+
+        let embedding = Tensor::random([2, 4, 3, 3], Distribution::Normal(0.0, 1.0), &device);
+        let some = ips.forward(embedding.clone());
+        let all = all.forward(embedding);
+        assert_eq!(some.dims(), [2, 4, 4]);
+        for token in 0..4 {
+            let of = |shift: &Tensor<3>| floats(shift.clone().slice_dim(1, token..token + 1));
+            if token % 2 == 0 {
+                assert_eq!(of(&some), [0.0; 8], "token {token} stays");
+                assert_ne!(of(&all), [0.0; 8], "token {token} moves");
+            } else {
+                let difference = of(&some).into_iter().zip(of(&all)).map(|(a, b)| (a - b).abs());
+                assert!(difference.fold(0.0, f32::max) < 1e-6, "token {token}");
+            }
+        }
+    }
+
+    #[test]
+    fn tokens_that_are_not_there_twice_there_or_none_are_refused() {
+        for (tokens, part) in [
+            (vec![], "is empty"),
+            (vec![0, 4], "names token 4, but the backbone has 4"),
+            (vec![2, 1, 2], "names token 2 twice"),
+        ] {
+            let spec = IpsSpec { tokens: Some(tokens), ..IpsSpec::default() };
+            let error = spec.config(8, 4).unwrap_err();
+            assert_eq!(error.option, "tokens");
+            assert!(error.reason.contains(part), "{error}");
         }
     }
 

@@ -29,7 +29,7 @@ pub enum MetricsError {
         /// Distance from the top border in pixels.
         y: usize,
         /// The value.
-        value: f32,
+        value: f64,
     },
     /// Prediction and ground truth differ in size; the caller resizes the prediction.
     #[error(

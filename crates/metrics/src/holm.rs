@@ -22,10 +22,32 @@ pub fn holm(p_values: &[f64]) -> Vec<f64> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use proptest::prelude::*;
+    use serde::Deserialize;
 
     use super::*;
+
+    #[derive(Deserialize)]
+    struct Reference {
+        p_values: Vec<f64>,
+        holm: Vec<f64>,
+    }
+
+    #[test]
+    fn the_correction_is_that_of_statsmodels() {
+        let reference: Vec<Reference> =
+            serde_json::from_str(include_str!("../fixtures/holm.json")).unwrap();
+        assert!(reference.len() >= 5);
+        for Reference { p_values, holm: expected } in reference {
+            let corrected = holm(&p_values);
+            assert_eq!(corrected.len(), expected.len());
+            for (found, expected) in corrected.iter().zip(&expected) {
+                assert!((found - expected).abs() <= 1e-14, "{p_values:?}: {corrected:?}");
+            }
+        }
+    }
 
     #[test]
     fn four_p_values_by_hand() {

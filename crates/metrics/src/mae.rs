@@ -1,5 +1,6 @@
 //! Mean absolute error of a soft map.
 
+use crate::lane_sum::lane_sum;
 use crate::{Mask, MetricsError, SoftMap};
 
 /// Mean absolute error of one case, in `[0, 1]`: 0 is best.
@@ -17,12 +18,7 @@ use crate::{Mask, MetricsError, SoftMap};
 /// [`MetricsError::Size`] if the two differ in size.
 pub fn mae(prediction: &SoftMap, truth: &Mask) -> Result<f64, MetricsError> {
     prediction.check_same_size(truth)?;
-    let sum: f64 = prediction
-        .probabilities()
-        .iter()
-        .zip(truth.pixels())
-        .map(|(&probability, &actual)| (f64::from(probability) - f64::from(u8::from(actual))).abs())
-        .sum();
+    let sum = lane_sum(prediction.probabilities(), truth.pixels(), |p, g| (p - g).abs());
     Ok(sum / truth.pixels().len() as f64)
 }
 
@@ -33,7 +29,7 @@ mod tests {
 
     #[test]
     fn mae_of_pixels_computed_by_hand() {
-        // |0.25 - 0| + |0.5 - 1| + |1 - 1| + |1 - 0| = 1.75 over four pixels; all are exact in f32.
+        // |0.25 - 0| + |0.5 - 1| + |1 - 1| + |1 - 0| = 1.75 over four pixels; all are exact in binary.
         let map = SoftMap::new(2, 2, vec![0.25, 0.5, 1.0, 1.0]).unwrap();
         let truth = Mask::new(2, 2, vec![false, true, true, false]).unwrap();
         assert_eq!(mae(&map, &truth), Ok(0.4375));

@@ -37,6 +37,11 @@ impl Mask {
         &self.pixels
     }
 
+    /// Pixels of the foreground.
+    pub fn area(&self) -> usize {
+        self.pixels.iter().filter(|&&pixel| pixel).count()
+    }
+
     /// Whether there is no foreground.
     pub fn is_empty(&self) -> bool {
         !self.pixels.contains(&true)
@@ -48,7 +53,7 @@ impl Mask {
 pub struct SoftMap {
     width: usize,
     height: usize,
-    probabilities: Vec<f32>,
+    probabilities: Vec<f64>,
 }
 
 impl SoftMap {
@@ -58,7 +63,7 @@ impl SoftMap {
     ///
     /// [`MetricsError::NoPixels`] if a side is 0, [`MetricsError::Length`] if there is not one
     /// value per pixel, [`MetricsError::NoProbability`] with the first value outside `[0, 1]` or NaN.
-    pub fn new(width: usize, height: usize, probabilities: Vec<f32>) -> Result<Self, MetricsError> {
+    pub fn new(width: usize, height: usize, probabilities: Vec<f64>) -> Result<Self, MetricsError> {
         check_size(width, height, probabilities.len())?;
         // NaN is in no range, so this finds it too.
         match probabilities.iter().position(|value| !(0.0..=1.0).contains(value)) {
@@ -69,6 +74,25 @@ impl SoftMap {
             }),
             None => Ok(Self { width, height, probabilities }),
         }
+    }
+
+    /// The same from the numbers of a network.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`new`](Self::new).
+    pub fn from_f32(
+        width: usize,
+        height: usize,
+        probabilities: &[f32],
+    ) -> Result<Self, MetricsError> {
+        Self::new(width, height, probabilities.iter().map(|&value| f64::from(value)).collect())
+    }
+
+    /// The map that is 1 on a mask and 0 elsewhere.
+    pub fn of_mask(mask: &Mask) -> Self {
+        let probabilities = mask.pixels.iter().map(|&on| f64::from(u8::from(on))).collect();
+        Self { width: mask.width, height: mask.height, probabilities }
     }
 
     /// Pixels in a row.
@@ -82,14 +106,34 @@ impl SoftMap {
     }
 
     /// The probabilities, row by row from the top-left corner.
-    pub fn probabilities(&self) -> &[f32] {
+    pub fn probabilities(&self) -> &[f64] {
         &self.probabilities
     }
 
     /// The mask of all pixels whose probability is greater than `threshold`.
-    pub fn above(&self, threshold: f32) -> Mask {
+    pub fn above(&self, threshold: f64) -> Mask {
         let pixels = self.probabilities.iter().map(|&value| value > threshold).collect();
         Mask { width: self.width, height: self.height, pixels }
+    }
+
+    /// The mask of all pixels whose probability is at least `threshold`.
+    pub fn at_least(&self, threshold: f64) -> Mask {
+        let pixels = self.probabilities.iter().map(|&value| value >= threshold).collect();
+        Mask { width: self.width, height: self.height, pixels }
+    }
+
+    /// The same map stretched so that its least value is 0 and its largest 1. A constant map stays as it is.
+    pub fn stretched(&self) -> Self {
+        let (least, most) = self
+            .probabilities
+            .iter()
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), &p| (a.min(p), b.max(p)));
+        if least == most {
+            return self.clone();
+        }
+        let probabilities =
+            self.probabilities.iter().map(|p| (p - least) / (most - least)).collect();
+        Self { width: self.width, height: self.height, probabilities }
     }
 
     /// That this map can be compared with `truth` pixel by pixel.
@@ -143,13 +187,13 @@ mod tests {
 
     #[test]
     fn the_first_value_that_is_no_probability_is_named_with_its_pixel() {
-        for bad in [1.5, -0.1, f32::INFINITY] {
+        for bad in [1.5, -0.1, f64::INFINITY] {
             assert_eq!(
                 SoftMap::new(3, 2, vec![0.0, 0.5, 1.0, 0.0, bad, 7.0]),
                 Err(MetricsError::NoProbability { x: 1, y: 1, value: bad })
             );
         }
-        let error = SoftMap::new(2, 1, vec![0.0, f32::NAN]).unwrap_err();
+        let error = SoftMap::new(2, 1, vec![0.0, f64::NAN]).unwrap_err();
         assert_eq!(error.to_string(), "NaN at (1, 0) is no probability");
     }
 
@@ -157,6 +201,26 @@ mod tests {
     fn a_cut_takes_only_what_is_greater() {
         let map = SoftMap::new(3, 1, vec![0.4, 0.5, 0.6]).unwrap();
         assert_eq!(map.above(0.5).pixels(), [false, false, true]);
+        assert_eq!(map.at_least(0.5).pixels(), [false, true, true]);
+    }
+
+    #[test]
+    fn stretching_reaches_both_ends_and_leaves_a_constant_map_alone() {
+        let map = SoftMap::new(3, 1, vec![0.25, 0.5, 0.75]).unwrap();
+        assert_eq!(map.stretched().probabilities(), [0.0, 0.5, 1.0]);
+        let constant = SoftMap::new(2, 1, vec![0.25; 2]).unwrap();
+        assert_eq!(constant.stretched(), constant);
+    }
+
+    #[test]
+    fn a_mask_is_a_map_of_zeros_and_ones() {
+        let mask = Mask::new(3, 1, vec![true, false, true]).unwrap();
+        assert_eq!(SoftMap::of_mask(&mask).probabilities(), [1.0, 0.0, 1.0]);
+        assert_eq!(SoftMap::of_mask(&mask).above(0.5), mask);
+        assert_eq!(
+            (mask.area(), SoftMap::from_f32(3, 1, &[1.0, 0.0, 1.0])),
+            (2, Ok(SoftMap::of_mask(&mask)))
+        );
     }
 
     #[test]

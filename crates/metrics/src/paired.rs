@@ -9,6 +9,10 @@ pub struct PairedComparison {
     pub n: usize,
     /// Mean of first minus second score; nothing without a pair.
     pub mean_difference: Option<f64>,
+    /// Median of first minus second score; nothing without a pair.
+    pub median_difference: Option<f64>,
+    /// Standard deviation of the differences, with `n - 1`; nothing below two pairs.
+    pub sd_difference: Option<f64>,
     /// Lower end of the interval of the mean difference; nothing below two pairs.
     pub low: Option<f64>,
     /// Upper end of the interval of the mean difference; nothing below two pairs.
@@ -38,6 +42,8 @@ impl PairedComparison {
         Self {
             n: summary.n,
             mean_difference: summary.mean,
+            median_difference: summary.median,
+            sd_difference: summary.sd,
             low: summary.low,
             high: summary.high,
             wins: count(|difference| *difference > 0.0),
@@ -46,12 +52,51 @@ impl PairedComparison {
             test: SignedRank::of(&differences),
         }
     }
+
+    /// Effect size: the mean difference in standard deviations of the differences, Cohen's `d_z`. Nothing below two
+    /// pairs, and where all differences are the same.
+    ///
+    /// It says how far apart the methods are beside how much they vary from case to case; a large one may be a tiny
+    /// difference that is nearly always there. [`SignedRank::rank_biserial`] is the effect size of the test itself.
+    ///
+    /// Source: Cohen, Statistical Power Analysis for the Behavioral Sciences, 2nd edition, 1988, section 2.3.5.
+    pub fn standardized_difference(&self) -> Option<f64> {
+        let (mean, sd) = self.mean_difference.zip(self.sd_difference)?;
+        (sd > 0.0).then(|| mean / sd)
+    }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[derive(serde::Deserialize)]
+    struct Reference {
+        name: String,
+        first: Vec<f64>,
+        second: Vec<f64>,
+        standardized: f64,
+        median: f64,
+    }
+
+    #[test]
+    fn the_effect_size_is_that_of_scipys_t_statistic() {
+        let reference: Vec<Reference> =
+            serde_json::from_str(include_str!("../fixtures/paired.json")).unwrap();
+        assert!(reference.len() >= 3);
+        for case in reference {
+            let pairs: Vec<_> = case.first.iter().copied().zip(case.second).collect();
+            let compared = PairedComparison::of(&pairs, 0);
+            let effect = compared.standardized_difference().unwrap();
+            assert!((effect - case.standardized).abs() < 1e-10, "{}: {effect}", case.name);
+            assert!(
+                (compared.median_difference.unwrap() - case.median).abs() < 1e-12,
+                "{}",
+                case.name
+            );
+        }
+    }
 
     #[test]
     fn four_pairs_by_hand() {
@@ -62,6 +107,10 @@ mod tests {
         assert_eq!((compared.wins, compared.ties, compared.losses), (2, 1, 1));
         assert_eq!((compared.test.positive, compared.test.negative), (5.0, 1.0));
         assert_eq!(compared.test.rank_biserial(), Some(4.0 / 6.0));
+        assert_eq!(compared.median_difference, Some(0.125));
+        // Squares of 0.34375, 0.09375, -0.15625 and -0.28125: 0.23046875 over 3.
+        let effect = compared.standardized_difference().unwrap();
+        assert!((effect - 0.15625 / (0.230_468_75_f64 / 3.0).sqrt()).abs() < 1e-12, "{effect}");
     }
 
     #[test]
@@ -81,5 +130,8 @@ mod tests {
         assert_eq!((nothing.n, nothing.mean_difference, nothing.test.p_value), (0, None, 1.0));
         let one = PairedComparison::of(&[(0.5, 0.25)], 0);
         assert_eq!((one.mean_difference, one.low, one.high), (Some(0.25), None, None));
+        assert_eq!((one.median_difference, one.standardized_difference()), (Some(0.25), None));
+        let same = PairedComparison::of(&[(0.5, 0.25); 3], 0);
+        assert_eq!(same.standardized_difference(), None, "without deviation there is no unit");
     }
 }

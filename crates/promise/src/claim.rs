@@ -3,7 +3,8 @@
 //! A claim changes nothing about any run. It is checked here against the methods of its file, kept
 //! beside the run folders ([`run_record::Outline`]), and decided by `reporting` from case rows.
 
-use run_record::{Claim, Measure, Side};
+use metrics::{Better, Measure};
+use run_record::{Claim, Side};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -22,7 +23,7 @@ pub struct ClaimSpec {
     pub better: SideSpec,
     /// The side that it is compared with.
     pub than: SideSpec,
-    /// What is compared: `dice` or `iou`.
+    /// What is compared: a measure of the protocol of which more is better, `dice` by default.
     #[serde(default)]
     pub measure: Measure,
     /// If given, the claim is that `better` is not worse by more than this, above 0 and below 1.
@@ -82,19 +83,38 @@ pub(crate) fn problems(claims: &[ClaimSpec], methods: &[Method]) -> Vec<ClaimPro
         if claim.margin.is_some_and(|margin| !(margin > 0.0 && margin < 1.0)) {
             wrong("margin", "must be above 0 and below 1".into());
         }
+        if claim.measure.better() == Better::Lower {
+            let name = claim.measure.name();
+            wrong(
+                "measure",
+                format!("less of `{name}` is better; a claim is about a measure of which more is"),
+            );
+        }
         if claim.better == claim.than {
             wrong("than", "is the same as `better`".into());
         }
+        let mut unreported = None;
         for (key, side) in [("better", &claim.better), ("than", &claim.than)] {
-            if let Err(reason) = check_side(side, methods) {
-                wrong(key, reason);
+            match check_side(side, methods) {
+                Err(reason) => wrong(key, reason),
+                Ok(method) => {
+                    let protocol = method.spec.evaluate.protocol.0;
+                    if !protocol.measures().contains(&claim.measure) {
+                        unreported = Some(protocol);
+                    }
+                }
             }
+        }
+        if let Some(protocol) = unreported {
+            let name = claim.measure.name();
+            wrong("measure", format!("protocol `{protocol}` does not report `{name}`"));
         }
     }
     problems
 }
 
-fn check_side(side: &SideSpec, methods: &[Method]) -> Result<(), String> {
+/// The method of a side, which is evaluated with its prompt source.
+fn check_side<'a>(side: &SideSpec, methods: &'a [Method]) -> Result<&'a Method, String> {
     let quoted = |names: Vec<String>| -> String {
         let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
         names.join(", ")
@@ -107,7 +127,7 @@ fn check_side(side: &SideSpec, methods: &[Method]) -> Result<(), String> {
     let usable = |source: &&PromptSource| has_module || **source != PromptSource::Auto;
     let known: Vec<&PromptSource> = method.spec.evaluate.prompts.iter().filter(usable).collect();
     if known.contains(&&side.prompts) {
-        return Ok(());
+        return Ok(method);
     }
     let known = quoted(known.into_iter().map(PromptSource::to_string).collect());
     let (method, prompts) = (&side.method, side.prompts);
@@ -221,7 +241,7 @@ mod tests {
             ("better =", "beter =", "unknown field `beter`"),
             ("prompts = \"auto\"", "prompts = \"automatic\"", "`ground_truth`"),
             ("prompts = \"auto\"", "prompt = \"auto\"", "unknown field `prompt`"),
-            ("than =", "measure = \"mae\"\nthan =", "expected `dice` or `iou`"),
+            ("than =", "measure = \"Dice\"\nthan =", "expected one of `dice`, `iou`"),
         ] {
             let text = refused(&format!("{before}{}", claim.replacen(from, to, 1)), &[]);
             assert!(text.contains(expected) && text.contains("line "), "{to}: {text}");
@@ -235,6 +255,12 @@ mod tests {
             ("prompts = \"auto\"", "prompts = \"ground_truth\"", "is the same as `better`"),
             ("than =", "margin = 0.0\nthan =", "must be above 0 and below 1"),
             ("than =", "margin = nan\nthan =", "must be above 0 and below 1"),
+            ("than =", "measure = \"mae\"\nthan =", "less of `mae` is better"),
+            (
+                "than =",
+                "measure = \"s_measure\"\nthan =",
+                "protocol `default` does not report `s_measure`",
+            ),
             (
                 "After training, oracle points beat automatic ones",
                 "APM + IPS is at least as good as APM alone",

@@ -1,10 +1,11 @@
 //! Where and with what a run was made.
 
-use std::{path::Path, process::Command};
+use std::{path::Path, process::Command, sync::OnceLock};
 
 use run_record::Environment;
+use sha2::{Digest, Sha256};
 
-use crate::device::DeviceKind;
+use crate::{device::DeviceKind, hex::hex};
 
 /// Version of Burn, as `Cargo.toml` pins it.
 const BURN_VERSION: &str = "0.22.1";
@@ -21,6 +22,7 @@ pub fn environment(device: DeviceKind, seed: u64) -> Environment {
     Environment {
         revision: git(&["rev-parse", "HEAD"]),
         dirty: git(&["status", "--porcelain"]).map(|changes| !changes.is_empty()),
+        program_sha256: program_sha256(),
         package_version: env!("CARGO_PKG_VERSION").to_owned(),
         burn_version: BURN_VERSION.to_owned(),
         device: device.to_string(),
@@ -30,6 +32,19 @@ pub fn environment(device: DeviceKind, seed: u64) -> Environment {
         seed,
         command: command(),
     }
+}
+
+/// SHA-256 of this program's file, where it can be read; read once.
+///
+/// A file that was replaced while the program runs is still the one that runs where the system knows it (Linux).
+pub fn program_sha256() -> Option<String> {
+    static PROGRAM: OnceLock<Option<String>> = OnceLock::new();
+    let read = || {
+        let own = Path::new("/proc/self/exe");
+        let bytes = std::fs::read(own).or_else(|_| std::fs::read(std::env::current_exe()?)).ok()?;
+        Some(hex(&Sha256::digest(&bytes)))
+    };
+    PROGRAM.get_or_init(read).clone()
 }
 
 /// The command line, with the program's name instead of its path.

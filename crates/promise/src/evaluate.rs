@@ -1,16 +1,21 @@
 //! Scores of a method: every test case, every prompt source, one protocol.
 
 use std::{
+    fs,
     ops::ControlFlow,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
 };
 
 use burn::tensor::{Int, Tensor, TensorData, activation};
 use data_loaders::{TruthMask, prefetch};
-use metrics::{Mask, MetricsError, Protocol, SoftMap, Summary};
+use metrics::{Mask, MetricsError, Protocol, SoftMap};
 use prompting::{PromptInput, Prompts};
-use run_record::{CaseRow, PanelPoint, ResultRow};
-use sam_backbone::{Frame, FrozenSam, masks_in_image};
+use run_record::{CaseRow, CurveRow, PanelPoint, ResultRow};
+use sam_backbone::{Frame, FrozenSam, ImageSize, ResizeMode, masks_in_image};
+use scoring::{
+    PredictionError, ScoredCase, prediction_file, score_case, summarize, write_prediction,
+};
 
 use crate::{
     features::{EncodedCase, EncodedSet, FeatureError},
@@ -36,6 +41,8 @@ pub struct Evaluation<'a> {
     pub n_points: usize,
     /// Pictures to keep, evenly spaced over the cases.
     pub panels: usize,
+    /// Folder for the soft maps of all cases, one PNG each, if they are to be kept.
+    pub predictions: Option<&'a Path>,
 }
 
 /// The scores of one data set with one prompt source.
@@ -43,6 +50,8 @@ pub struct Evaluation<'a> {
 pub struct Evaluated {
     /// One row a case.
     pub cases: Vec<CaseRow>,
+    /// What curves over thresholds are made of, one row a case; none if the protocol has no curves.
+    pub curves: Vec<CurveRow>,
     /// Their mean.
     pub row: ResultRow,
     /// Pictures of some cases.
@@ -90,6 +99,17 @@ pub enum EvaluateError {
         /// Why.
         source: MetricsError,
     },
+    /// A prediction cannot be kept.
+    #[error(transparent)]
+    Prediction(#[from] PredictionError),
+    /// The folder of the predictions cannot be made.
+    #[error("cannot make the folder {}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The user asked to stop.
     #[error("interrupted")]
     Interrupted,
@@ -114,25 +134,31 @@ pub fn evaluate(
         &format!("evaluate {} on {data} with {source}", evaluation.method),
         set.cases.len() as u64,
     );
+    if let Some(folder) = evaluation.predictions {
+        let failed = |source| EvaluateError::Folder { path: folder.to_owned(), source };
+        fs::create_dir_all(folder).map_err(failed)?;
+    }
     let wanted = evenly_spaced(evaluation.panels, set.cases.len());
     let n = set.cases.len();
     let mut rows = Vec::with_capacity(n);
-    let mut pictures = Vec::new();
+    let (mut curves, mut levels, mut pictures) = (Vec::new(), Vec::new(), Vec::new());
     // One case at a time leaves threads idle: many of its operations are too small to be shared out.
     let workers = rayon::current_num_threads();
     let score_case = |index: usize| {
         let case = &set.cases[index];
         let scored = score(evaluation, adapter, sam, set, case)?;
         let picture = wanted.contains(&index).then(|| scored.picture(index));
-        Ok((scored.row, picture))
+        Ok((scored.case, picture))
     };
     let outcome = prefetch(n, workers, 2 * workers, score_case, |index, scored| {
         if stop.load(Ordering::Relaxed) {
             return ControlFlow::Break(EvaluateError::Interrupted);
         }
         match scored {
-            Ok((row, picture)) => {
-                rows.push(row);
+            Ok((case, picture)) => {
+                curves.extend(case.curve());
+                levels.extend(case.levels);
+                rows.push(case.row);
                 pictures.extend(picture);
             }
             Err(error) => return ControlFlow::Break(error),
@@ -144,13 +170,14 @@ pub fn evaluate(
         return Err(error);
     }
     progress.finish();
-    let row = summarize(&rows, seed);
-    Ok(Evaluated { row, cases: rows, pictures })
+    let row = summarize(evaluation.protocol, &rows, &levels, seed);
+    Ok(Evaluated { row, cases: rows, curves, pictures })
 }
 
 /// A case that was predicted and scored.
 struct Scored {
-    row: CaseRow,
+    case: ScoredCase,
+    /// At the image's size.
     map: SoftMap,
     points: Vec<PanelPoint>,
     box_xyxy: Option<[f32; 4]>,
@@ -163,8 +190,8 @@ impl Scored {
             prediction: self.map.above(0.5).pixels().to_vec(),
             points: self.points.clone(),
             box_xyxy: self.box_xyxy,
-            dice: self.row.dice,
-            iou: self.row.iou,
+            dice: self.case.row.dice,
+            iou: self.case.row.iou,
         }
     }
 }
@@ -185,9 +212,8 @@ fn score(
     let TruthMask { width, height, .. } = case.truth;
     let (width, height) = (width as usize, height as usize);
     let truth = Mask::new(width, height, case.truth.values.clone()).map_err(failed)?;
-    let map = SoftMap::new(width, height, prediction.probabilities).map_err(failed)?;
-    let scores = evaluation.protocol.score(&map, &truth).map_err(failed)?;
-    let row = CaseRow {
+    let map = SoftMap::from_f32(width, height, &prediction.probabilities).map_err(failed)?;
+    let named = CaseRow {
         experiment: evaluation.experiment.to_owned(),
         method: evaluation.method.to_owned(),
         seed: evaluation.seed,
@@ -195,54 +221,37 @@ fn score(
         split: set.data().split().to_owned(),
         prompts: evaluation.source.to_string(),
         oracle: evaluation.source.is_oracle(),
-        protocol: evaluation.protocol.to_string(),
         file: case.id.clone(),
-        width,
-        height,
-        dice: scores.dice,
-        iou: scores.iou,
-        mae: scores.mae,
+        ..CaseRow::default()
     };
-    Ok(Scored { row, map, points: prediction.points, box_xyxy: prediction.box_xyxy })
-}
-
-/// The mean of case rows that agree in everything but the case.
-pub fn summarize(rows: &[CaseRow], seed: u64) -> ResultRow {
-    let summary = |pick: fn(&CaseRow) -> Option<f64>| {
-        Summary::of(&rows.iter().map(pick).collect::<Vec<_>>(), seed)
+    let compared = match prediction.compared {
+        Some(ImageMap { size, probabilities }) => {
+            Some(SoftMap::from_f32(size.width, size.height, &probabilities).map_err(failed)?)
+        }
+        None => None,
     };
-    let dice = summary(|row| row.dice);
-    let iou = summary(|row| row.iou);
-    // Over the cases that Dice is over, so that one row of a table has one n.
-    let mae = summary(|row| row.dice.map(|_| row.mae));
-    let text = |pick: fn(&CaseRow) -> &String| rows.first().map(pick).cloned().unwrap_or_default();
-    ResultRow {
-        method: text(|row| &row.method),
-        data: text(|row| &row.data),
-        split: text(|row| &row.split),
-        prompts: text(|row| &row.prompts),
-        oracle: rows.first().is_some_and(|row| row.oracle),
-        protocol: text(|row| &row.protocol),
-        seed,
-        n: dice.n,
-        skipped_empty: dice.skipped,
-        dice: dice.mean,
-        dice_sd: dice.sd,
-        dice_low: dice.low,
-        dice_high: dice.high,
-        iou: iou.mean,
-        iou_sd: iou.sd,
-        iou_low: iou.low,
-        iou_high: iou.high,
-        mae: mae.mean,
+    let compared = compared.as_ref().unwrap_or(&map);
+    let scored = score_case(evaluation.protocol, compared, &truth, named).map_err(failed)?;
+    if let Some(folder) = evaluation.predictions {
+        write_prediction(&folder.join(prediction_file(&case.id)), &map)?;
     }
+    Ok(Scored { case: scored, map, points: prediction.points, box_xyxy: prediction.box_xyxy })
 }
 
 struct Prediction {
     /// At the image's size, row-major.
     probabilities: Vec<f32>,
+    /// At the size that the protocol compares at, straight from the decoder, where that is another one and
+    /// possible.
+    compared: Option<ImageMap>,
     points: Vec<PanelPoint>,
     box_xyxy: Option<[f32; 4]>,
+}
+
+/// Probabilities of a size, row-major.
+struct ImageMap {
+    size: ImageSize,
+    probabilities: Vec<f32>,
 }
 
 fn predict_case(
@@ -275,8 +284,20 @@ fn predict_case(
         .decode(embedding, prompts, shift, true)
         .low_res_logits
         .slice_dim(1, USED_MASK..USED_MASK + 1);
-    let probabilities = activation::sigmoid(masks_in_image(logits, &case.frame));
-    Ok(Prediction { probabilities: floats(probabilities), points, box_xyxy })
+    let at = |frame: &Frame| floats(activation::sigmoid(masks_in_image(logits.clone(), frame)));
+    let compared = compared_frame(evaluation.protocol, &case.frame)
+        .map(|frame| ImageMap { size: frame.image, probabilities: at(&frame) });
+    Ok(Prediction { probabilities: at(&case.frame), compared, points, box_xyxy })
+}
+
+/// The frame that brings logits straight to the size that a protocol compares at: there and back by way of the image
+/// would blur them twice. Nothing where that is the image's own size, or where the input shows more or less than the
+/// image, so that the way leads over it.
+fn compared_frame(protocol: Protocol, frame: &Frame) -> Option<Frame> {
+    let (width, height) = protocol.size(frame.image.width, frame.image.height);
+    let size = ImageSize { height, width };
+    let straight = frame.mode == ResizeMode::Plain && size != frame.image;
+    straight.then(|| Frame::new(size, frame.mode, frame.input_size))
 }
 
 /// A prompt of the host as tensors of a batch of one.
@@ -342,31 +363,17 @@ mod tests {
         assert_eq!(evenly_spaced(0, 5), [0_usize; 0]);
     }
 
-    fn row(dice: Option<f64>, mae: f64) -> CaseRow {
-        CaseRow {
-            experiment: "e".into(),
-            method: "m".into(),
-            seed: 1,
-            data: "d".into(),
-            split: "test".into(),
-            prompts: "auto".into(),
-            oracle: false,
-            protocol: "default".into(),
-            file: "f".into(),
-            width: 1,
-            height: 1,
-            dice,
-            iou: dice.map(|dice| dice / (2.0 - dice)),
-            mae,
-        }
-    }
-
     #[test]
-    fn undefined_cases_are_counted_and_left_out_of_every_mean() {
-        let rows = [row(Some(1.0), 0.0), row(None, 0.9), row(Some(0.5), 0.2)];
-        let mean = summarize(&rows, 1);
-        assert_eq!((mean.n, mean.skipped_empty), (2, 1));
-        assert_eq!(mean.dice, Some(0.75));
-        assert_eq!(mean.mae, Some(0.1));
+    fn a_protocol_of_its_own_size_gets_the_logits_unless_the_input_is_cut_or_padded() {
+        let image = ImageSize { height: 480, width: 640 };
+        let square = ImageSize { height: 256, width: 256 };
+        let plain = Frame::new(image, ResizeMode::Plain, 1024);
+        let frame = compared_frame(Protocol::PromiseReference, &plain).expect("another size");
+        assert_eq!((frame.image, frame.input_size), (square, 1024));
+        assert!(compared_frame(Protocol::Pranet, &plain).is_none());
+        let same = Frame::new(square, ResizeMode::Plain, 1024);
+        assert!(compared_frame(Protocol::PromiseReference, &same).is_none());
+        let padded = Frame::new(image, ResizeMode::LongestSide, 1024);
+        assert!(compared_frame(Protocol::PromiseReference, &padded).is_none());
     }
 }

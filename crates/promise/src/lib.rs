@@ -1,12 +1,14 @@
 //! The one place where the parts meet: experiments, training, evaluation, prediction.
 //!
 //! A TOML file becomes [`spec::ExperimentSpec`], variants and seeds become [`plan::RunPlan`]s,
-//! [`run::run_experiment`] executes them into run folders. The parts stay apart below this crate:
+//! [`campaign::Campaign`] says what is to do and executes it into run folders. The parts stay apart below this crate:
 //! prompt modules know nothing of token shifts, neither knows data or metrics, and the frozen SAM
 //! knows none of them.
 
 pub mod backbone;
+pub mod bench_metrics;
 pub mod bench_train;
+pub mod campaign;
 pub mod claim;
 pub mod device;
 mod drawing;
@@ -17,6 +19,7 @@ pub mod evaluate;
 pub mod feature_store;
 pub mod features;
 pub mod frame;
+mod grid;
 mod hex;
 mod learner;
 mod loader;
@@ -24,6 +27,7 @@ mod loss;
 pub mod model;
 mod no_prompt;
 pub mod peers;
+pub mod place;
 pub mod plan;
 pub mod predict;
 pub mod progress;
@@ -31,7 +35,10 @@ pub mod prompt_source;
 pub mod registry;
 pub mod run;
 pub mod run_folder;
+mod run_lock;
+mod sources;
 pub mod spec;
 mod target;
 mod train;
 mod viewed_set;
+pub mod workers;

@@ -7,7 +7,7 @@ use burn::{
     store::{BurnToPyTorchAdapter, ModuleSnapshot, PyTorchToBurnAdapter, SafetensorsStore},
     tensor::{Device, Tensor},
 };
-use ips::Ips;
+use ips::{Ips, IpsOptionError};
 use prompting::{
     PromptInput, PromptModule, PromptOptionError, Prompts, draw_parameters, num_trainable_params,
 };
@@ -46,6 +46,9 @@ pub enum BuildError {
     /// An option does not fit the backbone or another option.
     #[error(transparent)]
     Option(#[from] PromptOptionError),
+    /// An option of the shift does not fit the backbone.
+    #[error(transparent)]
+    Shift(#[from] IpsOptionError),
     /// The options cannot be parsed.
     #[error(transparent)]
     Spec(#[from] SpecError),
@@ -116,10 +119,11 @@ impl<P: PromptModule> Promise<P> {
         let options = spec.prompt.options.unwrap_or_default();
         let prompt = P::from_spec(&options, &backbone.info(), device)?;
         let config = backbone.sam.config();
-        let shift = spec.shift.ips().map(|options| {
-            let channels = config.image_encoder.embed_dim;
-            options.config(channels, config.n_mask_tokens()).init(device)
-        });
+        let channels = config.image_encoder.embed_dim;
+        let shift = match spec.shift.ips() {
+            Some(options) => Some(options.config(channels, config.n_mask_tokens())?.init(device)),
+            None => None,
+        };
         let model = Self {
             prompt,
             shift,
@@ -172,13 +176,17 @@ impl<P: PromptModule> Adapter for Promise<P> {
             // Burn writes metadata in the random order of a hash map; the same adapters shall be
             // the same bytes.
             .clear_metadata()
+            // Which head it is stands in the experiment, and not in the name of every tensor.
+            .skip_enum_variants(true)
             .with_to_adapter(BurnToPyTorchAdapter);
         self.save_into(&mut store)
             .map_err(|error| BuildError::Save { path: path.to_owned(), message: error.to_string() })
     }
 
     fn load(&mut self, path: &Path) -> Result<(), BuildError> {
-        let mut store = SafetensorsStore::from_file(path).with_from_adapter(PyTorchToBurnAdapter);
+        let mut store = SafetensorsStore::from_file(path)
+            .skip_enum_variants(true)
+            .with_from_adapter(PyTorchToBurnAdapter);
         let failed = |message: String| BuildError::Load { path: path.to_owned(), message };
         let result = self.load_from(&mut store).map_err(|error| failed(error.to_string()))?;
         if result.unused.is_empty() {

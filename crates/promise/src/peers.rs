@@ -29,12 +29,21 @@ pub fn python(
     if let Some(python) = python {
         return Ok(python.to_owned());
     }
+    python_with(&workspace.join("tools/peers/requirements.txt"), folder)
+}
+
+/// The Python of a virtual environment in `folder` that has the packages of a requirements file. It is made unless it is
+/// there.
+///
+/// # Errors
+///
+/// [`PeerError`] if Python or pip fail.
+pub fn python_with(requirements: &Path, folder: &Path) -> Result<PathBuf, PeerError> {
     let venv = folder.join("venv");
     let python = venv.join("bin/python");
     if !python.exists() {
         call(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
     }
-    let requirements = workspace.join("tools/peers/requirements.txt");
     let pip = ["-m", "pip", "install", "--quiet", "-r"];
     call(Command::new(&python).args(pip).arg(requirements))?;
     Ok(python)

@@ -1,16 +1,24 @@
 //! From an experiment file to the runs that it means: overrides, variants, seeds.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use run_record::Outline;
+use sam_backbone::Variant;
 use sha2::{Digest, Sha256};
-use toml_edit::{Document, DocumentMut, Item, Table, TableLike, Value};
+use toml_edit::{DocumentMut, Item, Table, TableLike, Value};
 
 use crate::{
+    backbone,
     claim::{self, ClaimProblem, ClaimSpec},
+    grid::{self, GridPoint},
     hex::hex,
+    model::BuildError,
     no_prompt::NO_PROMPT,
-    registry,
+    place::{Place, place_of},
+    registry::{self, PromptEntry},
     spec::{CheckError, ExperimentSpec, Problem, ShiftModule, is_folder_name},
 };
 
@@ -50,6 +58,14 @@ pub enum SpecError {
         /// What is wrong with it.
         reason: String,
     },
+    /// What a variant or the grid sets cannot be set.
+    #[error("{change}; in {}", path.display())]
+    Change {
+        /// What, by whom, and why not.
+        change: Box<RefusedChange>,
+        /// The file.
+        path: PathBuf,
+    },
     /// A variant's name is used twice or is no folder name.
     #[error("variant `{name}`: {reason}; in {}", path.display())]
     Variant {
@@ -62,7 +78,34 @@ pub enum SpecError {
     },
 }
 
+/// A key that a variant or the grid cannot set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedChange {
+    /// Where it is written.
+    pub place: Option<Place>,
+    /// Who sets it: a variant by name, or the grid.
+    pub by: String,
+    /// Dotted key.
+    pub key: String,
+    /// What is wrong, and what is accepted.
+    pub reason: String,
+}
+
+impl fmt::Display for RefusedChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { place, by, key, reason } = self;
+        if let Some(place) = place {
+            write!(f, "{place}: ")?;
+        }
+        write!(f, "{by} sets `{key}`: {reason}")
+    }
+}
+
 /// An experiment: the file's bytes and the runs it means.
+///
+/// A method is a variant, or the file itself if it has none, at one point of the grid, if there is one. A variant
+/// `apm` and a grid `"prompt.options.points" = [2, 4]` are the methods `apm+points-2` and `apm+points-4`; without
+/// variants they are `points-2` and `points-4`. A variant with `grid = false` is one method, `apm`.
 #[derive(Debug, Clone)]
 pub struct Experiment {
     /// Name, and folder below `runs/`.
@@ -71,14 +114,16 @@ pub struct Experiment {
     pub text: String,
     /// What the runs are meant to show, in the order of the file.
     pub claims: Vec<ClaimSpec>,
-    /// Every variant with every seed, variants outermost, in the order of the file.
+    /// Every method of the file by name, in its order.
+    pub methods: Vec<String>,
+    /// Every method with every seed, in the order of the file: variants outermost, then the grid, then seeds.
     pub runs: Vec<RunPlan>,
 }
 
 /// One run: one variant, one seed.
 #[derive(Debug, Clone)]
 pub struct RunPlan {
-    /// Name of the variant, or of the experiment if it has none.
+    /// Name of the variant and of the point of the grid, or of the experiment if it has neither.
     pub method: String,
     /// The seed.
     pub seed: u64,
@@ -92,6 +137,11 @@ pub struct RunPlan {
 }
 
 impl RunPlan {
+    /// The name of its folder: `<method>-seed<seed>`.
+    pub fn name(&self) -> String {
+        format!("{}-seed{}", self.method, self.seed)
+    }
+
     /// SHA-256 of the settings: file, variant and `--set` together.
     pub fn sha256(&self) -> String {
         hex(&Sha256::digest(self.text.as_bytes()))
@@ -126,26 +176,37 @@ impl Experiment {
         }
         check_variant_names(path, &base)?;
         let methods = Method::all(path, &text, &base, settings)?;
-        for method in &methods {
+        for (place, method) in methods.iter().enumerate() {
+            if methods[..place].iter().any(|other| other.name == method.name) {
+                let (name, reason) = (method.name.clone(), "the name is used twice");
+                return Err(SpecError::Variant { name, reason, path: path.into() });
+            }
             method.check()?;
         }
         check_claims(path, &text, &base, settings, &methods)?;
         let runs: Vec<RunPlan> = methods.into_iter().flat_map(Method::runs).collect();
         // A setting may have renamed it.
         let name = runs.first().map_or(base.name, |run| run.spec.name.clone());
-        Ok(Self { name, text, claims: base.claims, runs })
+        Ok(Self { name, text, claims: base.claims, methods: claim::methods(&runs), runs })
     }
 
     /// What is kept beside the run folders.
     pub fn outline(&self) -> Outline {
         let claims = self.claims.iter().map(ClaimSpec::claim).collect();
-        Outline::new(claim::methods(&self.runs), claims)
+        Outline::new(self.methods.clone(), claims)
+    }
+
+    /// The same experiment with one of its runs, by the name of its folder; nothing if it has no such run.
+    pub fn only(&self, run: &str) -> Option<Self> {
+        let runs: Vec<RunPlan> =
+            self.runs.iter().filter(|plan| plan.name() == run).cloned().collect();
+        (!runs.is_empty()).then(|| Self { runs, ..self.clone() })
     }
 }
 
-/// One variant, or the file itself if it has none, with all its seeds.
+/// One method with all its seeds.
 pub(crate) struct Method {
-    /// Name of the variant, or of the experiment.
+    /// See [`RunPlan::method`].
     pub(crate) name: String,
     /// Everything resolved.
     pub(crate) spec: ExperimentSpec,
@@ -153,6 +214,41 @@ pub(crate) struct Method {
     text: String,
     /// See [`RunPlan::origin`].
     origin: String,
+    /// What is set on top of the file.
+    changes: Vec<Change>,
+    /// Keys that the command line sets.
+    settings: Vec<String>,
+    /// The file, and what the user wrote in it.
+    written: (PathBuf, String),
+}
+
+/// A key that a variant or the grid sets on top of the file.
+#[derive(Debug, Clone)]
+struct Change {
+    /// Dotted key.
+    key: String,
+    value: Item,
+    /// Who: `variant `a`` or `the grid`.
+    by: String,
+    /// Where in the file.
+    place: Option<Place>,
+}
+
+impl Change {
+    /// Whether it sets `key`, a table around it or something inside it.
+    fn touches(&self, key: &str) -> bool {
+        touches(&self.key, key)
+    }
+
+    fn refused(&self, reason: &str, path: &Path) -> SpecError {
+        let change = RefusedChange {
+            place: self.place,
+            by: self.by.clone(),
+            key: self.key.clone(),
+            reason: reason.trim_end().to_owned(),
+        };
+        SpecError::Change { change: Box::new(change), path: path.to_owned() }
+    }
 }
 
 impl Method {
@@ -163,45 +259,62 @@ impl Method {
         base: &ExperimentSpec,
         settings: &[String],
     ) -> Result<Vec<Self>, SpecError> {
+        let document: DocumentMut = document(text)?;
+        let points = grid_points(path, text, &document)?;
+        let resolve =
+            |name: &str, changes: Vec<Change>| Self::resolve(path, text, name, changes, settings);
+        let set_by_grid = |point: &GridPoint| -> Vec<Change> {
+            let change = |setting: &grid::GridSetting| Change {
+                key: setting.key.clone(),
+                value: Item::Value(setting.value.clone()),
+                by: "the grid".into(),
+                place: place_of(text, &["grid", &setting.written]),
+            };
+            point.settings.iter().map(change).collect()
+        };
         if base.variants.is_empty() {
-            return Ok(vec![Self::resolve(path, text, &base.name, None, settings)?]);
+            return match points.as_slice() {
+                [] => Ok(vec![resolve(&base.name, Vec::new())?]),
+                points => points.iter().map(|at| resolve(&at.name, set_by_grid(at))).collect(),
+            };
         }
-        let variants = base.variants.iter().enumerate();
-        variants
-            .map(|(place, variant)| Self::resolve(path, text, &variant.name, Some(place), settings))
-            .collect()
+        let mut methods = Vec::new();
+        for (place, variant) in base.variants.iter().enumerate() {
+            let changes = set_by_variant(text, &document, place, &variant.name);
+            if points.is_empty() || !variant.grid {
+                methods.push(resolve(&variant.name, changes)?);
+                continue;
+            }
+            for point in &points {
+                let name = format!("{}+{}", variant.name, point.name);
+                let all = changes.iter().cloned().chain(set_by_grid(point)).collect();
+                methods.push(resolve(&name, all)?);
+            }
+        }
+        Ok(methods)
     }
 
-    /// Applies a variant (by its place in the file) and settings.
+    /// Applies changes and settings to the file.
     fn resolve(
         path: &Path,
         text: &str,
         name: &str,
-        variant: Option<usize>,
+        changes: Vec<Change>,
         settings: &[String],
     ) -> Result<Self, SpecError> {
         let mut origin = path.display().to_string();
-        let mut document: DocumentMut = text.parse().map_err(|_| SpecError::Setting {
-            setting: String::new(),
-            reason: "the file is no TOML".into(),
-        })?;
-        let variants = document.remove("variant");
+        let mut document = document(text)?;
         // Claims are no settings: a run is the same whatever it is meant to show.
-        let claims = document.remove("claim");
-        let mut changed = variants.is_some() || claims.is_some();
-        if let Some(index) = variant {
-            let set = variants
-                .as_ref()
-                .and_then(|item| item.get(index))
-                .and_then(|variant| variant.get("set"))
-                .and_then(Item::as_table_like);
-            for (key, value) in set.into_iter().flat_map(TableLike::iter) {
-                let failed = |reason| SpecError::Setting { setting: key.to_owned(), reason };
-                set_key(document.as_table_mut(), key, value.clone()).map_err(failed)?;
-                changed = true;
-            }
-            origin = format!("{origin} with variant `{name}` applied");
+        let beside = ["variant", "grid", "claim"].map(|key| document.remove(key));
+        let changed = beside.iter().any(Option::is_some) || !settings.is_empty();
+        if !changes.is_empty() {
+            origin = format!("{origin} with `{name}` applied");
         }
+        for change in &changes {
+            set_key(document.as_table_mut(), &change.key, change.value.clone())
+                .map_err(|reason| change.refused(&reason, path))?;
+        }
+        let mut keys = Vec::new();
         for setting in settings {
             let failed = |reason: String| SpecError::Setting { setting: setting.clone(), reason };
             let (key, value) =
@@ -210,47 +323,189 @@ impl Method {
             let value: Value = value.parse().unwrap_or_else(|_| value.into());
             set_key(document.as_table_mut(), key.trim(), Item::Value(value)).map_err(failed)?;
             origin = format!("{origin}, --set {setting}");
-            changed = true;
+            keys.push(key.trim().to_owned());
         }
         // Without a change the user's own text keeps the user's own lines in later messages.
-        let text = if changed { document.to_string() } else { text.to_owned() };
-        let spec = parse(&text, &origin)?;
-        Ok(Self { name: name.to_owned(), spec, text, origin })
+        let resolved = if changed { document.to_string() } else { text.to_owned() };
+        let spec = parse(&resolved, &origin)
+            .map_err(|error| first_wrong_change(text, &changes, path).unwrap_or(error))?;
+        Ok(Self {
+            name: name.to_owned(),
+            spec,
+            text: resolved,
+            origin,
+            changes,
+            settings: keys,
+            written: (path.to_owned(), text.to_owned()),
+        })
     }
 
-    /// Checks what types cannot check, the options of the prompt module too.
+    /// Checks what types cannot check, the options of the prompt module and of the shift too.
     fn check(&self) -> Result<(), SpecError> {
         let mut problems = self.spec.check().err().map_or_else(Vec::new, |error| error.problems);
         let module = registry::find(&self.spec.prompt.module);
         if let Err(error) = &module {
-            let (key, reason) = ("prompt.module", error.to_string());
-            problems.push(Problem { key, reason, line: None });
+            problems.push(Problem {
+                key: "prompt.module".into(),
+                reason: error.to_string(),
+                line: None,
+            });
         }
-        match module {
-            Ok(module) if problems.is_empty() => (module.check_options)(&self.text, &self.origin),
-            _ => {
-                for problem in &mut problems {
-                    problem.line = line_of(&self.text, problem.key);
-                }
-                let origin = self.origin.clone();
-                Err(SpecError::Check { origin, source: CheckError { problems } })
+        if let (Ok(module), true) = (&module, problems.is_empty()) {
+            if let Err(error) = (module.check_options)(&self.text, &self.origin) {
+                return Err(self.blame_options(error));
             }
+            problems.extend(self.option_problems(module));
+        }
+        if problems.is_empty() {
+            return Ok(());
+        }
+        for problem in &mut problems {
+            self.locate(problem);
+        }
+        Err(SpecError::Check { origin: self.origin.clone(), source: CheckError { problems } })
+    }
+
+    /// What the parts say about their options beside this backbone. Nothing large is built for it.
+    fn option_problems(&self, module: &PromptEntry) -> Vec<Problem> {
+        let Ok(variant) = self.spec.backbone.variant.parse::<Variant>() else { return Vec::new() };
+        let sam = variant.config();
+        let problem = |key: String, reason: String| Problem { key, reason, line: None };
+        let mut problems = Vec::new();
+        if let Err(BuildError::Option(error)) = (module.taps)(&self.plan(0), &backbone::info(&sam))
+        {
+            problems.push(problem(format!("prompt.options.{}", error.option), error.reason));
+        }
+        if let Some(shift) = self.spec.shift.ips()
+            && let Err(error) = shift.config(sam.image_encoder.embed_dim, sam.n_mask_tokens())
+        {
+            problems.push(problem(format!("shift.options.{}", error.option), error.reason));
+        }
+        problems
+    }
+
+    /// Finds the line of a problem in the file that the user wrote, and who set it.
+    fn locate(&self, problem: &mut Problem) {
+        if self.settings.iter().any(|key| touches(key, &problem.key)) {
+            return;
+        }
+        let change = self.changes.iter().rev().find(|change| change.touches(&problem.key));
+        problem.line = match change {
+            Some(change) => {
+                problem.reason = format!("{} (set by {})", problem.reason, change.by);
+                change.place.map(|place| place.line)
+            }
+            None => line_of(&self.written.1, &problem.key),
+        };
+    }
+
+    /// The error of the prompt module's options, with the place of what is to blame for it.
+    fn blame_options(&self, error: SpecError) -> SpecError {
+        let SpecError::Parse { source, .. } = &error else { return error };
+        if self.settings.iter().any(|key| touches(key, "prompt")) {
+            return error;
+        }
+        let change = self.changes.iter().rev().find(|change| change.touches("prompt"));
+        match change {
+            Some(change) => change.refused(source.message(), &self.written.0),
+            None => error,
+        }
+    }
+
+    fn plan(&self, seed: u64) -> RunPlan {
+        RunPlan {
+            method: self.name.clone(),
+            seed,
+            spec: self.spec.clone(),
+            text: self.text.clone(),
+            origin: self.origin.clone(),
         }
     }
 
     /// A run for each seed.
     fn runs(self) -> Vec<RunPlan> {
-        let Self { name, spec, text, origin } = self;
-        let seeds = spec.seeds.clone();
-        let run = |seed| RunPlan {
-            method: name.clone(),
-            seed,
-            spec: spec.clone(),
-            text: text.clone(),
-            origin: origin.clone(),
-        };
-        seeds.into_iter().map(run).collect()
+        self.spec.seeds.iter().map(|seed| self.plan(*seed)).collect()
     }
+}
+
+/// Whether one dotted key is the other or a table around it.
+fn touches(one: &str, other: &str) -> bool {
+    let inside = |inner: &str, outer: &str| {
+        inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    inside(one, other) || inside(other, one)
+}
+
+/// The text as something that can be changed. It was parsed before, so this does not fail.
+fn document(text: &str) -> Result<DocumentMut, SpecError> {
+    text.parse().map_err(|_| SpecError::Setting {
+        setting: String::new(),
+        reason: "the file is no TOML".into(),
+    })
+}
+
+/// The points of the file's grid.
+fn grid_points(
+    path: &Path,
+    text: &str,
+    document: &DocumentMut,
+) -> Result<Vec<GridPoint>, SpecError> {
+    let Some(table) = document.get("grid").and_then(Item::as_table_like) else {
+        return Ok(Vec::new());
+    };
+    let refused = |problems| {
+        let origin = path.display().to_string();
+        Err(SpecError::Check { origin, source: CheckError { problems } })
+    };
+    let line = |key: &str| place_of(text, &["grid", key]).map(|place| place.line);
+    let points = match grid::points(table) {
+        Ok(points) => points,
+        Err(problems) => {
+            let problem = |problem: grid::GridProblem| Problem {
+                line: line(&problem.key),
+                key: format!("grid.{}", problem.key),
+                reason: problem.reason,
+            };
+            return refused(problems.into_iter().map(problem).collect());
+        }
+    };
+    let variants = document.get("variant").and_then(Item::as_array_of_tables);
+    let outside = |variant: &Table| variant.get("grid").and_then(Item::as_bool) == Some(false);
+    if !points.is_empty() && variants.is_some_and(|variants| variants.iter().all(outside)) {
+        let reason = "every variant has `grid = false`, so nothing uses it".into();
+        return refused(vec![Problem { key: "grid".into(), reason, line: line("") }]);
+    }
+    Ok(points)
+}
+
+/// What the variant at a place of the file sets.
+fn set_by_variant(text: &str, document: &DocumentMut, place: usize, name: &str) -> Vec<Change> {
+    let set = document
+        .get("variant")
+        .and_then(|variants| variants.get(place))
+        .and_then(|variant| variant.get("set"))
+        .and_then(Item::as_table_like);
+    let index = place.to_string();
+    let change = |(key, value): (&str, &Item)| Change {
+        key: key.to_owned(),
+        value: value.clone(),
+        by: format!("variant `{name}`"),
+        place: place_of(text, &["variant", &index, "set", key]),
+    };
+    set.into_iter().flat_map(TableLike::iter).map(change).collect()
+}
+
+/// The first change after which the file is no experiment any more, as an error; nothing if it is not a change
+/// that does it.
+fn first_wrong_change(text: &str, changes: &[Change], path: &Path) -> Option<SpecError> {
+    let mut document = document(text).ok()?;
+    for change in changes {
+        set_key(document.as_table_mut(), &change.key, change.value.clone()).ok()?;
+        if let Err(error) = toml::from_str::<ExperimentSpec>(&document.to_string()) {
+            return Some(change.refused(error.message(), path));
+        }
+    }
+    None
 }
 
 /// Variants become folders, so each needs a name of its own that can be one.
@@ -293,7 +548,7 @@ fn check_claims(
         // As with weights: what the settings mend is right.
         .filter(|problem| stands_in(&as_set, problem))
         .map(|ClaimProblem { claim, key, reason }| Problem {
-            key: "claim",
+            key: "claim".into(),
             reason: format!("`{key}` of `{}`: {reason}", base.claims[*claim].name),
             line: line_of(text, &format!("claim.{claim}.{key}")),
         })
@@ -322,29 +577,16 @@ where
 }
 
 /// The 1-based line on which a dotted key stands, or the nearest table above it that is written out.
-/// A number is a place in an array of tables.
 fn line_of(text: &str, key: &str) -> Option<usize> {
-    let document = Document::parse(text).ok()?;
-    let mut item = document.as_item();
-    let mut span = None;
-    for part in key.split('.') {
-        let element = part.parse::<usize>().ok().and_then(|place| item.get(place));
-        let named = item.as_table_like().and_then(|table| table.get_key_value(part));
-        (item, span) = match (named, element) {
-            (Some((name, value)), _) => (value, name.span().or(value.span()).or(span)),
-            (None, Some(value)) => (value, value.span().or(span)),
-            (None, None) => break,
-        };
-    }
-    let before = text.get(..span?.start)?;
-    Some(before.matches('\n').count() + 1)
+    let path: Vec<&str> = key.split('.').collect();
+    place_of(text, &path).map(|place| place.line)
 }
 
 /// Sets a dotted key, making tables on the way. A table replaces what was there as a whole.
 fn set_key(root: &mut Table, key: &str, value: Item) -> Result<(), String> {
     let mut parts: Vec<&str> = key.split('.').map(str::trim).collect();
-    if matches!(parts.first(), Some(&("variant" | "claim"))) {
-        return Err("variants and claims stand in the file and cannot be set".into());
+    if matches!(parts.first(), Some(&("variant" | "grid" | "claim"))) {
+        return Err("variants, grid and claims stand in the file and cannot be set".into());
     }
     let last = parts.pop().filter(|last| !last.is_empty()).ok_or("the key is empty")?;
     let mut table: &mut dyn TableLike = root;

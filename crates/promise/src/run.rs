@@ -1,24 +1,24 @@
-//! Runs experiments: every plan into its folder, trained, evaluated, recorded.
+//! One run: trained, evaluated, recorded. Which runs there are to do, and in which order, is the business of
+//! [`campaign`](crate::campaign).
 
 use std::{
-    path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicBool},
 };
 
 use burn::tensor::Device;
-use data_loaders::{Catalog, DataError, DataSet, augment::View};
+use data_loaders::{DataError, DataSet, augment::View};
 use feature_cache::{CacheError, FeatureCache};
 use run_record::{
-    BackboneRecord, CaseRow, FORMAT_VERSION, Panel, ParameterCounts, ResultRow, RunFolder,
-    RunRecord, RunRecordError, SkippedCase, TrainingSummary,
+    BackboneRecord, CaseRow, CurveRow, FORMAT_VERSION, Failure, Panel, ParameterCounts, ResultRow,
+    RunFolder, RunRecord, RunRecordError, SkippedCase, TrainingSummary,
 };
 use sam_backbone::{ResizeMode, UnknownVariantError, Variant};
 
+pub(crate) use crate::sources::Sources;
 use crate::{
     backbone::{Backbone, BackboneError},
+    campaign::{Campaign, OnFailure},
     device::{DeviceError, DeviceKind},
     evaluate::{EvaluateError, Evaluated, Evaluation, evaluate},
     feature_store::FeatureStore,
@@ -26,11 +26,11 @@ use crate::{
     model::{Adapter, BuildError},
     no_prompt::NO_PROMPT,
     plan::{Experiment, RunPlan, SpecError},
-    progress::Progress,
+    progress::{OneAtATime, Progress},
     prompt_source::PromptSource,
     registry::{self, UnknownPromptError},
     run_folder::{self, Existing, RunFolderError},
-    spec::SourceSpec,
+    sources::open,
     train::{TrainError, TrainingSet, remove_checkpoints},
     viewed_set::ViewedSet,
 };
@@ -140,6 +140,35 @@ pub enum RunError {
         /// The run folder.
         run: PathBuf,
     },
+    /// Two experiments would share their folder.
+    #[error("two files name their experiment `{name}`, and would share a folder")]
+    TwoExperiments {
+        /// The name.
+        name: String,
+    },
+    /// A defect of this program, or of a library, ended the run.
+    #[error("`{method}` panicked: {message}")]
+    Panicked {
+        /// The method.
+        method: String,
+        /// What was said.
+        message: String,
+    },
+    /// The experiment has no such run.
+    #[error("the experiment has no run `{run}`")]
+    UnknownRun {
+        /// The name of its folder.
+        run: String,
+    },
+    /// The run failed in a process of its own.
+    #[error("{failure}")]
+    Worker {
+        /// What it said.
+        failure: Failure,
+    },
+    /// The process of a run cannot be started, or what it says is not understood.
+    #[error("cannot run in a process of its own")]
+    Process(#[source] std::io::Error),
     /// The user asked to stop.
     #[error("interrupted; the same command goes on from there")]
     Interrupted,
@@ -165,7 +194,7 @@ pub struct FinishedRun {
     pub found: bool,
 }
 
-/// Runs every plan of an experiment, in order.
+/// Runs every plan of an experiment, in order, up to the first failure.
 ///
 /// Everything that the file, the data folders, the weights and run folders that exist can be wrong
 /// about is found out for all plans before the first folder is made. Encoded data are shared between
@@ -178,92 +207,10 @@ pub fn run_experiment(
     experiment: &Experiment,
     context: &Context,
 ) -> Result<Vec<FinishedRun>, RunError> {
-    let device = context.device.device()?;
-    let mut shared = Shared::default();
-    let mut jobs = Vec::with_capacity(experiment.runs.len());
-    for plan in &experiment.runs {
-        let backbone = shared.backbone(plan, &device)?;
-        let taps = (registry::find(&plan.spec.prompt.module)?.taps)(plan, &backbone.info())?;
-        let sources = Sources::open(plan, context)?;
-        jobs.push(Job { plan, taps, sources, weights_sha256: backbone.report.sha256 });
-    }
-
-    let folder =
-        |plan: &RunPlan| RunFolder::of(&context.runs, &experiment.name, &plan.method, plan.seed);
-    let folders: Vec<RunFolder> = experiment.runs.iter().map(folder).collect();
-    match context.existing {
-        Existing::GoOn => {}
-        Existing::Resume if folders.iter().any(|folder| folder.resolved().exists()) => {}
-        Existing::Resume => {
-            let path = context.runs.join(&experiment.name);
-            return Err(RunFolderError::NothingToResume { path }.into());
-        }
-        Existing::StartOver => {
-            for folder in &folders {
-                run_folder::remove(folder)?;
-            }
-        }
-    }
-
-    for (job, folder) in jobs.iter().zip(&folders) {
-        run_folder::check(folder, job.plan, &job.weights_sha256)?;
-    }
-
-    let mut finished = Vec::with_capacity(jobs.len());
-    for (place, (job, folder)) in jobs.iter().zip(folders).enumerate() {
-        if context.stop.load(Ordering::Relaxed) {
-            return Err(RunError::Interrupted);
-        }
-        let done = run_folder::prepare(
-            &folder,
-            experiment,
-            job.plan,
-            &job.weights_sha256,
-            context.device,
-        )?;
-        if place == 0 {
-            // Not before all folders were checked: the experiment of a folder with other settings
-            // keeps its outline.
-            experiment.outline().write(&folder.outline())?;
-        }
-        match done {
-            Some(record) => {
-                tracing::info!("{} is done already", folder.root().display());
-                finished.push(FinishedRun { folder, record, found: true });
-            }
-            None => {
-                let taps = all_taps(&jobs[place..]);
-                let record =
-                    execute(experiment, job, taps, &folder, context, &device, &mut shared)?;
-                finished.push(FinishedRun { folder, record, found: false });
-            }
-        }
-    }
-    Ok(finished)
-}
-
-/// A plan with what was found out about it before the first run.
-struct Job<'a> {
-    plan: &'a RunPlan,
-    /// Blocks that the prompt module reads.
-    taps: Vec<usize>,
-    sources: Sources,
-    weights_sha256: String,
-}
-
-/// The blocks that the first of `jobs` needs and those after it with the same backbone, so that an
-/// image is encoded once for all of them.
-fn all_taps(jobs: &[Job<'_>]) -> Vec<usize> {
-    let backbone = &jobs[0].plan.spec.backbone;
-    let same = |job: &&Job<'_>| {
-        let other = &job.plan.spec.backbone;
-        (&other.variant, &other.weights) == (&backbone.variant, &backbone.weights)
-    };
-    let mut taps: Vec<usize> =
-        jobs.iter().take_while(same).flat_map(|job| job.taps.iter().copied()).collect();
-    taps.sort_unstable();
-    taps.dedup();
-    taps
+    let experiments = std::slice::from_ref(experiment);
+    let watch = OneAtATime(context.progress.clone());
+    let runs = Campaign::open(experiments, context)?.run(OnFailure::Stop, &watch)?;
+    runs.into_iter().map(|run| run.result).collect()
 }
 
 /// What runs of one experiment have in common and need not compute again.
@@ -274,23 +221,33 @@ pub(crate) struct Shared {
     sets: Vec<(ResizeMode, Arc<EncodedSet>)>,
 }
 
-fn execute(
-    experiment: &Experiment,
-    job: &Job<'_>,
-    taps: Vec<usize>,
-    folder: &RunFolder,
+/// A run that is about to be executed.
+pub(crate) struct Execution<'a> {
+    /// Name of the experiment.
+    pub experiment: &'a str,
+    pub plan: &'a RunPlan,
+    pub sources: &'a Sources,
+    /// Its folder, prepared.
+    pub folder: &'a RunFolder,
+    /// Blocks to encode with: the plan's own and those that later runs want.
+    pub taps: Vec<usize>,
+}
+
+/// Trains and evaluates a plan, and writes the result into its folder.
+pub(crate) fn execute(
+    run: Execution<'_>,
     context: &Context,
     device: &Device,
     shared: &mut Shared,
 ) -> Result<RunRecord, RunError> {
-    let plan = job.plan;
+    let Execution { experiment, plan, sources, folder, taps } = run;
     let spec = &plan.spec;
     let entry = registry::find(&spec.prompt.module)?;
     let backbone = shared.backbone(plan, device)?;
     let before = backbone.sam.hash();
     let has_module = entry.name != NO_PROMPT;
 
-    shared.keep_only(&job.sources);
+    shared.keep_only(sources);
     let encoding = shared.encoding(plan, &backbone, taps, context)?;
     let mut skipped = Vec::new();
     let mut encode = |data: &DataSet, view: View| {
@@ -301,9 +258,9 @@ fn execute(
     let (adapter, training): (Box<dyn Adapter>, Option<TrainingSummary>) = if plan.trains() {
         let views = View::first(spec.train.views)
             .into_iter()
-            .map(|view| encode(&job.sources.train, view))
+            .map(|view| encode(&sources.train, view))
             .collect::<Result<Vec<_>, _>>()?;
-        let valid = encode(&job.sources.valid, View::IDENTITY)?;
+        let valid = encode(&sources.valid, View::IDENTITY)?;
         skipped.extend(views.iter().chain([&valid]).flat_map(|set| set.skipped.iter().cloned()));
         let set = TrainingSet {
             train: Arc::new(ViewedSet::new(views)?),
@@ -324,27 +281,34 @@ fn execute(
     };
 
     let mut cases: Vec<CaseRow> = Vec::new();
+    let mut curves: Vec<CurveRow> = Vec::new();
     let mut rows: Vec<ResultRow> = Vec::new();
     let mut panels: Vec<Panel> = Vec::new();
-    for data in &job.sources.test {
+    for data in &sources.test {
         let set = encode(data, View::IDENTITY)?;
         skipped.extend(set.skipped.iter().cloned());
         for &source in &spec.evaluate.prompts {
             if source == PromptSource::Auto && !has_module {
                 continue;
             }
+            let predictions = spec
+                .evaluate
+                .save_predictions
+                .then(|| folder.predictions(data.name(), &source.to_string()));
             let evaluation = Evaluation {
-                experiment: &experiment.name,
+                experiment,
                 method: &plan.method,
                 seed: plan.seed,
                 source,
                 protocol: spec.evaluate.protocol.0,
                 n_points: spec.evaluate.points,
                 panels: spec.evaluate.panels,
+                predictions: predictions.as_deref(),
             };
             let evaluated = score(&evaluation, adapter.as_ref(), &backbone, &set, context)?;
             panels.extend(run_folder::write_pictures(folder, &set, &evaluated)?);
             cases.extend(evaluated.cases);
+            curves.extend(evaluated.curves);
             rows.push(evaluated.row);
         }
     }
@@ -353,7 +317,7 @@ fn execute(
     let parameters = adapter.parameters();
     let record = RunRecord {
         format_version: FORMAT_VERSION,
-        experiment: experiment.name.clone(),
+        experiment: experiment.to_owned(),
         method: plan.method.clone(),
         seed: plan.seed,
         experiment_sha256: plan.sha256(),
@@ -374,7 +338,7 @@ fn execute(
         skipped: distinct(skipped),
         rows,
     };
-    run_folder::write_result(folder, &record, &cases, &panels)?;
+    run_folder::write_result(folder, &record, &cases, &curves, &panels)?;
     remove_checkpoints(folder);
     Ok(record)
 }
@@ -505,72 +469,6 @@ impl Shared {
     }
 }
 
-/// Seed of the choice of held-out images.
-const VALIDATION_SEED: u64 = 0;
-
-/// The data sets of a plan, opened but not read.
-pub(crate) struct Sources {
-    pub train: DataSet,
-    pub valid: DataSet,
-    pub test: Vec<DataSet>,
-}
-
-impl Sources {
-    pub fn open(plan: &RunPlan, context: &Context) -> Result<Self, RunError> {
-        let spec = &plan.spec.data;
-        let (mut train, mut valid) = (Vec::new(), Vec::new());
-        for name in &spec.train {
-            let mut set = open(plan, name, &spec.train_split, context.data_root.as_deref())?;
-            if let Some(limit) = spec.train_limit {
-                set = set.limit(limit);
-            }
-            // Every set gives its share, and the same images whatever the seed of the run, so that
-            // seeds can be compared.
-            let (rest, held_out) =
-                set.split_off_validation(spec.validation_fraction, VALIDATION_SEED)?;
-            train.push(rest);
-            valid.push(held_out);
-        }
-        let (train, valid) = (DataSet::join(&train), DataSet::join(&valid));
-        Ok(Self { train, valid, test: Self::open_test(plan, context)? })
-    }
-
-    fn open_test(plan: &RunPlan, context: &Context) -> Result<Vec<DataSet>, RunError> {
-        let spec = &plan.spec.data;
-        let mut test = Vec::new();
-        for name in &spec.test {
-            let set = open(plan, name, &spec.test_split, context.data_root.as_deref())?;
-            test.push(match spec.test_limit {
-                Some(limit) => set.limit(limit),
-                None => set,
-            });
-        }
-        Ok(test)
-    }
-}
-
-fn open(plan: &RunPlan, name: &str, split: &str, root: Option<&Path>) -> Result<DataSet, RunError> {
-    let Some(source) = plan.spec.data.sources.get(name) else {
-        return Ok(DataSet::open(name, split, root, &Catalog::built_in())?);
-    };
-    let set = match source {
-        SourceSpec { images: Some(images), masks: Some(masks), splits, .. } => {
-            let all = DataSet::from_folders(images, masks)?;
-            match splits {
-                Some(splits) => all.split_by(splits, split, name)?,
-                None => all,
-            }
-        }
-        SourceSpec { csv: Some(csv), root, .. } => {
-            let folder = csv.parent().unwrap_or(Path::new("."));
-            DataSet::from_csv(csv, split, root.as_deref().unwrap_or(folder))?
-        }
-        // Refused when the file was read.
-        _ => DataSet::open(name, split, root, &Catalog::built_in())?,
-    };
-    Ok(set.renamed(name))
-}
-
 /// Evaluates a finished run again, on other data or with other prompts. Nothing is written.
 ///
 /// The test sets of the run keep its `test_limit`; a set named by `data` is used as a whole.
@@ -612,6 +510,7 @@ pub fn evaluate_run(
                 protocol: protocol.unwrap_or(spec.evaluate.protocol.0),
                 n_points: spec.evaluate.points,
                 panels: 0,
+                predictions: None,
             };
             rows.push(score(&evaluation, adapter.as_ref(), &backbone, &set, context)?.row);
         }

@@ -1,16 +1,20 @@
 //! The run folder: what is in it, and whether it may be gone on with.
 
-use std::{fs, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use run_record::{
-    CaseRow, Panel, PanelPart, RunFolder, RunRecord, RunRecordError, read_json, write_bytes,
-    write_json, write_rows,
+    CaseRow, CurveRow, Environment, EpochRow, Failure, Panel, PanelPart, RunFolder, RunRecord,
+    RunRecordError, read_json, read_rows, write_bytes, write_json, write_rows,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::{
     device::DeviceKind,
-    environment::environment,
+    environment::{environment, program_sha256},
     evaluate::{Evaluated, Picture},
     features::EncodedSet,
     plan::{Experiment, RunPlan},
@@ -55,6 +59,9 @@ pub enum RunFolderError {
     Record(#[from] RunRecordError),
 }
 
+/// Where runs go that were put aside, beside the run folders.
+const STALE_DIR: &str = "stale";
+
 /// How to treat a folder that exists.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Existing {
@@ -65,6 +72,45 @@ pub enum Existing {
     Resume,
     /// Delete it.
     StartOver,
+    /// Go on with it; put a run with other settings, data or weights aside, below `stale/`, and run it anew.
+    Replace,
+}
+
+/// What a run depends on besides its settings, by content.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inputs {
+    /// SHA-256 of SAM's weights file: a path alone does not say what is in it.
+    pub weights_sha256: String,
+    /// SHA-256 of every data set, by `<data set> <split>`. Empty in folders that are older than this field.
+    #[serde(default)]
+    pub data_sha256: BTreeMap<String, String>,
+}
+
+/// What a run folder says about its run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RunState {
+    /// Nothing was begun.
+    ToDo,
+    /// Begun and not finished: it goes on from there.
+    Unfinished {
+        /// Epochs that are done.
+        epochs: usize,
+    },
+    /// The last try failed; it is tried again.
+    Failed {
+        /// Why.
+        failure: Failure,
+    },
+    /// Finished.
+    Done {
+        /// Whether by this very program, by its bytes; nothing if the run does not say.
+        same_program: Option<bool>,
+    },
+    /// The folder holds a run with other settings, data or weights.
+    Stale {
+        /// What differs.
+        changed: Vec<String>,
+    },
 }
 
 /// What `resolved.json` holds: all that is needed to build the model again.
@@ -72,46 +118,121 @@ pub enum Existing {
 struct Resolved {
     method: String,
     seed: u64,
-    /// SHA-256 of SAM's weights file: a path alone does not say what is in it.
-    weights_sha256: String,
+    #[serde(flatten)]
+    inputs: Inputs,
     spec: ExperimentSpec,
     /// The TOML that `spec` was parsed from; a prompt module parses its options from it.
     toml: String,
 }
 
 impl Resolved {
-    fn new(plan: &RunPlan, weights_sha256: &str) -> Self {
+    fn new(plan: &RunPlan, inputs: &Inputs) -> Self {
         Self {
             method: plan.method.clone(),
             seed: plan.seed,
-            weights_sha256: weights_sha256.to_owned(),
+            inputs: inputs.clone(),
             spec: plan.spec.clone(),
             toml: plan.text.clone(),
         }
     }
 }
 
-/// Whether a run may use its folder: it has none yet, or one with the same settings and weights.
+/// What the folder of a run says about it. Nothing is written.
+///
+/// # Errors
+///
+/// [`RunFolderError::Record`] if a file cannot be read.
+pub fn state(
+    folder: &RunFolder,
+    plan: &RunPlan,
+    inputs: &Inputs,
+) -> Result<RunState, RunFolderError> {
+    if !folder.resolved().exists() {
+        // It may have failed before there was anything to resolve.
+        return Ok(match failure(folder)? {
+            Some(failure) => RunState::Failed { failure },
+            None => RunState::ToDo,
+        });
+    }
+    let former: Resolved = read_json(&folder.resolved())?;
+    let changed = changed_keys(&former, &Resolved::new(plan, inputs));
+    if !changed.is_empty() {
+        return Ok(RunState::Stale { changed });
+    }
+    if folder.record().exists() {
+        let then = match folder.environment().exists() {
+            true => read_json::<Environment>(&folder.environment())?.program_sha256,
+            false => None,
+        };
+        let same_program = then.zip(program_sha256()).map(|(then, now)| then == now);
+        return Ok(RunState::Done { same_program });
+    }
+    if let Some(failure) = failure(folder)? {
+        return Ok(RunState::Failed { failure });
+    }
+    let epochs = match folder.epochs().exists() {
+        true => read_rows::<EpochRow>(&folder.epochs())?.last().map_or(0, |row| row.epoch),
+        false => 0,
+    };
+    Ok(RunState::Unfinished { epochs })
+}
+
+fn failure(folder: &RunFolder) -> Result<Option<Failure>, RunFolderError> {
+    let path = folder.failure();
+    Ok(if path.exists() { Some(read_json(&path)?) } else { None })
+}
+
+/// Writes into the folder of a run why it failed.
+///
+/// # Errors
+///
+/// If the folder cannot be made or the file not be written.
+pub fn write_failure(
+    folder: &RunFolder,
+    error: &dyn std::error::Error,
+) -> Result<(), RunFolderError> {
+    make(folder.root())?;
+    Ok(write_json(&folder.failure(), &failure_of(error))?)
+}
+
+/// An error and its causes.
+pub(crate) fn failure_of(error: &dyn std::error::Error) -> Failure {
+    let mut reasons = vec![error.to_string()];
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let text = cause.to_string();
+        // A transparent error repeats its cause.
+        if reasons.last() != Some(&text) {
+            reasons.push(text);
+        }
+        source = cause.source();
+    }
+    Failure { reasons }
+}
+
+/// Makes the folder around a run folder.
+pub(crate) fn make_parent(folder: &RunFolder) -> Result<(), RunFolderError> {
+    folder.root().parent().map_or(Ok(()), make)
+}
+
+fn make(path: &Path) -> Result<(), RunFolderError> {
+    fs::create_dir_all(path)
+        .map_err(|source| RunFolderError::Prepare { path: path.to_owned(), source })
+}
+
+/// Whether a run may use its folder: it has none yet, or one with the same settings, data and weights.
 ///
 /// # Errors
 ///
 /// [`RunFolderError::OtherRun`], and [`RunFolderError::Record`] if a file cannot be read. Nothing is
 /// written.
-pub fn check(
-    folder: &RunFolder,
-    plan: &RunPlan,
-    weights_sha256: &str,
-) -> Result<(), RunFolderError> {
-    if !folder.resolved().exists() {
-        return Ok(());
-    }
-    let former: Resolved = read_json(&folder.resolved())?;
-    let changed = changed_keys(&former, &Resolved::new(plan, weights_sha256));
-    if changed.is_empty() {
-        Ok(())
-    } else {
-        let path = folder.root().to_owned();
-        Err(RunFolderError::OtherRun { changed: changed.join(", "), path })
+pub fn check(folder: &RunFolder, plan: &RunPlan, inputs: &Inputs) -> Result<(), RunFolderError> {
+    match state(folder, plan, inputs)? {
+        RunState::Stale { changed } => {
+            let path = folder.root().to_owned();
+            Err(RunFolderError::OtherRun { changed: changed.join(", "), path })
+        }
+        _ => Ok(()),
     }
 }
 
@@ -125,23 +246,52 @@ pub fn prepare(
     folder: &RunFolder,
     experiment: &Experiment,
     plan: &RunPlan,
-    weights_sha256: &str,
+    inputs: &Inputs,
     device: DeviceKind,
 ) -> Result<Option<RunRecord>, RunFolderError> {
-    check(folder, plan, weights_sha256)?;
+    check(folder, plan, inputs)?;
     if folder.resolved().exists() {
-        return match folder.record().exists() {
-            true => Ok(Some(folder.read_record()?)),
-            false => Ok(None),
-        };
+        if folder.record().exists() {
+            return Ok(Some(folder.read_record()?));
+        }
+        // It is tried again.
+        remove_file(&folder.failure())?;
+        return Ok(None);
     }
-    let path = folder.root().to_owned();
-    fs::create_dir_all(&path).map_err(|source| RunFolderError::Prepare { path, source })?;
+    make(folder.root())?;
+    remove_file(&folder.failure())?;
     write_bytes(&folder.experiment(), experiment.text.as_bytes())?;
     write_json(&folder.environment(), &environment(device, plan.seed))?;
     // Last, since its presence says that the others are there.
-    write_json(&folder.resolved(), &Resolved::new(plan, weights_sha256))?;
+    write_json(&folder.resolved(), &Resolved::new(plan, inputs))?;
     Ok(None)
+}
+
+fn remove_file(path: &Path) -> Result<(), RunFolderError> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(RunFolderError::Prepare { path: path.to_owned(), source })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Puts the folder of a run aside, to `stale/<run>-<number>` beside it, and says where.
+///
+/// # Errors
+///
+/// [`RunFolderError::Prepare`]
+pub fn put_aside(folder: &RunFolder) -> Result<PathBuf, RunFolderError> {
+    let name = folder.root().file_name().unwrap_or_default().to_string_lossy();
+    let stale = folder.root().with_file_name(STALE_DIR);
+    make(&stale)?;
+    let free = (1_usize..)
+        .map(|number| stale.join(format!("{name}-{number}")))
+        .find(|path| !path.exists())
+        .expect("a folder has a free name");
+    fs::rename(folder.root(), &free)
+        .map_err(|source| RunFolderError::Prepare { path: free.clone(), source })?;
+    Ok(free)
 }
 
 /// Removes the folder of a run, if there is one.
@@ -167,6 +317,7 @@ pub fn write_result(
     folder: &RunFolder,
     record: &RunRecord,
     cases: &[CaseRow],
+    curves: &[CurveRow],
     panels: &[Panel],
 ) -> Result<(), RunFolderError> {
     let pictures = folder.panels_dir();
@@ -174,6 +325,10 @@ pub fn write_result(
         .map_err(|source| RunFolderError::Prepare { path: pictures, source })?;
     write_json(&folder.panels(), &panels)?;
     write_rows(&folder.cases(), cases)?;
+    // Some protocols have no curves.
+    if !curves.is_empty() {
+        write_rows(&folder.curves(), curves)?;
+    }
     record.write(&folder.record())?;
     Ok(())
 }
@@ -195,13 +350,24 @@ pub fn read_plan(folder: &RunFolder) -> Result<RunPlan, RunFolderError> {
     })
 }
 
-/// Dotted keys whose values differ. `seeds` and `variant` only say which runs there are.
+/// Dotted keys whose values differ, and what differs by content. `seeds` and `variant` only say which runs there
+/// are. Data that the former run says nothing about are taken to be the same.
 fn changed_keys(former: &Resolved, now: &Resolved) -> Vec<String> {
+    let tells_data = !former.inputs.data_sha256.is_empty();
     let flat = |resolved: &Resolved| {
-        let mut keys = std::collections::BTreeMap::new();
+        let mut keys = BTreeMap::new();
         let value = serde_json::to_value(&resolved.spec).unwrap_or_default();
         flatten("", &value, &mut keys);
-        keys.insert("contents of backbone.weights".into(), resolved.weights_sha256.clone().into());
+        let inputs = &resolved.inputs;
+        keys.insert("contents of backbone.weights".into(), inputs.weights_sha256.clone().into());
+        if tells_data {
+            let data = inputs.data_sha256.iter();
+            keys.extend(
+                data.map(|(set, sha256)| {
+                    (format!("contents of data {set}"), sha256.clone().into())
+                }),
+            );
+        }
         keys.retain(|key, _| !key.starts_with("seeds") && !key.starts_with("variant"));
         keys
     };
@@ -220,7 +386,7 @@ fn changed_keys(former: &Resolved, now: &Resolved) -> Vec<String> {
 fn flatten(
     prefix: &str,
     value: &serde_json::Value,
-    keys: &mut std::collections::BTreeMap<String, serde_json::Value>,
+    keys: &mut BTreeMap<String, serde_json::Value>,
 ) {
     match value {
         serde_json::Value::Object(fields) => {

@@ -38,6 +38,10 @@ pub struct ExperimentSpec<O = toml::Table> {
     /// Runs that differ from the base in some keys; none means the base itself is run.
     #[serde(default, rename = "variant", skip_serializing_if = "Vec::is_empty")]
     pub variants: Vec<VariantSpec>,
+    /// Values to run in every combination, each with every variant: `"prompt.options.points" = [2, 4, 8]`. See
+    /// [`Experiment`](crate::plan::Experiment) for what it means.
+    #[serde(default, skip_serializing_if = "toml::Table::is_empty")]
+    pub grid: toml::Table,
     /// What the runs are meant to show; changes none of them.
     #[serde(default, rename = "claim", skip_serializing_if = "Vec::is_empty")]
     pub claims: Vec<ClaimSpec>,
@@ -83,6 +87,10 @@ pub struct DataSpec {
     /// Use only so many training images of each set (before the held-out part is taken).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub train_limit: Option<usize>,
+    /// Train on so many images, all sets together, drawn by the seed of the run from what is left after the
+    /// held-out part is taken. Fewer are part of more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub train_images: Option<usize>,
     /// Use only so many test images of each set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test_limit: Option<usize>,
@@ -309,6 +317,10 @@ pub struct EvaluateSpec {
     /// Pictures saved per data set and prompt source, evenly spaced over the test images.
     #[serde(default = "default_panels")]
     pub panels: usize,
+    /// Keep the soft map of every test image as a gray PNG of 16 bits, in `predictions/<data>-<prompts>/` of the run
+    /// folder; `cargo xtask score` scores them again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub save_predictions: bool,
 }
 
 fn default_points() -> usize {
@@ -339,6 +351,17 @@ pub struct VariantSpec {
     /// Keys to set, dotted: `set = { "train.epochs" = 3, shift = { module = "none" } }`.
     #[serde(default)]
     pub set: toml::Table,
+    /// Whether the variant is run with every point of the grid, or once.
+    #[serde(default = "default_grid", skip_serializing_if = "is_default_grid")]
+    pub grid: bool,
+}
+
+fn default_grid() -> bool {
+    true
+}
+
+fn is_default_grid(grid: &bool) -> bool {
+    *grid
 }
 
 /// Values that do not make sense, all of a file at once.
@@ -353,7 +376,7 @@ pub struct CheckError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// Dotted key.
-    pub key: &'static str,
+    pub key: String,
     /// What is wrong, and what is accepted.
     pub reason: String,
     /// 1-based line of the key, if the text has it.
@@ -377,7 +400,9 @@ impl<O> ExperimentSpec<O> {
     /// Every problem of the file.
     pub fn check(&self) -> Result<(), CheckError> {
         let mut problems = Vec::new();
-        let mut wrong = |key, reason: String| problems.push(Problem { key, reason, line: None });
+        let mut wrong = |key: &str, reason: String| {
+            problems.push(Problem { key: key.to_owned(), reason, line: None });
+        };
         if !is_folder_name(&self.name) {
             wrong(
                 "name",
@@ -435,9 +460,11 @@ impl<O> ExperimentSpec<O> {
         if self.shift.module == ShiftModule::None && self.shift.options.is_some() {
             wrong("shift.options", "`none` has no options".into());
         }
-        for (key, limit) in
-            [("data.train_limit", self.data.train_limit), ("data.test_limit", self.data.test_limit)]
-        {
+        for (key, limit) in [
+            ("data.train_limit", self.data.train_limit),
+            ("data.train_images", self.data.train_images),
+            ("data.test_limit", self.data.test_limit),
+        ] {
             if limit == Some(0) {
                 wrong(key, "must be at least 1".into());
             }

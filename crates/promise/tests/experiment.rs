@@ -14,6 +14,7 @@ use std::{
 
 use common::context;
 use promise::{
+    device::DeviceKind,
     plan::{Experiment, SpecError},
     progress::Progress,
     run::{Context, RunError, evaluate_run, run_experiment},
@@ -310,15 +311,119 @@ fn settings_that_contradict_each_other_are_refused() {
 }
 
 #[test]
-fn a_refused_option_leaves_no_folder_in_the_way() {
-    let runs = tempfile::tempdir().expect("a folder");
+fn options_that_do_not_fit_the_backbone_are_refused_with_their_line() {
+    let line =
+        |part: &str| SMOKE.lines().position(|line| line.contains(part)).expect("it is there") + 1;
+    let text = refused(&SMOKE.replace("points = 4, taps", "points = 0, taps"), &[]);
+    let expected =
+        format!("line {}, `prompt.options.points`: must be at least 1", line("points = 4, taps"));
+    assert!(text.contains(&expected), "{text}");
+
+    let ips = "module = \"ips\"";
+    let tokens = SMOKE.replace(ips, &format!("{ips}\noptions = {{ tokens = [1, 9] }}"));
+    let text = refused(&tokens, &[]);
+    let expected = format!("line {}, `shift.options.tokens`: names token 9", line(ips) + 1);
+    assert!(text.contains(&expected), "{text}");
+
+    let text = refused(
+        SMOKE,
+        &["prompt.options.head=\"cross_attention\"", "prompt.options.attention_heads=3"],
+    );
+    assert!(text.contains("`prompt.options.attention_heads`: is 3, must divide"), "{text}");
+}
+
+#[test]
+fn what_a_variant_or_the_grid_sets_wrongly_is_refused_where_it_is_written() {
+    let lines = SMOKE.lines().count();
+    let with = |more: &str| format!("{SMOKE}\n{more}");
+    for (more, expected) in [
+        // A name that is no key, with those that are.
+        (
+            "[[variant]]\nname = \"a\"\nset = { \"train.epoch\" = 7 }\n",
+            format!(
+                "line {}, column 9: variant `a` sets `train.epoch`: unknown field `epoch`",
+                lines + 4
+            ),
+        ),
+        // A wrong type.
+        (
+            "[grid]\n\"train.epochs\" = [1, \"two\"]\n",
+            format!("line {}, column 1: the grid sets `train.epochs`: invalid type", lines + 3),
+        ),
+        // An option of the prompt module, which has a type of its own.
+        (
+            "[grid]\n\"prompt.options.pionts\" = [2, 4]\n",
+            format!(
+                "line {}, column 1: the grid sets `prompt.options.pionts`: unknown field `pionts`",
+                lines + 3
+            ),
+        ),
+        // A value that no type refuses.
+        (
+            "[grid]\n\"train.epochs\" = [0]\n",
+            format!(
+                "line {}, `train.epochs`: is 0, must be 1 to 1000000 (set by the grid)",
+                lines + 3
+            ),
+        ),
+        (
+            "[[variant]]\nname = \"a\"\nset = { prompt = { module = \"amp\" } }\n",
+            format!("line {}, `prompt.module`: unknown prompt module `amp`", lines + 4),
+        ),
+        // An option that does not fit the backbone.
+        (
+            "[grid]\n\"prompt.options.foreground\" = [2, 9]\n",
+            format!(
+                "line {}, `prompt.options.foreground`: is 9, more than the 4 points",
+                lines + 3
+            ),
+        ),
+        // What is no grid.
+        (
+            "[grid]\n\"train.epochs\" = 3\n",
+            format!("line {}, `grid.train.epochs`: expected a list", lines + 3),
+        ),
+        (
+            "[grid]\n\"train.epochs\" = [3]\n[[variant]]\nname = \"a\"\ngrid = false\n",
+            format!("line {}, `grid`: every variant has `grid = false`", lines + 2),
+        ),
+    ] {
+        let text = refused(&with(more), &[]);
+        assert!(text.contains(&expected), "expected: {expected}\nis: {text}");
+    }
+    let text = refused(SMOKE, &["grid={}"]);
+    assert!(text.contains("cannot be set"), "{text}");
+}
+
+#[test]
+fn a_grid_multiplies_every_variant_but_those_that_stay_outside() {
     let folder = tempfile::tempdir().expect("a folder");
-    let path = write(folder.path(), SMOKE);
-    let wrong = Experiment::load(&path, &["prompt.options.points=0".into()]).expect("typed right");
-    let error = run_experiment(&wrong, &context(runs.path())).expect_err("no points");
-    assert!(error.to_string().contains("`points`"), "{error}");
-    let right = Experiment::load(&path, &[]).expect("valid");
-    run_experiment(&right, &context(runs.path())).expect("nothing is in the way");
+    let grid = "\n[grid]\n\"prompt.options.points, evaluate.points\" = [2, 8]\n\"train.epochs\" = [1, 3]\n";
+    let variants = "\n[[variant]]\nname = \"a\"\n\n[[variant]]\nname = \"frozen\"\ngrid = false\n\
+        set = { prompt = { module = \"none\" }, shift = { module = \"none\" } }\n";
+    let load = |text: String| {
+        Experiment::load(&write(folder.path(), &text), &["seeds=[4, 5]".into()]).expect("valid")
+    };
+    let alone = load(format!("{SMOKE}{grid}"));
+    assert_eq!(
+        alone.methods,
+        ["points-2+epochs-1", "points-2+epochs-3", "points-8+epochs-1", "points-8+epochs-3"]
+    );
+    let both = load(format!("{SMOKE}{grid}{variants}"));
+    assert_eq!(both.methods[..2], ["a+points-2+epochs-1", "a+points-2+epochs-3"]);
+    assert_eq!(both.methods[4..], ["frozen"]);
+    assert_eq!(both.runs.len(), 10, "with two seeds each");
+    let run =
+        both.runs.iter().find(|run| run.name() == "a+points-8+epochs-3-seed5").expect("planned");
+    assert_eq!((run.spec.evaluate.points, run.spec.train.epochs), (8, 3));
+    let options = run.spec.prompt.options.as_ref().expect("options");
+    assert_eq!(options["points"].as_integer(), Some(8));
+    assert_eq!(options["taps"].as_str(), Some("12"), "the rest stays");
+
+    let same = format!(
+        "{SMOKE}{grid}\n[[variant]]\nname = \"a\"\n\n[[variant]]\nname = \"a+points-2+epochs-1\"\ngrid = false\n"
+    );
+    assert!(refused(&same, &[]).contains("used twice"), "{}", refused(&same, &[]));
 }
 
 #[test]
@@ -383,8 +488,8 @@ fn a_folder_that_a_later_variant_cannot_use_is_refused_before_anything_is_writte
     let path = write(folder.path(), &two_variants());
     let former = Experiment::load(&path, &["train.epochs=9".into()]).expect("valid");
     let b = RunFolder::of(runs.path(), "smoke_apm", "b", 1);
-    run_folder::prepare(&b, &former, &former.runs[1], "", promise::device::DeviceKind::Flex)
-        .expect("prepared");
+    let inputs = run_folder::Inputs::default();
+    run_folder::prepare(&b, &former, &former.runs[1], &inputs, DeviceKind::Flex).expect("prepared");
     former.outline().write(&b.outline()).expect("written");
     let outline = fs::read(b.outline()).expect("an outline");
 

@@ -15,6 +15,7 @@ fn the_adapters_on_vit_b_have_the_published_numbers_of_parameters() {
     let prompt = Apm::from_spec(&ApmSpec::default(), &info(&config), &device).expect("it fits");
     let shift = IpsSpec::default()
         .config(config.image_encoder.embed_dim, config.n_mask_tokens())
+        .expect("the defaults fit")
         .init(&device);
     let (prompt, shift) = (num_trainable_params(&prompt), num_trainable_params(&shift));
     assert_eq!(prompt, 28_191_136);

@@ -333,7 +333,7 @@ fn compare(
             for row in rows.filter(|row| subject == Subject::of(row)) {
                 check_cases(run, row)?;
             }
-            Ok(scores(run, subject, |row| claim.measure.of(row)))
+            Ok(scores(run, subject, |row| row.get(claim.measure)))
         };
         let found: Vec<Scores<'_>> = seeds.iter().map(of_seed).collect::<Result<_, _>>()?;
         for (seed, _) in seeds.iter().zip(&found).filter(|(_, scores)| scores.is_empty()) {
@@ -478,7 +478,8 @@ fn line(result: &ClaimResult, with_split: bool) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use insta::assert_snapshot;
-    use run_record::{Measure, Outline, write_rows};
+    use metrics::Measure;
+    use run_record::{Outline, write_rows};
 
     use super::*;
     use crate::load;

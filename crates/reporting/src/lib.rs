@@ -1,34 +1,55 @@
-//! Tables and figures from run folders.
+//! Tables, figures and pages from run folders.
 //!
 //! Reads what training and evaluation wrote, and nothing else: no model, no images but the panels
 //! of a run, no framework. A table or figure can be made again years later on another machine, and
-//! the same runs give the same bytes.
+//! the same runs give the same bytes. What cannot be compared is refused, and everything names the runs
+//! that it comes from and the command that makes it again ([`Provenance`]).
 //!
 //! - [`load`]: run folders, checked
 //! - [`ResultTable`]: results as a data frame, as Markdown and as CSV
+//! - [`PaperTable`]: methods by data sets, as LaTeX and as Markdown, with significance
 //! - [`ClaimReport`]: whether the cases bear out what an experiment claims
-//! - [`FigureKind`]: what can be drawn, each as SVG and as PNG
+//! - [`FigureKind`]: what can be drawn, each as SVG, PNG and PDF
+//! - [`Report`]: all of it as one HTML page
 //!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! use reporting::{FigureKind, ResultTable, load};
+//! use reporting::{FigureKind, PaperTable, ResultTable, TableOptions, load};
 //!
 //! let runs = load(&["runs/polyps"])?;
 //! println!("{}", ResultTable::from_runs(&runs)?.markdown());
-//! FigureKind::TrainingCurves.draw(&runs)?.write("curves.svg".as_ref(), "curves.png".as_ref())?;
+//! println!("{}", PaperTable::new(&runs, &TableOptions::default())?.latex());
+//! FigureKind::TrainingCurves.draw(&runs)?.write("curves".as_ref())?;
 //! # Ok(())
 //! # }
 //! ```
 
 mod claims;
+mod columns;
+mod entries;
 mod figure;
 mod load;
+mod method;
+mod paper;
+mod provenance;
+mod report;
 mod scores;
+mod settings;
 mod table;
 #[cfg(test)]
 mod testing;
 
 pub use claims::{ClaimNumbers, ClaimReport, ClaimResult, SeedDifference, Verdict};
-pub use figure::{Figure, FigureError, FigureKind, UnknownFigure};
+pub use columns::{ColumnName, UnknownColumn};
+pub use entries::Scope;
+pub use figure::{
+    Figure, FigureError, FigureKind, FigureOptions, ONE_COLUMN_MM, TWO_COLUMNS_MM, UnknownFigure,
+    WIDTHS_MM,
+};
 pub use load::{LoadError, Run, load};
-pub use table::{ResultTable, TableError};
+pub use method::MethodName;
+pub use paper::PaperTable;
+pub use provenance::{Provenance, Source};
+pub use report::{Report, ReportError};
+pub use settings::Settings;
+pub use table::{ResultTable, TableError, TableOptions};

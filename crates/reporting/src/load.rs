@@ -4,9 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use run_record::{
-    CaseRow, Environment, EpochRow, Outline, Panel, RunFolder, RunRecord, RunRecordError,
+    CaseRow, CurveRow, Environment, EpochRow, Outline, Panel, RunFolder, RunRecord, RunRecordError,
     read_json, read_rows,
 };
+use sha2::{Digest, Sha256};
+
+use crate::settings::Settings;
 
 /// A run as it was found on disk.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,6 +18,11 @@ pub struct Run {
     pub folder: RunFolder,
     /// Its result.
     pub record: RunRecord,
+    /// SHA-256 of `record.json` as it lies there, in lower-case hexadecimal: what tables and figures
+    /// name as their source.
+    pub record_sha256: String,
+    /// The settings that it ran with; nothing if the file is gone.
+    pub settings: Option<Settings>,
     /// Where and how it was made; nothing if the file is gone.
     pub environment: Option<Environment>,
     /// What its experiment says about all its runs; nothing if the file is not there.
@@ -35,6 +43,10 @@ impl Run {
     /// See [`load`].
     pub fn read(folder: RunFolder) -> Result<Self, LoadError> {
         let record = folder.read_record()?;
+        let path = folder.record();
+        let bytes = fs::read(&path)
+            .map_err(|source| RunRecordError::Read { path: path.clone(), source })?;
+        let settings = if_present(&folder.resolved(), read_json)?;
         if !record.backbone_stayed_frozen() {
             return Err(LoadError::BackboneChanged {
                 before: record.frozen_hash_before,
@@ -47,7 +59,40 @@ impl Run {
         let cases = if_present(&folder.cases(), read_rows)?.unwrap_or_default();
         let epochs = if_present(&folder.epochs(), read_rows)?.unwrap_or_default();
         let panels = if_present(&folder.panels(), read_json)?.unwrap_or_default();
-        Ok(Self { folder, record, environment, outline, cases, epochs, panels })
+        let record_sha256 = hex(&Sha256::digest(&bytes));
+        Ok(Self {
+            folder,
+            record,
+            record_sha256,
+            settings,
+            environment,
+            outline,
+            cases,
+            epochs,
+            panels,
+        })
+    }
+
+    /// The name of the run: its experiment's folder and its own, e.g. `quickstart/apm-seed1`. The same
+    /// on every machine, which the whole path is not.
+    pub fn id(&self) -> String {
+        let names: Vec<_> = self
+            .folder
+            .root()
+            .components()
+            .map(|component| component.as_os_str().to_string_lossy())
+            .collect();
+        names[names.len().saturating_sub(2)..].join("/")
+    }
+
+    /// What its curves over thresholds are made of; empty if the file is not there. Read only when asked
+    /// for: it is the largest file of a run.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`read_rows`].
+    pub fn curves(&self) -> Result<Vec<CurveRow>, RunRecordError> {
+        Ok(if_present(&self.folder.curves(), read_rows)?.unwrap_or_default())
     }
 }
 
@@ -108,7 +153,12 @@ pub fn load<P: AsRef<Path>>(paths: &[P]) -> Result<Vec<Run>, LoadError> {
     folders.into_iter().map(Run::read).collect()
 }
 
-fn run_folders(path: &Path) -> Result<Vec<RunFolder>, LoadError> {
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The run folders that a path names: itself, or those in it.
+pub(crate) fn run_folders(path: &Path) -> Result<Vec<RunFolder>, LoadError> {
     let list_error = |source| LoadError::List { path: path.into(), source };
     // `.` and `..` have no name that another could take the place of; see `RunFolder::outline`.
     let absolute = fs::canonicalize(path).map_err(list_error)?;

@@ -1,16 +1,47 @@
-//! Tables of results.
+//! Tables of results, a line for each method, prompt source and data set.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
-use metrics::Summary;
+use metrics::{Column, Measure};
 use polars::prelude::*;
-use run_record::{CASES_FILE, CaseRow, ResultRow};
+use run_record::{CASES_FILE, ResultRow};
 
-use crate::Run;
-use crate::scores::{BOOTSTRAP_SEED, Subject, cases, mean_over_runs, scores};
+use crate::columns::column_name;
+use crate::entries::{Entries, Entry, Number, Remarks, Scope, Selection, label};
+use crate::provenance::Provenance;
+use crate::scores::{Subject, scores};
+use crate::{MethodName, Run};
 
-/// Results of one protocol by experiment, method, data set, split, prompt source and seed.
+/// What a table shows.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct TableOptions {
+    /// Which results, and what may stand side by side.
+    pub scope: Scope,
+    /// The numbers, from left to right; those that the protocol prints if none is named.
+    pub columns: Vec<Column>,
+    /// The row that a [`PaperTable`](crate::PaperTable) tests the others against; see there for what is
+    /// taken if nothing is said.
+    pub baseline: Option<MethodName>,
+}
+
+impl TableOptions {
+    /// The options as the command line takes them.
+    pub(crate) fn options(&self) -> Vec<(&'static str, String)> {
+        let mut options = Vec::new();
+        if !self.columns.is_empty() {
+            let names: Vec<String> = self.columns.iter().copied().map(column_name).collect();
+            options.push(("--measures", names.join(",")));
+        }
+        if let Some(baseline) = &self.baseline {
+            options.push(("--baseline", baseline.to_string()));
+        }
+        options.extend(self.scope.options());
+        options
+    }
+}
+
+/// Results by experiment, method, data set, split, prompt source and seed.
 ///
 /// Sorted by data set, split and experiment, then by method in the order of the experiment's file
 /// (by name where no outline tells it), prompt source and seed: the same runs give the same bytes, and
@@ -22,24 +53,35 @@ use crate::scores::{BOOTSTRAP_SEED, Subject, cases, mean_over_runs, scores};
 pub struct ResultTable {
     frame: DataFrame,
     lines: Vec<Line>,
+    columns: Vec<Shown>,
     /// Whether a line stands for several seeds.
     several_seeds: bool,
     protocol: String,
-    sources: Vec<String>,
+    remarks: Remarks,
+    provenance: Provenance,
+}
+
+/// A number of the Markdown table.
+#[derive(Debug, Clone)]
+struct Shown {
+    header: String,
+    /// Whether interval and deviation stand beside the mean.
+    in_full: bool,
 }
 
 /// Why there is no table.
 #[derive(Debug, thiserror::Error)]
 pub enum TableError {
-    /// No run has a result.
-    #[error("none of the {runs} runs has a result")]
+    /// No run has a result, or none that was asked for.
+    #[error("none of the {runs} runs has a result that was asked for")]
     NoResults {
         /// Runs that were looked at.
         runs: usize,
     },
-    /// Numbers of two protocols cannot be compared, so they never share a table.
+    /// Numbers of two protocols cannot be compared.
     #[error(
-        "results of protocol `{first}` and `{second}` cannot share a table: {} and {}",
+        "results of protocol `{first}` and `{second}` cannot share a table (`--mix` allows it, and \
+         marks it): {} and {}",
         first_path.display(), second_path.display()
     )]
     MixedProtocols {
@@ -51,6 +93,42 @@ pub enum TableError {
         first_path: PathBuf,
         /// Run folder of the row that differs.
         second_path: PathBuf,
+    },
+    /// Two splits of a data set are two sets of images.
+    #[error(
+        "results on split `{first}` and `{second}` of `{data}` cannot share a table (`--mix` allows \
+         it, and marks it): {} and {}",
+        first_path.display(), second_path.display()
+    )]
+    MixedSplits {
+        /// The data set.
+        data: String,
+        /// The split of the first row.
+        first: String,
+        /// The first split that differs.
+        second: String,
+        /// Run folder of the first row.
+        first_path: Box<Path>,
+        /// Run folder of the row that differs.
+        second_path: Box<Path>,
+    },
+    /// Experiments that were prompted otherwise compare prompts, not methods.
+    #[error(
+        "one experiment has results with the prompts {first} on `{data}`, another with {second} \
+         (`--prompts` chooses some, `--mix` allows it, and marks it): {} and {}",
+        first_path.display(), second_path.display()
+    )]
+    MixedPrompts {
+        /// The data set.
+        data: String,
+        /// Prompt sources of the first experiment.
+        first: String,
+        /// Prompt sources of the other.
+        second: String,
+        /// A run folder of the first.
+        first_path: Box<Path>,
+        /// A run folder of the other.
+        second_path: Box<Path>,
     },
     /// Two rows claim the same line, so the table could not say which is meant.
     #[error(
@@ -73,6 +151,14 @@ pub enum TableError {
         /// Run folder without them.
         path: PathBuf,
     },
+    /// There is no row of this name to compare with.
+    #[error("no row is called `{name}`, there are: {}", known.join(", "))]
+    UnknownMethod {
+        /// The name looked for.
+        name: String,
+        /// Rows that there are.
+        known: Vec<String>,
+    },
     /// The data frame refused an operation.
     #[error("cannot build the table")]
     Frame(#[from] PolarsError),
@@ -83,50 +169,67 @@ impl ResultTable {
     ///
     /// # Errors
     ///
-    /// [`TableError::NoResults`] without any row, [`TableError::MixedProtocols`] if rows differ in
-    /// their protocol, [`TableError::Duplicate`] if two rows are about the same line,
-    /// [`TableError::NoCases`] if there are several seeds and a run has lost its case rows.
+    /// Those of [`new`](Self::new).
     pub fn from_runs(runs: &[Run]) -> Result<Self, TableError> {
-        let protocol = one_protocol(runs.iter())?.to_owned();
-        let mut rows: Vec<(&Run, &ResultRow)> =
-            runs.iter().flat_map(|run| run.record.rows.iter().map(move |row| (run, row))).collect();
-        let mut seen = BTreeMap::new();
-        for &(run, row) in &rows {
-            let experiment = &run.record.experiment;
-            let line = format!(
-                "experiment `{experiment}`, method `{}`, data `{}`, split `{}`, prompts `{}`, seed {}",
-                row.method, row.data, row.split, row.prompts, row.seed
-            );
-            if let Some(first) = seen.insert(line.clone(), run) {
-                return Err(TableError::Duplicate {
-                    line,
-                    first_path: first.folder.root().into(),
-                    second_path: run.folder.root().into(),
-                });
-            }
-        }
+        Self::new(runs, &TableOptions::default())
+    }
 
-        let mut sources: Vec<_> =
-            runs.iter().filter(|run| !run.record.rows.is_empty()).map(source).collect();
-        sources.sort();
-        rows.sort_by_cached_key(|&(run, row)| {
-            (method_key(run, row), row.prompts.clone(), row.seed)
-        });
-        let groups: Vec<&[(&Run, &ResultRow)]> =
-            rows.chunk_by(|&a, &b| group(a) == group(b)).collect();
-        let several_seeds = groups.iter().any(|group| group.len() > 1);
-        let lines = groups
-            .into_iter()
-            .map(|group| if several_seeds { over_seeds(group) } else { Ok(of_row(group[0])) })
+    /// Collects the result rows that were asked for.
+    ///
+    /// # Errors
+    ///
+    /// [`TableError::NoResults`] without any row, [`TableError::Duplicate`] if two rows are about the
+    /// same line, [`TableError::NoCases`] if there are several seeds and a run has lost its case rows;
+    /// unless the scope allows to mix, [`TableError::MixedProtocols`], [`TableError::MixedSplits`] and
+    /// [`TableError::MixedPrompts`].
+    pub fn new(runs: &[Run], options: &TableOptions) -> Result<Self, TableError> {
+        let entries = Entries::of(runs, &options.scope)?;
+        let several_seeds = entries.entries.iter().any(|entry| entry.seeds.len() > 1);
+        let columns = match &options.columns[..] {
+            [] => entries.default_columns(),
+            columns => columns.to_vec(),
+        };
+        let protocols: BTreeSet<&str> =
+            entries.entries.iter().map(|entry| entry.protocol).collect();
+        let protocols: Vec<&str> = protocols.into_iter().collect();
+        let shown = |&column: &Column| {
+            let named = !options.columns.is_empty() && matches!(column, Column::Mean(_));
+            let main = matches!(column, Column::Mean(Measure::Dice | Measure::Iou));
+            // Two protocols may have two names for a number; then it has its plain one.
+            let name = match protocols[..] {
+                [protocol] => label(protocol, column),
+                _ => label("", column),
+            };
+            let unit = match column {
+                Column::Mean(measure) => measure.unit(),
+                Column::Max(_) => None,
+            };
+            let header = unit.map_or_else(|| name.to_owned(), |unit| format!("{name} ({unit})"));
+            Shown { header, in_full: named || main }
+        };
+        let lines = entries
+            .entries
+            .iter()
+            .map(|entry| Line::of(entry, &columns, several_seeds))
             .collect::<Result<_, _>>()?;
-        Ok(Self { frame: frame(&rows)?, lines, several_seeds, protocol, sources })
+        Ok(Self {
+            frame: frame(&entries.entries)?,
+            lines,
+            columns: columns.iter().map(shown).collect(),
+            several_seeds,
+            protocol: protocols.join("`, `"),
+            provenance: Provenance::new(&entries.runs(), "table", &options.options()),
+            remarks: entries.remarks,
+        })
     }
 
     /// The table with all its columns and full precision.
     ///
     /// Columns: `experiment`, `data`, `split`, `method`, `prompts`, `protocol` (strings), `oracle`
-    /// (boolean), `seed`, `n`, `skipped_empty` (unsigned), then `dice`, `dice_sd`, `dice_low`,
-    /// `dice_high`, the same four for `iou`, and `mae` (floats; null where undefined).
+    /// (boolean), `selection` (`clean`, `on_test` if the checkpoint was chosen on the tested images,
+    /// `unknown`), `seed`, `n`, `skipped_empty` (unsigned); then for every measure of any row `dice`,
+    /// `dice_sd`, `dice_median`, `dice_low`, `dice_high` and so on, and `max_dice` and so on for maxima of
+    /// curves (floats; null where undefined); then `run` and `record_sha256`, where the line comes from.
     pub fn frame(&self) -> &DataFrame {
         &self.frame
     }
@@ -134,6 +237,11 @@ impl ResultTable {
     /// The protocol that all numbers were computed by.
     pub fn protocol(&self) -> &str {
         &self.protocol
+    }
+
+    /// The runs behind the table, and the command that makes it again.
+    pub fn provenance(&self) -> &Provenance {
+        &self.provenance
     }
 
     /// The table as CSV: all columns of [`frame`](Self::frame) at full precision.
@@ -150,7 +258,8 @@ impl ResultTable {
     /// The table as Markdown, with a caption that names the protocol and the runs.
     ///
     /// Experiment, split and seeds are columns where they differ and stand in the caption where
-    /// they are the same in every line.
+    /// they are the same in every line. Interval and deviation stand beside Dice, IoU and every measure
+    /// that was asked for by name.
     ///
     /// If any method ran with several seeds, a line is about all its seeds: a case's score is its mean
     /// over the seeds, the interval is over cases, and sd is between the means of the seeds. A
@@ -164,9 +273,15 @@ impl ResultTable {
             .into_iter()
             .partition(|column| column.place == Place::CaptionIfSame && same(column));
 
-        let mut text = format!("Protocol `{}`", self.protocol);
+        let mut text = String::new();
+        for sentence in self.remarks.sentences() {
+            text.push_str(&format!("**{sentence}.** "));
+        }
+        let several =
+            if in_caption.iter().any(|column| column.header == "protocol") { "" } else { "s" };
+        text.push_str(&format!("Protocol{several} `{}`", self.protocol));
         if let Some(first) = lines.first() {
-            for column in in_caption {
+            for column in in_caption.iter().filter(|column| column.header != "protocol") {
                 text.push_str(&format!(", {} {}", column.header, (column.cell)(first)));
             }
         }
@@ -184,28 +299,48 @@ impl ResultTable {
             text.push_str(if self.several_seeds { " with one of the seeds" } else { "" });
             text.push_str(" and are in no mean");
         }
-        if lines.iter().any(|line| line.oracle) {
+        if lines.iter().any(|line| line.fewer) {
+            text.push_str("; (n k): over k cases only, undefined for the others");
+        }
+        if self.remarks.oracle {
             text.push_str("; (oracle): prompts are made from the ground truth");
+        }
+        if self.remarks.on_test {
+            text.push_str("; (chosen on test data): the checkpoint has seen the tested images");
         }
         text.push_str(".\n\n|");
 
         for column in &columns {
             text.push_str(&format!(" {} |", column.header));
         }
+        let sd = if self.several_seeds { "sd over seeds" } else { "sd" };
+        for Shown { header, in_full } in &self.columns {
+            match in_full {
+                true => text.push_str(&format!(" {header} [95 % interval] | {sd} |")),
+                false => text.push_str(&format!(" {header} |")),
+            }
+        }
         text.push_str("\n|");
         for column in &columns {
             text.push_str(if column.number { " ---: |" } else { " --- |" });
+        }
+        for shown in &self.columns {
+            text.push_str(if shown.in_full { " ---: | ---: |" } else { " ---: |" });
         }
         for line in lines {
             text.push_str("\n|");
             for column in &columns {
                 text.push_str(&format!(" {} |", (column.cell)(line)));
             }
+            for (cell, shown) in line.scores.iter().zip(&self.columns) {
+                match shown.in_full {
+                    true => text.push_str(&format!(" {} | {} |", cell.with_interval, cell.sd)),
+                    false => text.push_str(&format!(" {} |", cell.mean)),
+                }
+            }
         }
-        text.push_str("\n\nRuns:\n\n");
-        for source in &self.sources {
-            text.push_str(&format!("- {source}\n"));
-        }
+        text.push_str("\n\n");
+        text.push_str(&self.provenance.markdown());
         text
     }
 }
@@ -233,40 +368,6 @@ pub(crate) fn one_protocol<'a>(
     }
 }
 
-/// Where the results of a method stand: data set, split, experiment, place in its file, name.
-fn method_key(run: &Run, row: &ResultRow) -> (String, String, String, usize, String) {
-    let methods = run.outline.as_ref().map_or(&[][..], |outline| &outline.methods);
-    let place = methods.iter().position(|method| *method == row.method).unwrap_or(usize::MAX);
-    let experiment = run.record.experiment.clone();
-    (row.data.clone(), row.split.clone(), experiment, place, row.method.clone())
-}
-
-/// What rows have in common that differ in their seed only.
-fn group<'a>((run, row): (&'a Run, &'a ResultRow)) -> [&'a str; 5] {
-    [&run.record.experiment, &row.data, &row.split, &row.method, &row.prompts]
-}
-
-/// A line about one seed.
-fn of_row((run, row): (&Run, &ResultRow)) -> Line {
-    let [experiment, data, split, method, prompts] = group((run, row)).map(escape);
-    Line {
-        experiment,
-        data,
-        split,
-        method,
-        prompts: prompts + if row.oracle { " (oracle)" } else { "" },
-        seeds: row.seed.to_string(),
-        n: count(row.n, row.skipped_empty),
-        dice: with_interval(row.dice, row.dice_low, row.dice_high),
-        dice_sd: optional(row.dice_sd),
-        iou: with_interval(row.iou, row.iou_low, row.iou_high),
-        iou_sd: optional(row.iou_sd),
-        mae: optional(row.mae),
-        skipped: row.skipped_empty > 0,
-        oracle: row.oracle,
-    }
-}
-
 /// Refuses a result whose cases are gone.
 ///
 /// # Errors
@@ -282,55 +383,93 @@ pub(crate) fn check_cases(run: &Run, row: &ResultRow) -> Result<(), TableError> 
     Err(TableError::NoCases { line, path: run.folder.root().into() })
 }
 
-/// A line about all seeds of a method, which are at least one.
-fn over_seeds(seeds: &[(&Run, &ResultRow)]) -> Result<Line, TableError> {
-    let row = seeds[0].1;
-    let subject = Subject::of(row);
-    for (run, row) in seeds {
-        check_cases(run, row)?;
+/// One line as it is printed.
+#[derive(Debug, Clone)]
+struct Line {
+    experiment: String,
+    data: String,
+    split: String,
+    protocol: String,
+    method: String,
+    prompts: String,
+    seeds: String,
+    n: String,
+    scores: Vec<Cell>,
+    skipped: bool,
+    /// Whether a number is over fewer cases than the line.
+    fewer: bool,
+}
+
+/// One number as it is printed.
+#[derive(Debug, Clone)]
+struct Cell {
+    mean: String,
+    with_interval: String,
+    sd: String,
+}
+
+impl Line {
+    fn of(entry: &Entry<'_>, columns: &[Column], several_seeds: bool) -> Result<Self, TableError> {
+        let dice = entry.number(Column::Mean(Measure::Dice))?;
+        let (n, skipped) = match entry.seeds[..] {
+            [(_, row)] => (row.n, row.skipped_empty),
+            _ => {
+                let all = entry.case_scores(Measure::Dice)?.len();
+                (dice.n, all - dice.n)
+            }
+        };
+        let seeds: Vec<String> = entry.seeds.iter().map(|(_, row)| row.seed.to_string()).collect();
+        let mut fewer = false;
+        let mut scores = Vec::new();
+        for &column in columns {
+            let number = entry.number(column)?;
+            let digits = decimals(column);
+            let over = if number.mean.is_some() && number.n < n {
+                fewer = true;
+                format!(" (n {})", number.n)
+            } else {
+                String::new()
+            };
+            let Number { mean, low, high, case_sd, seed_sd, .. } = number;
+            scores.push(Cell {
+                mean: rounded(mean, digits) + &over,
+                with_interval: with_interval(mean, low, high, digits) + &over,
+                sd: rounded(if several_seeds { seed_sd } else { case_sd }, digits),
+            });
+        }
+        let on_test = match entry.selection() {
+            Selection::OnTest => " (chosen on test data)",
+            Selection::Clean | Selection::Unknown => "",
+        };
+        Ok(Self {
+            experiment: escape(entry.experiment),
+            data: escape(entry.data),
+            split: escape(entry.split),
+            protocol: escape(entry.protocol),
+            method: escape(entry.method) + on_test,
+            prompts: escape(entry.prompts) + if entry.oracle { " (oracle)" } else { "" },
+            seeds: seeds.join(", "),
+            n: count(n, skipped),
+            scores,
+            skipped: skipped > 0,
+            fewer,
+        })
     }
-    let over_cases = |measure: fn(&CaseRow) -> Option<f64>| {
-        let by_seed: Vec<_> = seeds.iter().map(|(run, _)| scores(run, subject, measure)).collect();
-        let means: Vec<Option<f64>> =
-            cases(&by_seed).into_iter().map(|case| mean_over_runs(&by_seed, case)).collect();
-        Summary::of(&means, BOOTSTRAP_SEED)
-    };
-    let between_seeds = |mean: fn(&ResultRow) -> Option<f64>| {
-        let means: Vec<Option<f64>> = seeds.iter().map(|&(_, row)| mean(row)).collect();
-        Summary::of(&means, BOOTSTRAP_SEED).sd
-    };
-    let (dice, iou) = (over_cases(|row| row.dice), over_cases(|row| row.iou));
-    // Over the cases that Dice is over, as in every row.
-    let mae = over_cases(|row| row.dice.map(|_| row.mae));
-    let seed_names: Vec<String> = seeds.iter().map(|(_, row)| row.seed.to_string()).collect();
-    Ok(Line {
-        seeds: seed_names.join(", "),
-        n: count(dice.n, dice.skipped),
-        dice: with_interval(dice.mean, dice.low, dice.high),
-        dice_sd: optional(between_seeds(|row| row.dice)),
-        iou: with_interval(iou.mean, iou.low, iou.high),
-        iou_sd: optional(between_seeds(|row| row.iou)),
-        mae: optional(mae.mean),
-        skipped: dice.skipped > 0,
-        ..of_row(seeds[0])
-    })
 }
 
 fn count(n: usize, skipped: usize) -> String {
-    match skipped {
-        0 => n.to_string(),
-        _ => format!("{n} (+{skipped})"),
+    if skipped > 0 { format!("{n} (+{skipped})") } else { n.to_string() }
+}
+
+fn with_interval(mean: Option<f64>, low: Option<f64>, high: Option<f64>, digits: usize) -> String {
+    let mean = rounded(mean, digits);
+    match (low, high) {
+        (Some(low), Some(high)) => format!("{mean} [{low:.digits$}, {high:.digits$}]"),
+        _ => mean,
     }
 }
 
-fn with_interval(mean: Option<f64>, low: Option<f64>, high: Option<f64>) -> String {
-    match (mean, low, high) {
-        (Some(mean), Some(low), Some(high)) => format!("{mean:.3} [{low:.3}, {high:.3}]"),
-        _ => optional(mean),
-    }
-}
-
-/// One column of the Markdown table.
+/// A column of the Markdown table that is no score.
 struct Printed {
     header: &'static str,
     cell: fn(&Line) -> &str,
@@ -356,108 +495,99 @@ impl Printed {
     }
 }
 
-/// The columns of the Markdown table, from left to right.
-const fn columns(several_seeds: bool) -> [Printed; 12] {
-    let (seed, sd) = if several_seeds { ("seeds", "sd over seeds") } else { ("seed", "sd") };
+/// The columns left of the scores.
+const fn columns(several_seeds: bool) -> [Printed; 8] {
+    let seed = if several_seeds { "seeds" } else { "seed" };
     [
         Printed::text("experiment", Place::CaptionIfSame, |line| &line.experiment),
         Printed::text("data", Place::Column, |line| &line.data),
         Printed::text("split", Place::CaptionIfSame, |line| &line.split),
+        Printed::text("protocol", Place::CaptionIfSame, |line| &line.protocol),
         Printed::text("method", Place::Column, |line| &line.method),
         Printed::text("prompts", Place::Column, |line| &line.prompts),
         Printed::number(seed, Place::CaptionIfSame, |line| &line.seeds),
         Printed::number("n", Place::Column, |line| &line.n),
-        Printed::number("Dice [95 % interval]", Place::Column, |line| &line.dice),
-        Printed::number(sd, Place::Column, |line| &line.dice_sd),
-        Printed::number("IoU [95 % interval]", Place::Column, |line| &line.iou),
-        Printed::number(sd, Place::Column, |line| &line.iou_sd),
-        Printed::number("MAE", Place::Column, |line| &line.mae),
     ]
 }
 
-/// One line as it is printed.
-#[derive(Debug, Clone)]
-struct Line {
-    experiment: String,
-    data: String,
-    split: String,
-    method: String,
-    prompts: String,
-    seeds: String,
-    n: String,
-    dice: String,
-    dice_sd: String,
-    iou: String,
-    iou_sd: String,
-    mae: String,
-    skipped: bool,
-    oracle: bool,
-}
-
-fn frame(rows: &[(&Run, &ResultRow)]) -> PolarsResult<DataFrame> {
+fn frame(entries: &[Entry<'_>]) -> PolarsResult<DataFrame> {
+    let rows: Vec<(&Entry<'_>, &Run, &ResultRow)> = entries
+        .iter()
+        .flat_map(|entry| entry.seeds.iter().map(move |&(run, row)| (entry, run, row)))
+        .collect();
     let text = |cell: fn(&ResultRow) -> &str| -> Vec<&str> {
-        rows.iter().map(|&(_, row)| cell(row)).collect()
+        rows.iter().map(|&(_, _, row)| cell(row)).collect()
     };
     let count = |cell: fn(&ResultRow) -> u64| -> Vec<u64> {
-        rows.iter().map(|&(_, row)| cell(row)).collect()
+        rows.iter().map(|&(_, _, row)| cell(row)).collect()
     };
-    let number = |cell: fn(&ResultRow) -> Option<f64>| -> Vec<Option<f64>> {
-        rows.iter().map(|&(_, row)| cell(row)).collect()
+    let selection = |entry: &Entry<'_>| match entry.selection() {
+        Selection::Clean => "clean",
+        Selection::OnTest => "on_test",
+        Selection::Unknown => "unknown",
     };
-    let experiments: Vec<_> = rows.iter().map(|(run, _)| run.record.experiment.as_str()).collect();
-    let oracle: Vec<_> = rows.iter().map(|(_, row)| row.oracle).collect();
-    df!(
-        "experiment" => experiments,
+    let mut frame = df!(
+        "experiment" => rows.iter().map(|(entry, ..)| entry.experiment).collect::<Vec<_>>(),
         "data" => text(|row| &row.data),
         "split" => text(|row| &row.split),
         "method" => text(|row| &row.method),
         "prompts" => text(|row| &row.prompts),
         "protocol" => text(|row| &row.protocol),
-        "oracle" => oracle,
+        "oracle" => rows.iter().map(|(.., row)| row.oracle).collect::<Vec<_>>(),
+        "selection" => rows.iter().map(|(entry, ..)| selection(entry)).collect::<Vec<_>>(),
         "seed" => count(|row| row.seed),
         "n" => count(|row| row.n as u64),
         "skipped_empty" => count(|row| row.skipped_empty as u64),
-        "dice" => number(|row| row.dice),
-        "dice_sd" => number(|row| row.dice_sd),
-        "dice_low" => number(|row| row.dice_low),
-        "dice_high" => number(|row| row.dice_high),
-        "iou" => number(|row| row.iou),
-        "iou_sd" => number(|row| row.iou_sd),
-        "iou_low" => number(|row| row.iou_low),
-        "iou_high" => number(|row| row.iou_high),
-        "mae" => number(|row| row.mae),
-    )
+    )?;
+    let mut add = |name: String, numbers: Vec<Option<f64>>| {
+        frame.with_column(polars::prelude::Column::new(name.into(), numbers)).map(|_| ())
+    };
+    for &measure in Measure::ALL {
+        let summaries: Vec<_> = rows.iter().map(|(.., row)| row.summary(measure)).collect();
+        if summaries.iter().all(Option::is_none) {
+            continue;
+        }
+        let numbers = |part: fn(&run_record::MeasureSummary) -> Option<f64>| {
+            summaries.iter().map(|summary| summary.as_ref().and_then(part)).collect::<Vec<_>>()
+        };
+        let name = measure.name();
+        add(name.to_owned(), numbers(|summary| summary.mean))?;
+        add(format!("{name}_sd"), numbers(|summary| summary.sd))?;
+        add(format!("{name}_median"), numbers(|summary| summary.median))?;
+        add(format!("{name}_low"), numbers(|summary| summary.low))?;
+        add(format!("{name}_high"), numbers(|summary| summary.high))?;
+    }
+    let curves: BTreeSet<_> = rows.iter().flat_map(|(.., row)| row.maxima.keys()).collect();
+    for curve in curves {
+        let maxima = rows.iter().map(|(.., row)| row.maxima.get(curve).copied()).collect();
+        add(column_name(Column::Max(*curve)), maxima)?;
+    }
+    let runs: Vec<String> = rows.iter().map(|(_, run, _)| run.id()).collect();
+    let hashes: Vec<&str> = rows.iter().map(|(_, run, _)| run.record_sha256.as_str()).collect();
+    frame.with_column(polars::prelude::Column::new("run".into(), runs))?;
+    frame.with_column(polars::prelude::Column::new("record_sha256".into(), hashes))?;
+    Ok(frame)
+}
+
+/// Digits after the point: three of a share, two of a distance in pixels.
+pub(crate) fn decimals(column: Column) -> usize {
+    match column {
+        Column::Mean(measure) if measure.unit().is_some() => 2,
+        _ => 3,
+    }
+}
+
+pub(crate) fn rounded(number: Option<f64>, digits: usize) -> String {
+    number.map_or_else(|| "\u{2013}".to_owned(), |number| format!("{number:.digits$}"))
 }
 
 pub(crate) fn optional(number: Option<f64>) -> String {
-    number.map_or_else(|| "\u{2013}".to_owned(), |number| format!("{number:.3}"))
+    rounded(number, 3)
 }
 
 /// Keeps a name from ending its cell.
 pub(crate) fn escape(text: &str) -> String {
     text.replace('\\', "\\\\").replace('|', "\\|").replace(['\n', '\r'], " ")
-}
-
-/// What a reader needs to find a run again: its folder below `runs`, the experiment's checksum and the
-/// revision. Not the whole path, which would differ between machines.
-fn source(run: &Run) -> String {
-    let components: Vec<_> = run
-        .folder
-        .root()
-        .components()
-        .map(|component| component.as_os_str().to_string_lossy())
-        .collect();
-    let name = components[components.len().saturating_sub(2)..].join("/");
-    let checksum: String = run.record.experiment_sha256.chars().take(12).collect();
-    let mut text = format!("`{name}`: experiment {checksum}");
-    if let Some(environment) = &run.environment
-        && let Some(revision) = &environment.revision
-    {
-        let dirty = if environment.dirty == Some(true) { " with changes" } else { "" };
-        let revision: String = revision.chars().take(12).collect();
-        text.push_str(&format!(", revision {revision}{dirty}"));
-    }
-    text
 }
 
 #[cfg(test)]
@@ -467,7 +597,8 @@ mod tests {
     use run_record::{Environment, Outline};
 
     use super::*;
-    use crate::testing::{record, row, run, with_cases};
+    use crate::Settings;
+    use crate::testing::{self, record, row, run, with_cases};
 
     /// Two methods on two data sets, in an order that the table must not keep.
     fn runs() -> Vec<Run> {
@@ -483,6 +614,7 @@ mod tests {
         runs[1].environment = Some(Environment {
             revision: Some("fedcba9876543210".into()),
             dirty: Some(true),
+            program_sha256: None,
             package_version: "0.1.0".into(),
             burn_version: "0.22.1".into(),
             device: "flex".into(),
@@ -507,10 +639,12 @@ mod tests {
         | kvasir | apm | apm | 100 | 0.900 [0.880, 0.920] | 0.125 | 0.818 [0.798, 0.838] | 0.150 | 0.031 |
         | kvasir | zero_shot | ground_truth (oracle) | 100 | 0.750 [0.730, 0.770] | 0.125 | 0.600 [0.580, 0.620] | 0.150 | 0.031 |
 
-        Runs:
+        Runs (SHA-256 of `record.json`):
 
-        - `polyps/apm-seed0`: experiment 0123456789ab, revision fedcba987654 with changes
-        - `polyps/zero_shot-seed0`: experiment 0123456789ab
+        - `polyps/apm-seed0`: 5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e, settings 0123456789ab, revision fedcba987654 with changes
+        - `polyps/zero_shot-seed0`: 5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e, settings 0123456789ab
+
+        Made by `cargo xtask table runs/polyps`.
         ");
     }
 
@@ -521,8 +655,8 @@ mod tests {
         record.rows[0].mae = Some(1.0 / 3.0);
         record.rows[0].dice_sd = None;
         assert_snapshot!(ResultTable::from_runs(&[run(record)]).unwrap().csv().unwrap(), @r"
-        experiment,data,split,method,prompts,protocol,oracle,seed,n,skipped_empty,dice,dice_sd,dice_low,dice_high,iou,iou_sd,iou_low,iou_high,mae
-        polyps,kvasir,test,apm,apm,default,false,3,100,0,0.9,,0.88,0.92,0.8181818181818181,0.15,0.7981818181818181,0.8381818181818181,0.3333333333333333
+        experiment,data,split,method,prompts,protocol,oracle,selection,seed,n,skipped_empty,dice,dice_sd,dice_median,dice_low,dice_high,iou,iou_sd,iou_median,iou_low,iou_high,mae,mae_sd,mae_median,mae_low,mae_high,run,record_sha256
+        polyps,kvasir,test,apm,apm,default,false,clean,3,100,0,0.9,,,0.88,0.92,0.8181818181818181,0.15,,0.7981818181818181,0.8381818181818181,0.3333333333333333,,,,,polyps/apm-seed3,5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e
         ");
     }
 
@@ -542,10 +676,12 @@ mod tests {
         | lesions | kvasir | apm | apm | 1 | 100 | 0.800 [0.780, 0.820] | 0.125 | 0.667 [0.647, 0.687] | 0.150 | 0.031 |
         | polyps | kvasir | apm | apm | 0 | 100 | 0.900 [0.880, 0.920] | 0.125 | 0.818 [0.798, 0.838] | 0.150 | 0.031 |
 
-        Runs:
+        Runs (SHA-256 of `record.json`):
 
-        - `lesions/apm-seed1`: experiment 0123456789ab
-        - `polyps/apm-seed0`: experiment 0123456789ab
+        - `lesions/apm-seed1`: 5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e, settings 0123456789ab
+        - `polyps/apm-seed0`: 5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e, settings 0123456789ab
+
+        Made by `cargo xtask table runs/lesions runs/polyps`.
         ");
     }
 
@@ -570,10 +706,12 @@ mod tests {
         | --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |
         | kvasir | apm | auto | 2 (+1) | 0.750 [0.625, 0.875] | 0.265 | 0.633 [0.467, 0.800] | 0.314 | 0.250 |
 
-        Runs:
+        Runs (SHA-256 of `record.json`):
 
-        - `polyps/apm-seed1`: experiment 0123456789ab
-        - `polyps/apm-seed2`: experiment 0123456789ab
+        - `polyps/apm-seed1`: 5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e, settings 0123456789ab
+        - `polyps/apm-seed2`: 5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e, settings 0123456789ab
+
+        Made by `cargo xtask table runs/polyps`.
         ");
         // Every seed keeps its line.
         assert_eq!(table.csv().unwrap().lines().count(), 3);
@@ -586,7 +724,8 @@ mod tests {
         runs.push(with_cases("frozen", 1, &[("kvasir", "auto", &[Some(0.5), Some(0.25)])]));
         let markdown = ResultTable::from_runs(&runs).unwrap().markdown();
         let line = markdown.lines().find(|line| line.contains("frozen |")).unwrap();
-        assert!(line.contains("| 1 | 2 | 0.375 [0.250, 0.500] | \u{2013} |"), "{line}");
+        // The interval that its record has.
+        assert!(line.contains("| 1 | 2 | 0.375 [0.355, 0.395] | \u{2013} |"), "{line}");
         assert!(markdown.contains("| apm | auto | 1, 2 |"), "{markdown}");
     }
 
@@ -653,8 +792,8 @@ mod tests {
         assert!(matches!(error, TableError::MixedProtocols { .. }));
         assert_eq!(
             error.to_string(),
-            "results of protocol `default` and `pranet` cannot share a table: \
-             runs/polyps/zero_shot-seed0 and runs/polyps/apm-seed0"
+            "results of protocol `default` and `pranet` cannot share a table (`--mix` allows it, and marks \
+             it): runs/polyps/zero_shot-seed0 and runs/polyps/apm-seed0"
         );
     }
 
@@ -671,6 +810,97 @@ mod tests {
     #[test]
     fn runs_without_results_are_an_error() {
         let error = ResultTable::from_runs(&[run(record("apm", 0))]).unwrap_err();
-        assert_eq!(error.to_string(), "none of the 1 runs has a result");
+        assert_eq!(error.to_string(), "none of the 1 runs has a result that was asked for");
+    }
+
+    #[test]
+    fn protocols_that_may_be_mixed_are_said_and_stand_in_a_column() {
+        let mut mixed = runs();
+        mixed[1].record.rows[0].protocol = "pranet".into();
+        let scope = Scope { mix: true, ..Scope::default() };
+        let table =
+            ResultTable::new(&mixed, &TableOptions { scope, ..TableOptions::default() }).unwrap();
+        let markdown = table.markdown();
+        assert!(
+            markdown.starts_with(
+                "**MIXED: protocols `default`, `pranet`; such numbers cannot be compared with each other.**"
+            ),
+            "{markdown}"
+        );
+        assert!(markdown.contains("| data | protocol | method |"), "{markdown}");
+        assert!(markdown.contains("| kvasir | pranet | apm |"), "{markdown}");
+        assert!(table.provenance().command().ends_with(" --mix"));
+    }
+
+    #[test]
+    fn two_splits_of_a_data_set_are_refused_and_two_data_sets_are_not() {
+        let mut split = runs();
+        split[1].record.rows[0].split = "valid".into();
+        let error = ResultTable::from_runs(&split).unwrap_err();
+        assert!(matches!(error, TableError::MixedSplits { .. }), "{error}");
+        assert!(error.to_string().contains("split `test` and `valid` of `kvasir`"), "{error}");
+
+        let mut other = runs();
+        for run in &mut other {
+            run.record.rows[1].split = "all".into();
+        }
+        ResultTable::from_runs(&other).unwrap();
+    }
+
+    #[test]
+    fn experiments_with_unlike_prompt_sources_are_refused_and_one_with_several_is_not() {
+        // `runs` has two sources in one experiment.
+        ResultTable::from_runs(&runs()).unwrap();
+        let mut unlike = runs();
+        unlike[1].record.experiment = "lesions".into();
+        let error = ResultTable::from_runs(&unlike).unwrap_err();
+        assert!(matches!(error, TableError::MixedPrompts { .. }), "{error}");
+        let scope = Scope { mix: true, ..Scope::default() };
+        let options = TableOptions { scope, ..TableOptions::default() };
+        let markdown = ResultTable::new(&unlike, &options).unwrap().markdown();
+        let said = "**MIXED: prompt sources `apm` and `ground_truth` on `isic`; prompt sources";
+        assert!(markdown.starts_with(said), "{markdown}");
+        // What is left of both is the same source.
+        let same = row(&unlike[0].record, "isic", "apm", 0.5);
+        unlike[0].record.rows.push(same);
+        let scope = Scope { prompts: vec!["apm".into()], data: vec!["isic".into()], mix: false };
+        let options = TableOptions { scope, ..TableOptions::default() };
+        let table = ResultTable::new(&unlike, &options).unwrap();
+        assert_eq!(table.frame().height(), 2);
+        assert!(table.provenance().command().ends_with("--prompts apm --data isic"));
+    }
+
+    #[test]
+    fn a_checkpoint_that_was_chosen_on_test_data_is_marked() {
+        let trained = |selection: &str, train_split: &str| {
+            let mut run = testing::trained("apm", 1, 3, 0.8);
+            run.record.rows = vec![row(&run.record, "kvasir", "auto", 0.8)];
+            run.settings = Some(Settings::of(serde_json::json!({
+                "data": { "train": ["kvasir"], "train_split": train_split },
+            })));
+            if let Some(training) = &mut run.record.training {
+                training.selection = selection.into();
+            }
+            let markdown = ResultTable::from_runs(&[run]).unwrap().markdown();
+            (markdown.contains("apm (chosen on test data) |"), markdown.contains("do not say"))
+        };
+        assert_eq!(trained("Dice on held-out training images", "train"), (false, false));
+        assert_eq!(trained("Dice on test images", "train"), (true, false));
+        // What is held out of the test split is test data, too.
+        assert_eq!(trained("Dice on held-out training images", "test"), (true, false));
+        assert_eq!(trained("last epoch", "train"), (false, true));
+    }
+
+    #[test]
+    fn measures_that_are_asked_for_stand_in_full_and_missing_ones_are_dashes() {
+        let columns = vec![Column::Mean(Measure::Mae), Column::Mean(Measure::Hd95)];
+        let options = TableOptions { columns, ..TableOptions::default() };
+        let markdown = ResultTable::new(&runs(), &options).unwrap().markdown();
+        assert!(
+            markdown.contains("| MAE [95 % interval] | sd | HD95 (px) [95 % interval] | sd |"),
+            "{markdown}"
+        );
+        assert!(markdown.contains("| 0.031 | \u{2013} | \u{2013} | \u{2013} |"), "{markdown}");
+        assert!(!markdown.contains("Dice"), "{markdown}");
     }
 }

@@ -5,12 +5,15 @@ use std::fs;
 use std::path::Path;
 
 use image::{GrayImage, Luma, Rgb, RgbImage};
+use metrics::{LEVELS, LevelCounts};
 use run_record::{
-    BackboneRecord, CaseRow, EpochRow, FORMAT_VERSION, Panel, PanelPart, PanelPoint,
-    ParameterCounts, ResultRow, RunFolder, RunRecord, TrainingSummary, write_json,
+    BackboneRecord, CaseRow, CurveRow, EpochRow, FORMAT_VERSION, Outline, Panel, PanelPart,
+    PanelPoint, ParameterCounts, ResultRow, RunFolder, RunRecord, TrainingSummary, write_json,
+    write_rows,
 };
+use serde_json::json;
 
-use crate::{Run, load};
+use crate::{Run, Settings, load};
 
 /// The record of a run of experiment `polyps` without result rows.
 pub(crate) fn record(method: &str, seed: u64) -> RunRecord {
@@ -56,6 +59,7 @@ pub(crate) fn row(record: &RunRecord, data: &str, prompts: &str, dice: f64) -> R
         iou_low: Some(iou - 0.02),
         iou_high: Some(iou + 0.02),
         mae: Some(0.0314),
+        ..ResultRow::default()
     }
 }
 
@@ -65,6 +69,8 @@ pub(crate) fn run(record: RunRecord) -> Run {
     Run {
         folder,
         record,
+        record_sha256: "5e".repeat(32),
+        settings: None,
         environment: None,
         outline: None,
         cases: vec![],
@@ -97,6 +103,7 @@ pub(crate) fn with_cases(method: &str, seed: u64, scores: &[(&str, &str, &[Optio
                 dice,
                 iou: dice.map(|dice| dice / (2.0 - dice)),
                 mae: 0.25,
+                ..CaseRow::default()
             });
         }
         run.record.rows.push(row);
@@ -208,4 +215,101 @@ pub(crate) fn with_panels(runs: &Path, record: &RunRecord, sizes: &[(u32, u32)])
         .collect();
     write_json(&folder.panels(), &panels).unwrap();
     load(&[folder.root()]).unwrap().remove(0)
+}
+
+/// The settings of a run of `method` with so many points, trained and tested on `kvasir`.
+pub(crate) fn settings(method: &str, points: usize) -> Settings {
+    Settings::of(json!({
+        "name": "polyps",
+        "data": {
+            "train": ["kvasir"], "test": ["kvasir", "etis-larib"],
+            "train_split": "train", "test_split": "test",
+        },
+        "prompt": { "module": method, "options": { "points": points } },
+        "evaluate": { "points": points },
+    }))
+}
+
+/// An experiment on the disk with everything that a figure can show: a method that is not trained and two
+/// that are, with two seeds, two data sets and two prompt sources, curves, panels and settings.
+///
+/// The second trained method differs from the first in its number of points alone. Scores are a wave over 30
+/// cases around a mean that grows with the method.
+pub(crate) fn study(runs: &Path) -> Vec<Run> {
+    let methods = ["frozen", "apm_4_points", "apm_16_points"];
+    let outline = Outline::new(methods.map(str::to_owned).into(), vec![]);
+    let mut all = Vec::new();
+    for (rank, method) in methods.into_iter().enumerate() {
+        for seed in [1, 2] {
+            let mut record = record(method, seed);
+            record.parameters.trainable = [0, 40_000, 1_000_000][rank];
+            let sizes = [(60, 40), (60, 60), (40, 60), (50, 50)];
+            let mut run = with_panels(runs, &record, &sizes);
+            run.outline = Some(outline.clone());
+            run.settings = Some(settings(if rank == 0 { "none" } else { "apm" }, [8, 4, 16][rank]));
+            if rank > 0 {
+                let trained = trained(method, seed, 12, 0.6 + 0.1 * rank as f64);
+                run.epochs = trained.epochs;
+                run.record.training = trained.record.training;
+            }
+            let own = if rank == 0 { "grid" } else { "auto" };
+            for panel in &mut run.panels {
+                panel.prompts = own.to_owned();
+            }
+            let mut curves = Vec::new();
+            for data in ["etis-larib", "kvasir"] {
+                for prompts in [own, "ground_truth"] {
+                    let bound = if prompts == own { 0.0 } else { 0.15 };
+                    let dice: Vec<Option<f64>> = (0..30)
+                        .map(|case| {
+                            let wave = (case as f64 * 1.7 + seed as f64 + rank as f64).sin();
+                            Some(0.4 + 0.1 * rank as f64 + bound + 0.2 * wave)
+                        })
+                        .collect();
+                    let mean = dice.iter().flatten().sum::<f64>() / dice.len() as f64;
+                    let mut row = row(&run.record, data, prompts, mean);
+                    row.n = dice.len();
+                    for (case, dice) in dice.into_iter().enumerate() {
+                        let row = CaseRow {
+                            experiment: run.record.experiment.clone(),
+                            method: method.to_owned(),
+                            seed,
+                            data: data.to_owned(),
+                            split: row.split.clone(),
+                            prompts: prompts.to_owned(),
+                            oracle: row.oracle,
+                            protocol: row.protocol.clone(),
+                            file: format!("case-{case}.jpg"),
+                            width: 60,
+                            height: 40,
+                            dice,
+                            iou: dice.map(|dice| dice / (2.0 - dice)),
+                            mae: 0.25,
+                            ..CaseRow::default()
+                        };
+                        curves.push(CurveRow::new(&row, &levels(40 * rank)));
+                        run.cases.push(row);
+                    }
+                    run.record.rows.push(row);
+                }
+            }
+            write_rows(&run.folder.curves(), &curves).unwrap();
+            all.push(run);
+        }
+    }
+    all
+}
+
+/// Counts of a map whose foreground lies above a level and whose background lies below.
+fn levels(above: usize) -> LevelCounts {
+    let mut counts = LevelCounts { foreground: [0; LEVELS], background: [0; LEVELS] };
+    for level in 0..LEVELS {
+        if level >= 100 + above / 2 {
+            counts.foreground[level] = 3;
+        }
+        if level < 160 - above / 2 {
+            counts.background[level] = 5;
+        }
+    }
+    counts
 }

@@ -10,6 +10,10 @@ pub struct Environment {
     pub revision: Option<String>,
     /// Whether the source tree had changes that `revision` does not hold.
     pub dirty: Option<bool>,
+    /// SHA-256 of the program that ran, in lower-case hexadecimal: `revision` is that of the source tree, which
+    /// may have changed since the program was built. Missing in files that are older than this field.
+    #[serde(default)]
+    pub program_sha256: Option<String>,
     /// Version of this workspace's packages.
     pub package_version: String,
     /// Version of Burn.

@@ -42,14 +42,15 @@ pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), RunRecordE
 /// # Errors
 ///
 /// [`RunRecordError::Read`] if the file cannot be read, [`RunRecordError::MissingColumn`] if it
-/// lacks one of [`CsvRow::COLUMNS`], [`RunRecordError::Csv`] if a line has too few cells or a cell
+/// lacks one of [`CsvRow::COLUMNS`] that is not among [`CsvRow::ADDED`], [`RunRecordError::Csv`] if a line has too few cells or a cell
 /// does not fit its column, [`RunRecordError::Truncated`] if the last line has no end.
 pub fn read_rows<T: CsvRow>(path: &Path) -> Result<Vec<T>, RunRecordError> {
     let csv_error = |source| RunRecordError::Csv { path: path.into(), source };
     let bytes = read_bytes(path)?;
     let mut reader = csv::Reader::from_reader(bytes.as_slice());
     let found = reader.headers().map_err(csv_error)?;
-    for column in T::COLUMNS.iter().copied() {
+    let demanded = T::COLUMNS.iter().copied().filter(|column| !T::ADDED.contains(column));
+    for column in demanded {
         if !found.iter().any(|name| name == column) {
             return Err(RunRecordError::MissingColumn {
                 column,

@@ -11,12 +11,18 @@ pub const EXPERIMENT_FILE: &str = "experiment.toml";
 pub const RESOLVED_FILE: &str = "resolved.json";
 /// An [`Environment`](crate::Environment).
 pub const ENVIRONMENT_FILE: &str = "environment.json";
+/// A [`Failure`](crate::Failure); there while a run has failed and was not tried again.
+pub const FAILURE_FILE: &str = "failure.json";
 /// A [`RunRecord`]; written last.
 pub const RECORD_FILE: &str = "record.json";
 /// Lines of [`EpochRow`](crate::EpochRow); absent for a method that is not trained.
 pub const EPOCHS_FILE: &str = "epochs.csv";
 /// Lines of [`CaseRow`](crate::CaseRow).
 pub const CASES_FILE: &str = "cases.csv";
+/// Lines of [`CurveRow`](crate::CurveRow): what curves over thresholds are made of.
+pub const CURVES_FILE: &str = "curves.csv";
+/// Predictions as pictures, if the experiment asked for them.
+pub const PREDICTIONS_DIR: &str = "predictions";
 /// The trained tensors; absent for a method that is not trained.
 pub const ADAPTERS_FILE: &str = "adapters.safetensors";
 /// What training can be resumed from.
@@ -69,6 +75,11 @@ impl RunFolder {
         self.root.join(ENVIRONMENT_FILE)
     }
 
+    /// Path of [`FAILURE_FILE`].
+    pub fn failure(&self) -> PathBuf {
+        self.root.join(FAILURE_FILE)
+    }
+
     /// Path of [`RECORD_FILE`].
     pub fn record(&self) -> PathBuf {
         self.root.join(RECORD_FILE)
@@ -82,6 +93,17 @@ impl RunFolder {
     /// Path of [`CASES_FILE`].
     pub fn cases(&self) -> PathBuf {
         self.root.join(CASES_FILE)
+    }
+
+    /// Path of [`CURVES_FILE`].
+    pub fn curves(&self) -> PathBuf {
+        self.root.join(CURVES_FILE)
+    }
+
+    /// The folder of the predictions on one data set with one prompt source:
+    /// `predictions/<data>-<prompts>/`, with a picture `<case>.png` each.
+    pub fn predictions(&self, data: &str, prompts: &str) -> PathBuf {
+        self.root.join(PREDICTIONS_DIR).join(format!("{data}-{prompts}"))
     }
 
     /// Path of [`ADAPTERS_FILE`].

@@ -1,14 +1,15 @@
 //! The file format between training and reporting.
 //!
 //! `promise` writes a run folder, `reporting` reads it, possibly years later on another machine, so
-//! the two share this crate and nothing else. It holds serde types, the file names of a run
+//! the two share this crate and the names of `metrics`. It holds serde types, the file names of a run
 //! folder and functions that read or write one file; it computes nothing and knows no Burn.
 //!
 //! - [`RunFolder`]: what lies where in one run folder
 //! - [`RunRecord`]: `record.json`, the result of one run
 //! - [`Outline`]: `outline.json`, beside the run folders: order of methods, claims
 //! - [`Environment`]: `environment.json`, where and how it ran
-//! - [`EpochRow`], [`CaseRow`]: lines of `epochs.csv` and `cases.csv`
+//! - [`Failure`]: `failure.json`, why it did not finish
+//! - [`EpochRow`], [`CaseRow`], [`CurveRow`]: lines of `epochs.csv`, `cases.csv` and `curves.csv`
 //! - [`Panel`]: `panels/panels.json`, images that show the result
 //! - [`read_json`], [`write_json`], [`read_rows`], [`write_rows`], [`write_bytes`]: single files
 //!
@@ -17,6 +18,7 @@
 
 mod environment;
 mod error;
+mod failure;
 mod file;
 mod folder;
 mod outline;
@@ -26,15 +28,17 @@ mod rows;
 
 pub use environment::Environment;
 pub use error::RunRecordError;
+pub use failure::Failure;
 pub use file::{read_json, read_rows, write_bytes, write_json, write_rows};
 pub use folder::{
-    ADAPTERS_FILE, CASES_FILE, CHECKPOINT_DIR, ENVIRONMENT_FILE, EPOCHS_FILE, EXPERIMENT_FILE,
-    OUTLINE_FILE, PANELS_DIR, PANELS_FILE, RECORD_FILE, RESOLVED_FILE, RunFolder,
+    ADAPTERS_FILE, CASES_FILE, CHECKPOINT_DIR, CURVES_FILE, ENVIRONMENT_FILE, EPOCHS_FILE,
+    EXPERIMENT_FILE, FAILURE_FILE, OUTLINE_FILE, PANELS_DIR, PANELS_FILE, PREDICTIONS_DIR,
+    RECORD_FILE, RESOLVED_FILE, RunFolder,
 };
-pub use outline::{Claim, Measure, Outline, Side};
+pub use outline::{Claim, Outline, Side};
 pub use panel::{Panel, PanelPart, PanelPoint};
 pub use record::{
-    BackboneRecord, FORMAT_VERSION, ParameterCounts, ResultRow, RunRecord, SkippedCase,
-    TrainingSummary,
+    BackboneRecord, FORMAT_VERSION, MeasureSummary, ParameterCounts, ResultRow, RunRecord,
+    SkippedCase, TrainingSummary,
 };
-pub use rows::{CaseRow, CsvRow, EpochRow};
+pub use rows::{BadLevels, CaseRow, CsvRow, CurveRow, EpochRow};

@@ -1,14 +1,13 @@
 //! `outline.json`: what an experiment says about its runs as a whole.
 
-use std::fmt;
 use std::path::Path;
 
+use metrics::Measure;
 use serde::{Deserialize, Serialize};
 
 use crate::error::RunRecordError;
 use crate::file::{read_versioned, write_json};
 use crate::record::FORMAT_VERSION;
-use crate::rows::CaseRow;
 
 /// What stands above the single runs of an experiment and changes none of them.
 ///
@@ -58,7 +57,7 @@ pub struct Claim {
     pub better: Side,
     /// The side that it is compared with.
     pub than: Side,
-    /// The measure that is compared.
+    /// The measure that is compared, one of which more is better.
     pub measure: Measure,
     /// With a margin the statement is "not worse by more than this"; without, "better".
     pub margin: Option<f64>,
@@ -71,34 +70,4 @@ pub struct Side {
     pub method: String,
     /// Where the prompts come from.
     pub prompts: String,
-}
-
-/// A measure of [`CaseRow`] of which more is better.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Measure {
-    /// Dice.
-    #[default]
-    Dice,
-    /// Intersection over union.
-    Iou,
-}
-
-impl Measure {
-    /// The measure's column of a case row; nothing where it is undefined.
-    pub fn of(self, row: &CaseRow) -> Option<f64> {
-        match self {
-            Self::Dice => row.dice,
-            Self::Iou => row.iou,
-        }
-    }
-}
-
-impl fmt::Display for Measure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Dice => "Dice",
-            Self::Iou => "IoU",
-        })
-    }
 }

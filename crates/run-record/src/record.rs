@@ -1,7 +1,9 @@
 //! The result of one run.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
+use metrics::{CurveMeasure, Measure};
 use serde::{Deserialize, Serialize};
 
 use crate::error::RunRecordError;
@@ -130,7 +132,7 @@ pub struct SkippedCase {
 ///
 /// Numbers are missing (`None`) where they are undefined: means where `n` is 0, deviations and
 /// intervals where `n` is below 2. JSON has no NaN, so all numbers must be finite.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ResultRow {
     /// Name of the method.
     pub method: String,
@@ -169,4 +171,54 @@ pub struct ResultRow {
     pub iou_high: Option<f64>,
     /// Mean absolute error of the soft map, over the same `n` cases as Dice and IoU.
     pub mae: Option<f64>,
+    /// Every measure that the protocol reports, Dice, IoU and MAE included. Empty in records that are older
+    /// than this field.
+    #[serde(default)]
+    pub measures: BTreeMap<Measure, MeasureSummary>,
+    /// The maxima of the mean curves over thresholds, where the protocol reports them.
+    #[serde(default)]
+    pub maxima: BTreeMap<CurveMeasure, f64>,
+}
+
+impl ResultRow {
+    /// The mean of a measure; nothing where it is undefined or not reported.
+    pub fn mean(&self, measure: Measure) -> Option<f64> {
+        self.summary(measure).and_then(|summary| summary.mean)
+    }
+
+    /// All that is known of a measure.
+    ///
+    /// Of an old record without `measures` this is Dice, IoU and MAE, as far as their fields go.
+    pub fn summary(&self, measure: Measure) -> Option<MeasureSummary> {
+        if let Some(summary) = self.measures.get(&measure) {
+            return Some(*summary);
+        }
+        let n = self.n;
+        let old = |mean, sd, low, high| MeasureSummary { n, mean, sd, median: None, low, high };
+        match measure {
+            _ if !self.measures.is_empty() => None,
+            Measure::Dice => Some(old(self.dice, self.dice_sd, self.dice_low, self.dice_high)),
+            Measure::Iou => Some(old(self.iou, self.iou_sd, self.iou_low, self.iou_high)),
+            Measure::Mae => Some(old(self.mae, None, None, None)),
+            _ => None,
+        }
+    }
+}
+
+/// One measure over the cases of a [`ResultRow`].
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct MeasureSummary {
+    /// Cases with a score: fewer than the row's `n` where the measure is undefined for some, e.g. a distance
+    /// between outlines where one mask is empty.
+    pub n: usize,
+    /// Mean.
+    pub mean: Option<f64>,
+    /// Standard deviation over cases, with `n - 1`.
+    pub sd: Option<f64>,
+    /// Median.
+    pub median: Option<f64>,
+    /// Lower end of the 95 % bootstrap interval of the mean.
+    pub low: Option<f64>,
+    /// Upper end of the 95 % bootstrap interval of the mean.
+    pub high: Option<f64>,
 }

@@ -5,12 +5,13 @@ use std::error::Error;
 use std::fs;
 use std::path::Path;
 
+use metrics::{CurveMeasure, LevelCounts, Measure};
 use proptest::prelude::*;
 use run_record::{
-    BackboneRecord, CaseRow, Claim, CsvRow, Environment, EpochRow, FORMAT_VERSION, Measure,
-    Outline, Panel, PanelPart, PanelPoint, ParameterCounts, ResultRow, RunFolder, RunRecord,
-    RunRecordError, Side, SkippedCase, TrainingSummary, read_json, read_rows, write_bytes,
-    write_json, write_rows,
+    BackboneRecord, CaseRow, Claim, CsvRow, CurveRow, Environment, EpochRow, FORMAT_VERSION,
+    MeasureSummary, Outline, Panel, PanelPart, PanelPoint, ParameterCounts, ResultRow, RunFolder,
+    RunRecord, RunRecordError, Side, SkippedCase, TrainingSummary, read_json, read_rows,
+    write_bytes, write_json, write_rows,
 };
 
 fn record() -> RunRecord {
@@ -62,8 +63,14 @@ fn record() -> RunRecord {
             iou_low: None,
             iou_high: None,
             mae: Some(1e-17),
+            measures: [(Measure::Hd95, hd95())].into(),
+            maxima: [(CurveMeasure::EMeasure, 0.75)].into(),
         }],
     }
+}
+
+fn hd95() -> MeasureSummary {
+    MeasureSummary { n: 1, mean: Some(2.5), sd: None, median: Some(2.5), low: None, high: None }
 }
 
 fn case(file: &str, dice: Option<f64>, mae: f64) -> CaseRow {
@@ -82,6 +89,8 @@ fn case(file: &str, dice: Option<f64>, mae: f64) -> CaseRow {
         dice,
         iou: dice.map(|dice| dice / (2.0 - dice)),
         mae,
+        hd95: dice.map(|dice| 10.0 * dice),
+        ..CaseRow::default()
     }
 }
 
@@ -112,6 +121,7 @@ fn every_json_file_comes_back_as_it_was_written() {
     let environment = Environment {
         revision: Some("0123abc".into()),
         dirty: Some(false),
+        program_sha256: None,
         package_version: "0.1.0".into(),
         burn_version: "0.22.1".into(),
         device: "flex".into(),
@@ -158,6 +168,92 @@ fn csv_files_keep_missing_numbers_and_awkward_names() {
     let epochs = vec![epoch(1, EpochRow::TRAIN, Some(1e-4)), epoch(1, EpochRow::VALID, None)];
     write_rows(&run.epochs(), &epochs).unwrap();
     assert_eq!(read_rows::<EpochRow>(&run.epochs()).unwrap(), epochs);
+}
+
+#[test]
+fn the_scores_of_a_case_are_read_under_the_names_of_their_measures() {
+    let mut row = case("a.png", Some(0.5), 0.125);
+    for (place, &measure) in Measure::ALL.iter().enumerate() {
+        row.set(measure, Some(place as f64 / 32.0));
+    }
+    for (place, &measure) in Measure::ALL.iter().enumerate() {
+        assert_eq!(row.get(measure), Some(place as f64 / 32.0), "{measure}");
+    }
+    let columns: Vec<&str> = Measure::ALL.iter().map(|measure| measure.name()).collect();
+    assert_eq!(CaseRow::COLUMNS[CaseRow::COLUMNS.len() - columns.len()..], columns);
+
+    // The file agrees with `get` on which column is which.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cases.csv");
+    write_rows(&path, std::slice::from_ref(&row)).unwrap();
+    let mut reader = csv::Reader::from_path(&path).unwrap();
+    let line: std::collections::HashMap<String, String> =
+        reader.deserialize().next().unwrap().unwrap();
+    for &measure in Measure::ALL {
+        assert_eq!(line[measure.name()].parse().ok(), row.get(measure), "{measure}");
+    }
+}
+
+#[test]
+fn the_error_of_a_case_without_dice_is_in_no_mean() {
+    let row = case("a.png", None, 0.125);
+    assert_eq!((row.mae, row.get(Measure::Mae)), (0.125, None));
+    let mut row = case("a.png", Some(1.0), 0.125);
+    row.set(Measure::Mae, None);
+    assert_eq!(row.get(Measure::Mae), Some(0.125), "an error is never missing");
+}
+
+#[test]
+fn cases_and_results_of_an_older_program_are_read_without_what_they_lack() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cases.csv");
+    fs::write(
+        &path,
+        "experiment,method,seed,data,split,prompts,oracle,protocol,file,width,height,dice,iou,mae\n\
+         e,m,1,d,test,auto,false,default,a,8,4,0.5,0.25,0.125\n",
+    )
+    .unwrap();
+    let rows = read_rows::<CaseRow>(&path).unwrap();
+    assert_eq!((rows[0].dice, rows[0].mae, rows[0].hd95), (Some(0.5), 0.125, None));
+
+    let path = folder.path().join("record.json");
+    edited(&path, |record| {
+        let row = record["rows"][0].as_object_mut().unwrap();
+        row.remove("measures");
+        row.remove("maxima");
+    });
+    let row = RunRecord::read(&path).unwrap().rows.remove(0);
+    assert_eq!(row.mean(Measure::Dice), Some(0.1 + 0.2));
+    assert_eq!(row.mean(Measure::Mae), Some(1e-17));
+    assert_eq!(row.summary(Measure::Hd95), None);
+}
+
+#[test]
+fn a_result_knows_every_measure_that_was_reported() {
+    let row = record().rows.remove(0);
+    assert_eq!(row.summary(Measure::Hd95), Some(hd95()));
+    assert_eq!(row.mean(Measure::Hd95), Some(2.5));
+    assert_eq!(row.mean(Measure::Nsd), None);
+}
+
+#[test]
+fn the_levels_of_a_case_come_back_and_bad_ones_are_named() {
+    let mut levels = LevelCounts { foreground: [0; 256], background: [0; 256] };
+    (levels.foreground[255], levels.foreground[7], levels.background[0]) = (u32::MAX, 1, 12);
+    let row = CurveRow::new(&case("a, b.png", None, 0.0), &levels);
+    assert_eq!((row.foreground.as_str(), row.background.as_str()), ("7:1 255:4294967295", "0:12"));
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = RunFolder::new(folder.path()).curves();
+    write_rows(&path, std::slice::from_ref(&row)).unwrap();
+    assert_eq!(read_rows::<CurveRow>(&path).unwrap()[0].levels(), Ok(levels));
+
+    for bad in ["256:1", "7", "7:-1", "x:1"] {
+        let error =
+            CurveRow { background: format!("0:3 {bad}"), ..row.clone() }.levels().unwrap_err();
+        assert!(error.to_string().starts_with(&format!("`{bad}` is no `level:count`")), "{error}");
+        assert!(error.to_string().ends_with("`a, b.png`"), "{error}");
+    }
 }
 
 #[test]
@@ -255,10 +351,11 @@ fn a_cell_of_another_type_is_reported_with_its_line() {
 fn a_csv_file_that_ends_within_a_line_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cases.csv");
-    write_rows(&path, &[case("a.png", Some(0.5), 0.5), case("b.png", Some(0.5), 0.5)]).unwrap();
+    let row = |file| CaseRow { threshold_jaccard: Some(0.5), ..case(file, Some(0.5), 0.5) };
+    write_rows(&path, &[row("a.png"), row("b.png")]).unwrap();
     let text = fs::read_to_string(&path).unwrap();
-    // Two cells short.
-    fs::write(&path, &text[..text.len() - 12]).unwrap();
+    // Cells short.
+    fs::write(&path, &text[..text.len() - 6]).unwrap();
     let error = read_rows::<CaseRow>(&path).unwrap_err();
     assert!(matches!(error, RunRecordError::Csv { .. }), "{}", chain(&error));
     // Two digits short: 0.5 would read as 0.
@@ -382,6 +479,8 @@ fn paths_follow_the_layout() {
     assert_eq!(inside(&run.record()), Path::new("record.json"));
     assert_eq!(inside(&run.epochs()), Path::new("epochs.csv"));
     assert_eq!(inside(&run.cases()), Path::new("cases.csv"));
+    assert_eq!(inside(&run.curves()), Path::new("curves.csv"));
+    assert_eq!(inside(&run.predictions("kvasir", "auto")), Path::new("predictions/kvasir-auto"));
     assert_eq!(inside(&run.adapters()), Path::new("adapters.safetensors"));
     assert_eq!(inside(&run.checkpoint()), Path::new("checkpoint"));
     assert_eq!(inside(&run.panels()), Path::new("panels/panels.json"));

@@ -7,6 +7,7 @@ use std::{
 
 use clap::{Args, Subcommand};
 use promise::{
+    bench_metrics::{Pictures, bench_metrics, make_pictures},
     bench_train::{Repeats, bench_train},
     device::DeviceKind,
     encode_check::make_reference,
@@ -26,6 +27,59 @@ pub struct Bench {
 enum BenchCommand {
     /// A training step of APM + IPS in the paper's sizes, and an epoch with and without stored features.
     Train(Train),
+    /// Scoring one case by protocol `pranet`.
+    Metrics(Metrics),
+}
+
+/// Options of `bench metrics`.
+#[derive(Args)]
+struct Metrics {
+    /// Also time pysodmetrics on the same pictures, and compare all numbers.
+    #[arg(long)]
+    peers: bool,
+    /// A Python that has the packages of `tools/peers/metrics/requirements.txt` already.
+    #[arg(long)]
+    python: Option<PathBuf>,
+    /// Folder of 8-bit predictions, as large as their truths; made-up ones by default.
+    #[arg(long, value_name = "DIR", requires = "truth")]
+    pred: Option<PathBuf>,
+    /// Folder of true masks.
+    #[arg(long, value_name = "DIR", requires = "pred")]
+    truth: Option<PathBuf>,
+    /// Folder for made-up pictures and the virtual environment.
+    #[arg(long, default_value = "target/bench-metrics")]
+    folder: PathBuf,
+    /// Timed repeats of each case; the least counts.
+    #[arg(long, default_value_t = 10)]
+    repeats: usize,
+    /// Print one JSON document.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Metrics {
+    fn run(self) -> anyhow::Result<ExitCode> {
+        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let pictures = match (self.pred, self.truth) {
+            (Some(predictions), Some(truths)) => Pictures { predictions, truths },
+            _ => make_pictures(&self.folder)?,
+        };
+        let python = match (self.peers, self.python) {
+            (false, _) => None,
+            (true, Some(python)) => Some(python),
+            (true, None) => {
+                let requirements = workspace.join("tools/peers/metrics/requirements.txt");
+                Some(peers::python_with(&requirements, &self.folder)?)
+            }
+        };
+        let bench =
+            bench_metrics(&workspace, &pictures, python.as_deref(), self.repeats, &Bar::new())?;
+        match self.json {
+            true => print_json(&bench)?,
+            false => outln!("{}", bench.markdown().trim_end()),
+        }
+        Ok(ExitCode::SUCCESS)
+    }
 }
 
 /// Options of `bench train`. Random weights, so nothing is downloaded but PyTorch.
@@ -60,7 +114,16 @@ struct Train {
 impl Bench {
     /// Measures and prints.
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        let BenchCommand::Train(train) = self.command;
+        match self.command {
+            BenchCommand::Train(train) => train.run(),
+            BenchCommand::Metrics(metrics) => metrics.run(),
+        }
+    }
+}
+
+impl Train {
+    fn run(self) -> anyhow::Result<ExitCode> {
+        let train = self;
         let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         make_reference(&workspace, &train.reference, train.python.as_deref())?;
         let python = match train.peers {

@@ -54,6 +54,8 @@ impl Eval {
         } else {
             let mut run = Run::read(folder)?;
             run.record = record;
+            // Those of the run may be of other data or another protocol.
+            run.cases.clear();
             for case in &run.record.skipped {
                 outln!("skipped {} {} {}: {}", case.data, case.split, case.file, case.reason);
             }

@@ -3,21 +3,39 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
-use reporting::FigureKind;
+use metrics::Measure;
+use reporting::{FigureKind, FigureOptions, MethodName};
 use serde_json::json;
 
+use super::ScopeOptions;
 use crate::{outln, output::print_json};
 
-/// Draw a figure of finished runs as SVG and PNG.
+/// Draw a figure of finished runs as SVG, PNG and PDF.
 #[derive(Args)]
 pub struct Figure {
-    /// `training-curves` or `qualitative`.
+    /// A kind that `cargo xtask list` names, e.g. `ablation-bars`.
     kind: FigureKind,
     /// Run folders, or experiment folders with all their runs.
     #[arg(required = true)]
     runs: Vec<PathBuf>,
+    /// Width in millimeters: 84 is a column of a two-column paper, 174 is both. Each kind has its own
+    /// default, one of the two.
+    #[arg(long)]
+    width_mm: Option<f64>,
+    /// The score that is drawn.
+    #[arg(long, default_value = Measure::default().name())]
+    measure: Measure,
+    /// The method that `paired-scatter` compares the others with, e.g. `frozen:grid`; else the first that is
+    /// no oracle.
+    #[arg(long, value_name = "METHOD[:PROMPTS]")]
+    baseline: Option<MethodName>,
+    /// Seed of the random case of `qualitative-grid`.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    #[command(flatten)]
+    scope: ScopeOptions,
     /// File name without ending; the kind's name by default.
-    #[arg(short, long)]
+    #[arg(short, long, visible_alias = "out")]
     output: Option<PathBuf>,
     /// Print one JSON document.
     #[arg(long)]
@@ -27,14 +45,22 @@ pub struct Figure {
 impl Figure {
     /// Draws and writes.
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        let figure = self.kind.draw(&reporting::load(&self.runs)?)?;
+        let options = FigureOptions {
+            width_mm: self.width_mm,
+            scope: self.scope.into(),
+            measure: self.measure,
+            baseline: self.baseline,
+            seed: self.seed,
+        };
+        let figure = self.kind.draw_with(&reporting::load(&self.runs)?, &options)?;
         let base = self.output.unwrap_or_else(|| PathBuf::from(self.kind.name()));
-        let (svg, png) = (base.with_extension("svg"), base.with_extension("png"));
-        figure.write(&svg, &png)?;
+        let written = figure.write(&base)?;
         if self.json {
-            print_json(&json!({ "kind": self.kind.name(), "written": [svg, png] }))?;
+            print_json(&json!({ "kind": self.kind.name(), "written": written }))?;
         } else {
-            outln!("wrote {}\nwrote {}", svg.display(), png.display());
+            for path in written {
+                outln!("wrote {}", path.display());
+            }
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -29,9 +29,9 @@ impl List {
         data.push(("phantom".into(), phantom));
         let backbones = Variant::ALL.map(|variant| variant.name());
         let sources = PromptSource::ALL.map(|source| source.name());
-        let protocols: Vec<_> = metrics::Protocol::ALL.iter().map(|p| p.name()).collect();
-        let figures: Vec<_> = FigureKind::ALL.iter().map(|kind| kind.name()).collect();
         if self.json {
+            let protocols: Vec<_> = metrics::Protocol::ALL.iter().map(|p| p.name()).collect();
+            let figures: Vec<_> = FigureKind::ALL.iter().map(|kind| kind.name()).collect();
             let modules: Vec<_> = PROMPT_MODULES
                 .iter()
                 .map(|entry| {
@@ -75,8 +75,14 @@ impl List {
             outln!("  {name:20} {}", splits.join(", "));
         }
         outln!("prompt sources\n  {}", sources.join(", "));
-        outln!("protocols\n  {}", protocols.join(", "));
-        outln!("figures\n  {}", figures.join(", "));
+        outln!("protocols");
+        for protocol in metrics::Protocol::ALL {
+            outln!("  {:20} {}", protocol.name(), protocol.summary());
+        }
+        outln!("figures");
+        for kind in FigureKind::ALL {
+            outln!("  {:20} {}", kind.name(), kind.summary());
+        }
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -1,5 +1,6 @@
 //! One file per command.
 
+mod ablate;
 mod bench;
 mod cache;
 mod data;
@@ -11,10 +12,18 @@ mod figure;
 mod list;
 mod predict;
 mod pretrain;
+mod report;
+mod results;
 mod run;
+mod run_one;
+mod score;
 mod table;
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc};
+use std::{
+    path::PathBuf,
+    process::{self, ExitCode},
+    sync::Arc,
+};
 
 use clap::{Args, Subcommand};
 use promise::{
@@ -30,6 +39,11 @@ use crate::{bar::Bar, stop};
 pub enum Command {
     /// Train and evaluate an experiment, all its variants and seeds.
     Run(run::Run),
+    /// Run experiments with all their variants, grids and seeds, skipping what is done.
+    Ablate(ablate::Ablate),
+    /// Execute one run for `ablate`.
+    #[command(hide = true)]
+    RunOne(run_one::RunOne),
     /// Fill the feature cache for an experiment.
     Encode(encode::Encode),
     /// Show, verify or clear the feature cache.
@@ -40,10 +54,14 @@ pub enum Command {
     EvalBackbone(eval_backbone::EvalBackbone),
     /// Segment one image.
     Predict(predict::Predict),
+    /// Score a folder of predictions of any program.
+    Score(score::Score),
     /// Print the table of finished runs, and whether they bear out their claims.
     Table(table::Table),
     /// Draw a figure of finished runs.
     Figure(figure::Figure),
+    /// Write one HTML page about finished runs.
+    Report(report::Report),
     /// List, check, prepare and fetch data sets.
     Data(data::Data),
     /// Show what experiment files can name.
@@ -61,19 +79,44 @@ impl Command {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self {
             Self::Run(command) => command.run(),
+            Self::Ablate(command) => command.run(),
+            Self::RunOne(command) => command.run(),
             Self::Encode(command) => command.run(),
             Self::Cache(command) => command.run(),
             Self::Eval(command) => command.run(),
             Self::EvalBackbone(command) => command.run(),
             Self::Predict(command) => command.run(),
+            Self::Score(command) => command.run(),
             Self::Table(command) => command.run(),
             Self::Figure(command) => command.run(),
+            Self::Report(command) => command.run(),
             Self::Data(command) => command.run(),
             Self::List(command) => command.run(),
             Self::EncodeCheck(command) => command.run(),
             Self::Bench(command) => command.run(),
             Self::Pretrain(command) => command.run(),
         }
+    }
+}
+
+/// Options of every command that shows results.
+#[derive(Args)]
+pub struct ScopeOptions {
+    /// Only results with these prompt sources, e.g. `auto,ground_truth`.
+    #[arg(long, value_delimiter = ',')]
+    prompts: Vec<String>,
+    /// Only results on these data sets.
+    #[arg(long = "data", value_name = "DATA", value_delimiter = ',')]
+    data: Vec<String>,
+    /// Show results of several protocols or splits, or of experiments with unlike prompt sources, together.
+    /// What is mixed is said in what is made.
+    #[arg(long)]
+    mix: bool,
+}
+
+impl From<ScopeOptions> for reporting::Scope {
+    fn from(options: ScopeOptions) -> Self {
+        Self { prompts: options.prompts, data: options.data, mix: options.mix }
     }
 }
 
@@ -110,6 +153,11 @@ impl CacheOptions {
         let limit = (self.limit_gib * f64::from(1 << 30)) as u64;
         CacheFolder { root: self.root.clone(), limit }
     }
+
+    /// Gives another command of this program the same options.
+    fn pass_on(&self, command: &mut process::Command) {
+        command.arg("--cache").arg(&self.root).args(["--cache-limit", &self.limit_gib.to_string()]);
+    }
 }
 
 /// A number of GiB that is not negative.
@@ -121,6 +169,14 @@ fn parse_gib(text: &str) -> Result<f64, String> {
 }
 
 impl Common {
+    /// Gives another command of this program the same options.
+    fn pass_on(&self, command: &mut process::Command) {
+        command.args(["--device", self.device.name()]);
+        if let Some(root) = &self.data_root {
+            command.arg("--data-root").arg(root);
+        }
+    }
+
     fn context(
         &self,
         cache: &CacheOptions,

@@ -5,10 +5,9 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Context;
 use clap::Args;
 use promise::{plan::Experiment, run::run_experiment, run_folder::Existing};
-use reporting::{ClaimReport, FigureKind, ResultTable};
 use serde_json::json;
 
-use super::{CacheOptions, Common};
+use super::{CacheOptions, Common, results::Results};
 use crate::{outln, output::print_json};
 
 /// Train and evaluate an experiment, all its variants and seeds.
@@ -53,33 +52,10 @@ impl Run {
         let finished = run_experiment(&experiment, &context)
             .with_context(|| format!("cannot run {}", self.experiment.display()))?;
 
-        let folders: Vec<_> = finished.iter().map(|run| run.folder.root().to_owned()).collect();
-        let runs = reporting::load(&folders)?;
-        let table = ResultTable::from_runs(&runs)?;
-        let folder = self.runs.join(&experiment.name);
-        let table_file = folder.join("table.md");
-        run_record::write_bytes(&table_file, table.markdown().as_bytes())?;
-        run_record::write_bytes(&folder.join("table.csv"), table.csv()?.as_bytes())?;
-        let mut written = vec![table_file];
-        let claims = ClaimReport::from_runs(&runs)?;
-        for report in &claims {
-            let file = folder.join("claims.md");
-            run_record::write_bytes(&file, report.markdown().as_bytes())?;
-            run_record::write_bytes(&folder.join("claims.csv"), report.csv()?.as_bytes())?;
-            written.push(file);
-        }
-        for kind in [FigureKind::TrainingCurves, FigureKind::Qualitative] {
-            match kind.draw(&runs) {
-                Ok(figure) => {
-                    let svg = folder.join(format!("{}.svg", kind.name()));
-                    let png = svg.with_extension("png");
-                    figure.write(&svg, &png)?;
-                    written.extend([svg, png]);
-                }
-                // An experiment without training has no curves.
-                Err(error) => tracing::info!("no {}: {error}", kind.name()),
-            }
-        }
+        let all: Vec<_> = finished.iter().collect();
+        let Results { table, claims, written } =
+            Results::write(&all, &self.runs.join(&experiment.name))?;
+        let folders: Vec<_> = finished.iter().map(|run| run.folder.root()).collect();
 
         let skipped: Vec<_> = finished.iter().flat_map(|run| &run.record.skipped).collect();
         if self.json {

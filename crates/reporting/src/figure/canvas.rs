@@ -1,205 +1,173 @@
-//! Draws a sketch as SVG and as PNG.
+//! Draws a sketch as SVG, and makes PNG and PDF of that SVG.
 //!
-//! Plotters places everything at integers, so a sketch is drawn in units of a quarter of a pixel: lines
-//! of the SVG are smooth, and the PNG comes from a bitmap of that size by averaging, which also smooths
-//! what Plotters draws with hard edges.
+//! A figure is measured in points (1/72 inch), the unit of type: a label of 7 points is as large on
+//! paper as the caption below it. Plotters places everything at integers, so the drawing area is
+//! counted in twentieths of a point.
 //!
-//! Photographs lie below everything else and are not drawn through Plotters, whose SVG backend can
-//! neither scale nor compress them.
+//! There is one drawing and one path to each format: Plotters writes the SVG, resvg renders it, and
+//! svg2pdf translates it. Photographs lie below everything else and are not drawn through Plotters,
+//! whose SVG backend can neither scale nor compress them.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use image::RgbImage;
 use image::codecs::jpeg::JpegEncoder;
-use image::codecs::png::PngEncoder;
-use image::imageops::{self, FilterType};
-use image::{ExtendedColorType, ImageEncoder, Rgb, RgbImage};
-use plotters::backend::{BitMapBackend, DrawingBackend, SVGBackend};
+use plotters::backend::SVGBackend;
 use plotters::coord::Shift;
 use plotters::drawing::{DrawingArea, DrawingAreaErrorKind, IntoDrawingArea};
-use plotters_backend::{
-    BackendColor, BackendCoord, BackendStyle, BackendTextStyle, DrawingErrorKind,
-};
 
-use super::{Figure, FigureError, font};
+use super::FigureError;
 
-/// Units of the drawing area per pixel of the figure.
-pub(crate) const UNIT: i32 = 4;
-/// Pixels of the PNG per pixel of the figure.
-pub(crate) const PNG_SCALE: u32 = 2;
+/// Units of the drawing area per point of the figure.
+pub(crate) const UNIT: f64 = 20.0;
+/// Points per millimeter.
+pub(crate) const POINTS_PER_MM: f64 = 72.0 / 25.4;
+/// Quality of photographs: no artefact is seen in print.
+const JPEG_QUALITY: u8 = 92;
+/// Pixels of photographs per inch, at most: what printers resolve.
+pub(crate) const PHOTO_DPI: f64 = 300.0;
 
-/// Pixels of the figure in units of the drawing area.
-pub(crate) fn px(pixels: f64) -> i32 {
-    (pixels * f64::from(UNIT)).round() as i32
+/// Points of the figure in units of the drawing area.
+pub(crate) fn pt(points: f64) -> i32 {
+    (points * UNIT).round() as i32
 }
 
-/// A photograph and the top-left corner where it lies, in pixels of the figure.
+/// Points of the figure as the width of a line, in units of the drawing area.
+pub(crate) fn stroke(points: f64) -> u32 {
+    (points * UNIT).round().max(1.0) as u32
+}
+
+/// Where a sketch draws.
+pub(crate) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+
+/// The result of drawing.
+pub(crate) type DrawResult = Result<(), DrawingAreaErrorKind<std::io::Error>>;
+
+/// A photograph and the rectangle that it fills, in points.
 pub(crate) struct Picture {
-    pub(crate) x: u32,
-    pub(crate) y: u32,
-    /// [`PNG_SCALE`] pixels per pixel of the figure.
+    pub(crate) left: f64,
+    pub(crate) top: f64,
+    pub(crate) width: f64,
+    pub(crate) height: f64,
     pub(crate) pixels: RgbImage,
+}
+
+impl Picture {
+    /// The number of pixels that fill so many points at [`PHOTO_DPI`].
+    pub(crate) fn pixels_of(points: f64) -> u32 {
+        ((points / 72.0 * PHOTO_DPI).round() as u32).max(1)
+    }
 }
 
 /// What a figure shows.
 pub(crate) trait Sketch {
-    /// Width and height in pixels of the figure.
-    fn size(&self) -> (u32, u32);
+    /// Width and height in points.
+    fn size(&self) -> (f64, f64);
 
     /// Photographs, which lie below the drawing.
     fn pictures(&self) -> &[Picture] {
         &[]
     }
 
-    /// Draws everything else, in units of the drawing area.
-    fn draw<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>) -> DrawResult<B>;
+    /// Draws everything else.
+    fn draw(&self, area: &Area<'_>) -> DrawResult;
 }
 
-/// The result of drawing on a backend.
-pub(crate) type DrawResult<B> = Result<(), DrawingAreaErrorKind<<B as DrawingBackend>::ErrorType>>;
-
-/// Draws a sketch in both formats.
-pub(crate) fn render<S: Sketch>(sketch: &S) -> Result<Figure, FigureError> {
-    Ok(Figure { svg: svg(sketch)?, png: png(sketch)? })
-}
-
-fn units<S: Sketch>(sketch: &S) -> (u32, u32) {
-    let (width, height) = sketch.size();
-    (width * UNIT as u32, height * UNIT as u32)
-}
-
-fn run<S: Sketch, B: DrawingBackend>(sketch: &S, backend: B) -> Result<(), FigureError> {
-    let area = backend.into_drawing_area();
-    let draw_error =
-        |error: DrawingAreaErrorKind<B::ErrorType>| FigureError::Draw { reason: error.to_string() };
-    sketch.draw(&area).map_err(draw_error)?;
-    area.present().map_err(draw_error)
-}
-
-fn svg<S: Sketch>(sketch: &S) -> Result<String, FigureError> {
-    let (width, height) = sketch.size();
-    let (wide, high) = units(sketch);
-    let mut drawn = String::new();
-    run(sketch, SVGBackend::with_string(&mut drawn, (wide, high)))?;
-
-    // Plotters' first line is a root element of the drawing area's size; ours scales it down.
-    let Some((_, body)) = drawn.split_once('\n') else {
-        return Err(FigureError::Draw { reason: "the SVG has no root element".into() });
-    };
-    let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
-         viewBox=\"0 0 {wide} {high}\">\n\
-         <rect width=\"{wide}\" height=\"{high}\" fill=\"#FFFFFF\"/>\n"
-    );
-    let scale = UNIT as u32 / PNG_SCALE;
-    for Picture { x, y, pixels } in sketch.pictures() {
-        let mut jpeg = Vec::new();
-        JpegEncoder::new_with_quality(&mut jpeg, 90)
-            .encode_image(pixels)
-            .map_err(FigureError::Encode)?;
-        svg.push_str(&format!(
-            "<image x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" href=\"data:image/jpeg;base64,{}\"/>\n",
-            x * UNIT as u32,
-            y * UNIT as u32,
-            pixels.width() * scale,
-            pixels.height() * scale,
-            BASE64_STANDARD.encode(&jpeg),
-        ));
-    }
-    svg.push_str(body);
-    Ok(svg)
-}
-
-fn png<S: Sketch>(sketch: &S) -> Result<Vec<u8>, FigureError> {
-    let (width, height) = sketch.size();
-    let (wide, high) = units(sketch);
-    let scale = UNIT as u32 / PNG_SCALE;
-    let mut bitmap = RgbImage::from_pixel(wide, high, Rgb([255; 3]));
-    for Picture { x, y, pixels } in sketch.pictures() {
-        let (w, h) = (pixels.width() * scale, pixels.height() * scale);
-        // Repeating pixels, not smoothing, so that averaging below gives back the same picture.
-        let large = imageops::resize(pixels, w, h, FilterType::Nearest);
-        imageops::replace(
-            &mut bitmap,
-            &large,
-            i64::from(x * UNIT as u32),
-            i64::from(y * UNIT as u32),
-        );
-    }
-    run(sketch, Bitmap(BitMapBackend::with_buffer(&mut bitmap, (wide, high))))?;
-
-    let (width, height) = (width * PNG_SCALE, height * PNG_SCALE);
-    let averaged = imageops::thumbnail(&bitmap, width, height);
-    let mut png = Vec::new();
-    PngEncoder::new(&mut png)
-        .write_image(&averaged, width, height, ExtendedColorType::Rgb8)
+/// A photograph as a JPEG file.
+///
+/// # Errors
+///
+/// [`FigureError::Encode`]
+pub(crate) fn jpeg(picture: &RgbImage) -> Result<Vec<u8>, FigureError> {
+    let mut jpeg = Vec::new();
+    JpegEncoder::new_with_quality(&mut jpeg, JPEG_QUALITY)
+        .encode_image(picture)
         .map_err(FigureError::Encode)?;
-    Ok(png)
+    Ok(jpeg)
 }
 
-/// Plotters' bitmap with text of our own: Plotters drops the space to the left of each letter.
-struct Bitmap<'a>(BitMapBackend<'a>);
+/// What a sketch draws, as SVG elements without their root.
+fn elements(sketch: &dyn Sketch) -> Result<String, FigureError> {
+    let (width, height) = sketch.size();
+    let mut drawn = String::new();
+    {
+        let units = (pt(width) as u32, pt(height) as u32);
+        let area = SVGBackend::with_string(&mut drawn, units).into_drawing_area();
+        let refused = |error: DrawingAreaErrorKind<std::io::Error>| FigureError::Draw {
+            reason: error.to_string(),
+        };
+        sketch.draw(&area).map_err(refused)?;
+        area.present().map_err(refused)?;
+    }
+    // Plotters' first line is a root element, its last the end of it; a figure has its own.
+    let inner = drawn.split_once('\n').and_then(|(_, rest)| rest.rsplit_once("</svg>"));
+    match inner {
+        Some((elements, _)) => Ok(elements.to_owned()),
+        None => Err(FigureError::Draw { reason: "the SVG has no root element".into() }),
+    }
+}
 
-impl DrawingBackend for Bitmap<'_> {
-    type ErrorType = <BitMapBackend<'static> as DrawingBackend>::ErrorType;
+/// A sketch as the elements of an SVG document, without its root.
+pub(crate) struct Drawing {
+    /// Width and height in points.
+    pub(crate) size: (f64, f64),
+    /// Whether there are photographs in it.
+    pub(crate) photos: bool,
+    /// Elements, in units of the drawing area.
+    body: String,
+}
 
-    fn get_size(&self) -> (u32, u32) {
-        self.0.get_size()
+impl Drawing {
+    /// Draws a sketch.
+    ///
+    /// # Errors
+    ///
+    /// [`FigureError::Draw`] if Plotters refuses, [`FigureError::Encode`] if a photograph cannot be
+    /// encoded.
+    pub(crate) fn of(sketch: &dyn Sketch) -> Result<Self, FigureError> {
+        let size = sketch.size();
+        let (wide, high) = (pt(size.0), pt(size.1));
+        let mut body = format!("<rect width=\"{wide}\" height=\"{high}\" fill=\"#FFFFFF\"/>\n");
+        for picture in sketch.pictures() {
+            body.push_str(&format!(
+                "<image x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" preserveAspectRatio=\"none\" \
+                 href=\"data:image/jpeg;base64,{}\"/>\n",
+                pt(picture.left),
+                pt(picture.top),
+                pt(picture.width),
+                pt(picture.height),
+                BASE64_STANDARD.encode(jpeg(&picture.pixels)?),
+            ));
+        }
+        body.push_str(&elements(sketch)?);
+        Ok(Self { size, photos: !sketch.pictures().is_empty(), body })
     }
 
-    fn ensure_prepared(&mut self) -> Result<(), DrawingErrorKind<Self::ErrorType>> {
-        self.0.ensure_prepared()
+    /// A sketch without ground and pictures as an SVG element that fills what it lies over.
+    ///
+    /// # Errors
+    ///
+    /// [`FigureError::Draw`] if Plotters refuses.
+    pub(crate) fn over(sketch: &dyn Sketch) -> Result<String, FigureError> {
+        let (width, height) = sketch.size();
+        let (wide, high) = (pt(width), pt(height));
+        let elements = elements(sketch)?;
+        Ok(format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {wide} {high}\">{elements}</svg>"
+        ))
     }
 
-    fn present(&mut self) -> Result<(), DrawingErrorKind<Self::ErrorType>> {
-        self.0.present()
-    }
-
-    fn draw_pixel(
-        &mut self,
-        point: BackendCoord,
-        color: BackendColor,
-    ) -> Result<(), DrawingErrorKind<Self::ErrorType>> {
-        self.0.draw_pixel(point, color)
-    }
-
-    fn draw_line<S: BackendStyle>(
-        &mut self,
-        from: BackendCoord,
-        to: BackendCoord,
-        style: &S,
-    ) -> Result<(), DrawingErrorKind<Self::ErrorType>> {
-        self.0.draw_line(from, to, style)
-    }
-
-    fn draw_rect<S: BackendStyle>(
-        &mut self,
-        upper_left: BackendCoord,
-        bottom_right: BackendCoord,
-        style: &S,
-        fill: bool,
-    ) -> Result<(), DrawingErrorKind<Self::ErrorType>> {
-        self.0.draw_rect(upper_left, bottom_right, style, fill)
-    }
-
-    fn draw_text<S: BackendTextStyle>(
-        &mut self,
-        text: &str,
-        style: &S,
-        position: BackendCoord,
-    ) -> Result<(), DrawingErrorKind<Self::ErrorType>> {
-        let color = style.color();
-        let transform = style.transform();
-        let (width, height) = self.get_size();
-        let mut result = Ok(());
-        font::rasterize(text, style.size(), &style.anchor(), |x, y, coverage| {
-            let (dx, dy) = transform.transform(x, y);
-            let (x, y) = (position.0 + dx, position.1 + dy);
-            let inside = (0..width as i32).contains(&x) && (0..height as i32).contains(&y);
-            if inside && result.is_ok() {
-                let alpha = color.alpha * f64::from(coverage);
-                result = self.0.draw_pixel((x, y), BackendColor { alpha, rgb: color.rgb });
-            }
-        });
-        result
+    /// The drawing as an SVG document: `head` stands before everything that is drawn.
+    pub(crate) fn document(&self, head: &str) -> String {
+        let (width, height) = self.size;
+        format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{:.2}mm\" height=\"{:.2}mm\" \
+             viewBox=\"0 0 {} {}\" stroke-linejoin=\"round\">\n{head}{}</svg>\n",
+            width / POINTS_PER_MM,
+            height / POINTS_PER_MM,
+            pt(width),
+            pt(height),
+            self.body,
+        )
     }
 }

@@ -1,15 +1,24 @@
 //! The font of all figures, compiled in so that they are the same on every machine.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use ab_glyph::{Font, FontRef, PxScale, ScaleFont};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
-use plotters::style::{Color, FontDesc, FontFamily, FontStyle, RGBColor, TextStyle, register_font};
+use plotters::style::{Color, FontDesc, FontFamily, FontStyle, FontTransform, RGBColor, TextStyle};
+use resvg::usvg::fontdb;
 
 use super::canvas::UNIT;
 
-/// The family as SVG viewers see it: ours where it is installed, any sans-serif elsewhere.
-pub(crate) const FAMILY: &str = "DejaVu Sans, sans-serif";
+/// The family as SVG viewers see it.
+pub(crate) const FAMILY: &str = "DejaVu Sans";
+/// Size of labels and legends, in points.
+pub(crate) const LABEL: f64 = 6.5;
+/// Size of the names of axes and plots, in points.
+pub(crate) const TITLE: f64 = 7.0;
+/// Size of remarks, in points.
+pub(crate) const SMALL: f64 = 5.5;
 
 /// Plotters calls a font's size what is this many times its em.
 const SIZE_PER_EM: f64 = 1.24;
@@ -19,23 +28,44 @@ static BYTES: &[u8] = include_bytes!("../../assets/DejaVuSans-subset.ttf");
 static FONT: LazyLock<FontRef<'static>> =
     LazyLock::new(|| FontRef::try_from_slice(BYTES).expect("the font in `assets` is a valid font"));
 
-/// A text style of `em` pixels.
+/// The font as renderers of SVG look it up, and no other.
+pub(crate) fn database() -> Arc<fontdb::Database> {
+    static DATABASE: LazyLock<Arc<fontdb::Database>> = LazyLock::new(|| {
+        let mut database = fontdb::Database::new();
+        database.load_font_data(BYTES.to_vec());
+        Arc::new(database)
+    });
+    DATABASE.clone()
+}
+
+/// A style sheet that brings the font along.
+pub(crate) fn style_sheet() -> String {
+    format!(
+        "@font-face{{font-family:\"{FAMILY}\";src:url(data:font/ttf;base64,{}) format(\"truetype\")}}",
+        BASE64_STANDARD.encode(BYTES)
+    )
+}
+
+/// A text style of `em` points.
 pub(crate) fn style(em: f64, color: RGBColor, h_pos: HPos, v_pos: VPos) -> TextStyle<'static> {
-    static REGISTERED: LazyLock<bool> =
-        LazyLock::new(|| register_font(FAMILY, FontStyle::Normal, BYTES).is_ok());
-    assert!(*REGISTERED, "the font in `assets` is a valid font");
-    let size = em * f64::from(UNIT) * SIZE_PER_EM;
-    let font = FontDesc::new(FontFamily::Name(FAMILY), size, FontStyle::Normal);
+    let font = FontDesc::new(FontFamily::Name(FAMILY), em * UNIT * SIZE_PER_EM, FontStyle::Normal);
     TextStyle { font, color: color.to_backend_color(), pos: Pos::new(h_pos, v_pos) }
 }
 
-/// Width of a line of text of `em` pixels, in pixels.
+/// A text style of `em` points, centered and turned so that it reads from bottom to top.
+pub(crate) fn upward(em: f64, color: RGBColor) -> TextStyle<'static> {
+    let mut style = style(em, color, HPos::Center, VPos::Center);
+    style.font = style.font.transform(FontTransform::Rotate270);
+    style
+}
+
+/// Width of a line of text of `em` points, in points.
 pub(crate) fn width(text: &str, em: f64) -> f64 {
     let font = FONT.as_scaled(scale(em as f32));
     text.chars().map(|c| f64::from(font.h_advance(font.glyph_id(c)))).sum()
 }
 
-/// Shortens a text with an ellipsis in its middle, so that it is at most `limit` pixels wide.
+/// Shortens a text with an ellipsis in its middle, so that it is at most `limit` points wide.
 pub(crate) fn fit(text: &str, em: f64, limit: f64) -> String {
     let chars: Vec<char> = text.chars().collect();
     let mut keep = chars.len();
@@ -49,37 +79,20 @@ pub(crate) fn fit(text: &str, em: f64, limit: f64) -> String {
     fitted
 }
 
-/// Calls `paint` with offset and coverage of every pixel of a line of text.
-///
-/// Offsets are from the anchor point, y downwards. `size` is the size of the style. Anchors mean
-/// what Plotters' SVG backend writes for them, so that text stands alike in both formats.
-pub(crate) fn rasterize(text: &str, size: f64, anchor: &Pos, mut paint: impl FnMut(i32, i32, f32)) {
-    let em = (size / SIZE_PER_EM) as f32;
-    let scale = scale(em);
-    let font = FONT.as_scaled(scale);
-    let width: f32 = text.chars().map(|c| font.h_advance(font.glyph_id(c))).sum();
-    let mut x = match anchor.h_pos {
-        HPos::Left => 0.0,
-        HPos::Center => -width / 2.0,
-        HPos::Right => -width,
-    };
-    // An ex of DejaVu Sans is 0.547 em.
-    let baseline = match anchor.v_pos {
-        VPos::Top => 0.76 * em,
-        VPos::Center => 0.5 * 0.547 * em,
-        VPos::Bottom => -0.5 * 0.547 * em,
-    };
-    for c in text.chars() {
-        let id = font.glyph_id(c);
-        let glyph = id.with_scale_and_position(scale, ab_glyph::point(x, baseline));
-        if let Some(outline) = FONT.outline_glyph(glyph) {
-            let min = outline.px_bounds().min;
-            outline.draw(|dx, dy, coverage| {
-                paint(min.x as i32 + dx as i32, min.y as i32 + dy as i32, coverage);
-            });
+/// Breaks a text at spaces into lines of at most `limit` points; a word wider than that is
+/// shortened.
+pub(crate) fn wrap(text: &str, em: f64, limit: f64) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if width(&format!("{line} {word}"), em) <= limit => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(fit(word, em, limit)),
         }
-        x += font.h_advance(id);
     }
+    lines
 }
 
 /// The scale at which an em is `em` pixels: `ab_glyph` scales by the height of a line.
@@ -108,25 +121,21 @@ mod tests {
     }
 
     #[test]
-    fn painted_text_lies_where_its_anchor_says() {
-        let bounds = |h_pos, v_pos| {
-            let (mut left, mut right, mut top, mut bottom) =
-                (i32::MAX, i32::MIN, i32::MAX, i32::MIN);
-            rasterize("HH", 124.0, &Pos::new(h_pos, v_pos), |x, y, coverage| {
-                if coverage > 0.5 {
-                    (left, right) = (left.min(x), right.max(x));
-                    (top, bottom) = (top.min(y), bottom.max(y));
-                }
-            });
-            (left, right, top, bottom)
-        };
-        // An em of 100 pixels: two advances of 75.2, capitals 72.9 high with bearings of 9.8.
-        let (left, right, top, bottom) = bounds(HPos::Left, VPos::Top);
-        assert!((9..=11).contains(&left) && (139..=142).contains(&right), "{left} {right}");
-        assert!((2..=4).contains(&top) && (74..=77).contains(&bottom), "{top} {bottom}");
-        let (left, right, ..) = bounds(HPos::Right, VPos::Top);
-        assert!((-142..=-139).contains(&left) && (-11..=-9).contains(&right), "{left} {right}");
-        let (left, right, ..) = bounds(HPos::Center, VPos::Center);
-        assert!((left + right).abs() <= 2, "{left} {right}");
+    fn wrapped_text_keeps_its_words_and_its_width() {
+        let text = "the quick brown fox jumps over the lazy dog";
+        let lines = wrap(text, 7.0, 60.0);
+        assert!(lines.len() > 2);
+        assert_eq!(lines.join(" "), text);
+        for line in &lines {
+            assert!(width(line, 7.0) <= 60.0, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_family_that_figures_name_is_the_family_of_the_font() {
+        let database = database();
+        let families: Vec<_> =
+            database.faces().flat_map(|face| &face.families).map(|(name, _)| name).collect();
+        assert_eq!(families, [FAMILY]);
     }
 }

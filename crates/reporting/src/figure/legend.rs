@@ -1,38 +1,37 @@
 //! Symbols, and the legend that explains them below a figure.
 
-use plotters::backend::DrawingBackend;
-use plotters::coord::Shift;
-use plotters::drawing::DrawingArea;
 use plotters::element::{Circle, PathElement, Rectangle};
 use plotters::style::text_anchor::{HPos, VPos};
 use plotters::style::{Color, RGBColor, ShapeStyle};
 
-use super::canvas::{DrawResult, px};
+use super::axes::Rect;
+use super::canvas::{Area, DrawResult, pt, stroke};
 use super::font;
-use super::palette::{FAINT_INK, INK, WHITE};
+use super::marks::{LINE_WIDTH, MARKER, bar, interval, marker, outline, polyline, remark};
+use super::palette::{INK, Look, WHITE};
 
-/// Width of lines that carry data, in pixels.
-pub(crate) const LINE_WIDTH: f64 = 1.75;
-/// Length and gap of dashes, in pixels.
-pub(crate) const DASH: (f64, f64) = (5.0, 3.0);
-/// Radius of a single data point, in pixels.
-pub(crate) const DOT_RADIUS: f64 = 2.25;
-
-const EM: f64 = 12.0;
-const ROW_HEIGHT: f64 = 20.0;
-const SYMBOL_WIDTH: f64 = 24.0;
-const SYMBOL_GAP: f64 = 6.0;
-const ENTRY_GAP: f64 = 20.0;
+const ROW_HEIGHT: f64 = 10.5;
+const SYMBOL_WIDTH: f64 = 16.0;
+const SYMBOL_GAP: f64 = 3.5;
+const ENTRY_GAP: f64 = 11.0;
 
 /// A sign that stands for something.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Symbol {
-    /// A solid line.
-    Line(RGBColor),
-    /// A dashed line.
-    Dashes(RGBColor),
-    /// A circle around a data point.
+    /// A line of a method, with its marker.
+    Curve(Look),
+    /// A line of this color and these dashes.
+    Line(RGBColor, &'static [f64]),
+    /// The marker of a method.
+    Mark(Look),
+    /// A ring around a data point.
     Ring(RGBColor),
+    /// A small dot.
+    Dot(RGBColor),
+    /// A bar, filled or hatched.
+    Bar(RGBColor, bool),
+    /// An interval.
+    Interval,
     /// A filled region.
     Region(RGBColor),
     /// The border of a region.
@@ -46,78 +45,78 @@ pub(crate) enum Symbol {
 }
 
 impl Symbol {
-    /// Draws the symbol around `(x, y)`, in units of the drawing area.
-    pub(crate) fn draw<B: DrawingBackend>(
-        self,
-        area: &DrawingArea<B, Shift>,
-        (x, y): (i32, i32),
-    ) -> DrawResult<B> {
-        let half = px(SYMBOL_WIDTH / 2.0);
+    /// Draws the symbol around `(x, y)`, in points of the figure.
+    pub(crate) fn draw(self, area: &Area<'_>, (x, y): (f64, f64)) -> DrawResult {
+        let half = SYMBOL_WIDTH / 2.0;
+        let at = (pt(x), pt(y));
         match self {
-            Self::Line(color) => {
-                let style = color.stroke_width(px(LINE_WIDTH) as u32);
-                area.draw(&PathElement::new([(x - half, y), (x + half, y)], style))
+            Self::Curve(look) => {
+                let style = look.color.stroke_width(stroke(LINE_WIDTH));
+                polyline(area, &[(x - half, y), (x + half, y)], look.dash, style)?;
+                marker(area, (x, y), look, MARKER)
             }
-            Self::Dashes(color) => {
-                let style = color.stroke_width(px(LINE_WIDTH) as u32);
-                let (dash, gap) = DASH;
-                let mut from = -SYMBOL_WIDTH / 2.0;
-                while from < SYMBOL_WIDTH / 2.0 {
-                    let to = (from + dash).min(SYMBOL_WIDTH / 2.0);
-                    area.draw(&PathElement::new([(x + px(from), y), (x + px(to), y)], style))?;
-                    from += dash + gap;
-                }
-                Ok(())
+            Self::Line(color, dash) => {
+                let style = color.stroke_width(stroke(LINE_WIDTH));
+                polyline(area, &[(x - half, y), (x + half, y)], dash, style)
             }
+            Self::Mark(look) => marker(area, (x, y), look, MARKER),
             Self::Ring(color) => {
-                area.draw(&Circle::new((x, y), px(4.5), color.filled()))?;
-                area.draw(&Circle::new((x, y), px(2.5), WHITE.filled()))
+                area.draw(&Circle::new(at, pt(3.0), color.filled()))?;
+                area.draw(&Circle::new(at, pt(1.8), WHITE.filled()))
             }
+            Self::Dot(color) => {
+                area.draw(&Circle::new(at, pt(1.9), WHITE.filled()))?;
+                area.draw(&Circle::new(at, pt(1.4), color.filled()))
+            }
+            Self::Bar(color, hatched) => bar(area, around((x, y), half * 0.8, 3.0), color, hatched),
+            Self::Interval => interval(area, (x - half * 0.7, x + half * 0.7), y, 2.0),
             Self::Region(color) => {
-                let corners = [(x - half, y - px(5.0)), (x + half, y + px(5.0))];
+                let Rect { left, top, right, bottom } = around((x, y), half * 0.8, 3.0);
+                let corners = [(pt(left), pt(top)), (pt(right), pt(bottom))];
                 area.draw(&Rectangle::new(corners, color.mix(0.6).filled()))
             }
             Self::Contour(color) => {
-                let below = INK.stroke_width(px(3.5) as u32);
-                let edge = px(0.75);
-                area.draw(&PathElement::new([(x - half - edge, y), (x + half + edge, y)], below))?;
-                let above = color.stroke_width(px(2.0) as u32);
-                area.draw(&PathElement::new([(x - half, y), (x + half, y)], above))
+                for (reach, width, color) in
+                    [(half * 0.8 + 0.4, 2.2, INK), (half * 0.8, 1.2, color)]
+                {
+                    let line = [(pt(x - reach), pt(y)), (pt(x + reach), pt(y))];
+                    area.draw(&PathElement::new(line, color.stroke_width(stroke(width))))?;
+                }
+                Ok(())
             }
-            Self::Box(color) => {
-                boxed(area, (x - px(7.0), y - px(5.0), x + px(7.0), y + px(5.0)), color)
-            }
+            Self::Box(color) => boxed(area, around((x, y), 4.5, 3.0), color),
             Self::Disc(color) => {
-                area.draw(&Circle::new((x, y), px(5.5), WHITE.filled()))?;
-                area.draw(&Circle::new((x, y), px(4.25), color.filled()))
+                area.draw(&Circle::new(at, pt(2.5), WHITE.filled()))?;
+                area.draw(&Circle::new(at, pt(1.8), color.filled()))
             }
             Self::Cross(color) => {
-                let arms = |arm: i32, style: ShapeStyle| -> DrawResult<B> {
-                    area.draw(&PathElement::new([(x - arm, y - arm), (x + arm, y + arm)], style))?;
-                    area.draw(&PathElement::new([(x - arm, y + arm), (x + arm, y - arm)], style))
+                let arms = |arm: f64, style: ShapeStyle| -> DrawResult {
+                    for lift in [arm, -arm] {
+                        let line = [(pt(x - arm), pt(y - lift)), (pt(x + arm), pt(y + lift))];
+                        area.draw(&PathElement::new(line, style))?;
+                    }
+                    Ok(())
                 };
-                arms(px(5.0), WHITE.stroke_width(px(5.0) as u32))?;
-                arms(px(4.25), color.stroke_width(px(2.5) as u32))
+                arms(2.2, WHITE.stroke_width(stroke(2.3)))?;
+                arms(1.8, color.stroke_width(stroke(1.2)))
             }
         }
     }
 }
 
-/// Draws the border of a rectangle, left, top, right, bottom, over a dark line that makes it seen on
-/// any image.
-///
-/// As a path, because Plotters' own rectangle has no line width in SVG.
-pub(crate) fn boxed<B: DrawingBackend>(
-    area: &DrawingArea<B, Shift>,
-    (left, top, right, bottom): (i32, i32, i32, i32),
-    color: RGBColor,
-) -> DrawResult<B> {
-    // The path starts and ends in the middle of an edge, so that all four corners are joined.
-    let middle = (left + right) / 2;
-    let path =
-        [(middle, top), (right, top), (right, bottom), (left, bottom), (left, top), (middle, top)];
-    area.draw(&PathElement::new(path, INK.mix(0.8).stroke_width(px(3.5) as u32)))?;
-    area.draw(&PathElement::new(path, color.stroke_width(px(2.0) as u32)))
+fn around((x, y): (f64, f64), half_width: f64, half_height: f64) -> Rect {
+    Rect {
+        left: x - half_width,
+        top: y - half_height,
+        right: x + half_width,
+        bottom: y + half_height,
+    }
+}
+
+/// Draws the border of a rectangle over a dark line that makes it seen on any image.
+pub(crate) fn boxed(area: &Area<'_>, rect: Rect, color: RGBColor) -> DrawResult {
+    outline(area, rect, INK.mix(0.8).stroke_width(stroke(1.9)))?;
+    outline(area, rect, color.stroke_width(stroke(1.1)))
 }
 
 /// Symbols with their meaning, in centered rows.
@@ -127,12 +126,12 @@ pub(crate) struct Legend {
 }
 
 impl Legend {
-    /// Breaks the entries into rows of at most `width` pixels.
+    /// Breaks the entries into rows of at most `width` points.
     pub(crate) fn new(entries: Vec<(Symbol, String)>, width: f64) -> Self {
         let mut rows: Vec<Vec<(Symbol, String)>> = Vec::new();
         let mut used = f64::INFINITY;
         for (symbol, label) in entries {
-            let label = font::fit(&label, EM, width - SYMBOL_WIDTH - SYMBOL_GAP);
+            let label = font::fit(&label, font::LABEL, width - SYMBOL_WIDTH - SYMBOL_GAP);
             let needed = entry_width(&label);
             if used + ENTRY_GAP + needed > width {
                 rows.push(Vec::new());
@@ -146,25 +145,22 @@ impl Legend {
         Self { rows, width }
     }
 
-    /// Height of all rows in pixels.
+    /// Height of all rows in points.
     pub(crate) fn height(&self) -> f64 {
         self.rows.len() as f64 * ROW_HEIGHT
     }
 
-    /// Draws the rows with their top-left corner at `(x, y)`, in pixels.
-    pub(crate) fn draw<B: DrawingBackend>(
-        &self,
-        area: &DrawingArea<B, Shift>,
-        (left, top): (f64, f64),
-    ) -> DrawResult<B> {
-        let style = font::style(EM, INK, HPos::Left, VPos::Center);
+    /// Draws the rows with their top-left corner at `(left, top)`, in points.
+    pub(crate) fn draw(&self, area: &Area<'_>, (left, top): (f64, f64)) -> DrawResult {
+        let style = font::style(font::LABEL, INK, HPos::Left, VPos::Center);
         for (i, row) in self.rows.iter().enumerate() {
-            let y = px(top + (i as f64 + 0.5) * ROW_HEIGHT);
+            let y = top + (i as f64 + 0.5) * ROW_HEIGHT;
             let used: f64 = row.iter().map(|(_, label)| entry_width(label) + ENTRY_GAP).sum();
             let mut x = left + (self.width - used + ENTRY_GAP) / 2.0;
             for (symbol, label) in row {
-                symbol.draw(area, (px(x + SYMBOL_WIDTH / 2.0), y))?;
-                area.draw_text(label, &style, (px(x + SYMBOL_WIDTH + SYMBOL_GAP), y))?;
+                symbol.draw(area, (x + SYMBOL_WIDTH / 2.0, y))?;
+                let text_at = (pt(x + SYMBOL_WIDTH + SYMBOL_GAP), pt(y));
+                area.draw_text(label, &style, text_at)?;
                 x += entry_width(label) + ENTRY_GAP;
             }
         }
@@ -172,18 +168,41 @@ impl Legend {
     }
 }
 
-fn entry_width(label: &str) -> f64 {
-    SYMBOL_WIDTH + SYMBOL_GAP + font::width(label, EM)
+/// What stands below the plots of a figure: the legend, and what a reader has to know.
+pub(crate) struct Footer {
+    legend: Legend,
+    notes: Vec<String>,
 }
 
-/// Writes a small remark.
-pub(crate) fn remark<B: DrawingBackend>(
-    area: &DrawingArea<B, Shift>,
-    text: &str,
-    (x, y): (f64, f64),
-    h_pos: HPos,
-) -> DrawResult<B> {
-    area.draw_text(text, &font::style(11.0, FAINT_INK, h_pos, VPos::Center), (px(x), px(y)))
+/// Height of a line of notes, in points.
+const NOTE_HEIGHT: f64 = 8.0;
+
+impl Footer {
+    /// A footer of `width` points. Every note starts a line of its own.
+    pub(crate) fn new(entries: Vec<(Symbol, String)>, notes: &[String], width: f64) -> Self {
+        let notes = notes.iter().flat_map(|note| font::wrap(note, font::SMALL, width)).collect();
+        Self { legend: Legend::new(entries, width), notes }
+    }
+
+    /// Height in points.
+    pub(crate) fn height(&self) -> f64 {
+        let notes = self.notes.len() as f64 * NOTE_HEIGHT;
+        self.legend.height() + if self.notes.is_empty() { 0.0 } else { notes + 2.0 }
+    }
+
+    /// Draws it with its top-left corner at `(left, top)`, in points.
+    pub(crate) fn draw(&self, area: &Area<'_>, (left, top): (f64, f64)) -> DrawResult {
+        self.legend.draw(area, (left, top))?;
+        for (i, note) in self.notes.iter().enumerate() {
+            let y = top + self.legend.height() + 2.0 + (i as f64 + 0.5) * NOTE_HEIGHT;
+            remark(area, note, (left + self.legend.width / 2.0, y), HPos::Center)?;
+        }
+        Ok(())
+    }
+}
+
+fn entry_width(label: &str) -> f64 {
+    SYMBOL_WIDTH + SYMBOL_GAP + font::width(label, font::LABEL)
 }
 
 #[cfg(test)]
@@ -191,7 +210,7 @@ mod tests {
     use super::*;
 
     fn entries(labels: &[&str]) -> Vec<(Symbol, String)> {
-        labels.iter().map(|&label| (Symbol::Line(INK), label.to_owned())).collect()
+        labels.iter().map(|&label| (Symbol::Line(INK, &[]), label.to_owned())).collect()
     }
 
     #[test]
@@ -201,7 +220,7 @@ mod tests {
         let legend = Legend::new(entries(&["method"; 5]), width);
         let counts: Vec<_> = legend.rows.iter().map(Vec::len).collect();
         assert_eq!(counts, [2, 2, 1]);
-        assert_eq!(legend.height(), 60.0);
+        assert_eq!(legend.height(), 3.0 * ROW_HEIGHT);
         assert_eq!(Legend::new(vec![], width).height(), 0.0);
     }
 

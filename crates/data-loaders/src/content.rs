@@ -1,0 +1,163 @@
+//! What a data set is by content, so that a run can say what it was trained on.
+
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use crate::data_set::{PHANTOM_SEED, Source};
+use crate::{DataError, DataSet};
+
+/// Files up to this size are read as a whole.
+const WHOLE: u64 = 1 << 20;
+
+/// So much is read of a larger file, at its beginning and at its end.
+const PIECE: u64 = 64 << 10;
+
+impl DataSet {
+    /// SHA-256 of what the set holds, in lower-case hexadecimal: the names of its cases in order, and the bytes of
+    /// their files.
+    ///
+    /// Copying files, moving them to another folder or touching them changes nothing; another image, another mask or
+    /// another order does. Of a file above 1 MiB only its length and the first and last 64 KiB count, so that thousands
+    /// of photographs need not be read as a whole: a change in the middle of such a file that keeps its length is
+    /// missed. Masks are smaller than that. A file that is not there counts as such; it is
+    /// [`load`](Self::load)'s to complain.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Open`] if a file cannot be opened or read.
+    pub fn content_sha256(&self) -> Result<String, DataError> {
+        let mut hasher = Sha256::new();
+        for entry in self.entries.iter() {
+            text(&mut hasher, &entry.data);
+            text(&mut hasher, &entry.id);
+            match &entry.source {
+                Source::Files { image, mask } => {
+                    file(&mut hasher, image)?;
+                    file(&mut hasher, mask)?;
+                }
+                Source::NoMask { image, .. } => {
+                    file(&mut hasher, image)?;
+                    text(&mut hasher, "no mask");
+                }
+                Source::Phantom { index } => {
+                    hasher.update(PHANTOM_SEED.to_le_bytes());
+                    hasher.update(index.to_le_bytes());
+                }
+            }
+        }
+        Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+}
+
+/// A text with its length before it, so that two texts in a row cannot be taken for two others.
+fn text(hasher: &mut Sha256, text: &str) {
+    hasher.update((text.len() as u64).to_le_bytes());
+    hasher.update(text);
+}
+
+fn file(hasher: &mut Sha256, path: &Path) -> Result<(), DataError> {
+    let read_error = |source| DataError::Open { path: path.into(), source };
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            text(hasher, "no file");
+            return Ok(());
+        }
+        Err(source) => return Err(DataError::Open { path: path.into(), source }),
+    };
+    let length = file.metadata().map_err(read_error)?.len();
+    hasher.update(length.to_le_bytes());
+    let mut bytes = Vec::new();
+    if length <= WHOLE {
+        file.read_to_end(&mut bytes).map_err(read_error)?;
+    } else {
+        file.by_ref().take(PIECE).read_to_end(&mut bytes).map_err(read_error)?;
+        file.seek(SeekFrom::End(-(PIECE as i64))).map_err(read_error)?;
+        file.take(PIECE).read_to_end(&mut bytes).map_err(read_error)?;
+    }
+    hasher.update(&bytes);
+    Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::Catalog;
+
+    /// Two cases, `a` and `b`; `image` is the image file of `b`.
+    fn written(folder: &Path, image: &[u8]) -> DataSet {
+        let (images, masks) = (folder.join("images"), folder.join("masks"));
+        for sub in [&images, &masks] {
+            fs::create_dir_all(sub).unwrap();
+        }
+        for (path, bytes) in
+            [("images/a.png", &b"first"[..]), ("masks/a.png", b"mask"), ("masks/b.png", b"other")]
+        {
+            fs::write(folder.join(path), bytes).unwrap();
+        }
+        fs::write(images.join("b.png"), image).unwrap();
+        DataSet::from_folders(&images, &masks).unwrap()
+    }
+
+    fn content(set: &DataSet) -> String {
+        set.content_sha256().unwrap()
+    }
+
+    #[test]
+    fn content_counts_and_place_and_time_do_not() {
+        let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let first = content(&written(here.path(), b"image"));
+        assert_eq!(first.len(), 64);
+        assert_eq!(content(&written(there.path(), b"image")), first, "a copy");
+        let later = File::options().write(true).open(here.path().join("images/a.png")).unwrap();
+        later.set_modified(std::time::UNIX_EPOCH).unwrap();
+        assert_eq!(content(&written(here.path(), b"image")), first, "touched");
+        assert_ne!(content(&written(here.path(), b"imagf")), first, "another image");
+
+        let set = written(here.path(), b"image");
+        fs::write(here.path().join("masks/a.png"), b"msak").unwrap();
+        assert_ne!(content(&set), first, "another mask of the same length");
+        fs::remove_file(here.path().join("masks/a.png")).unwrap();
+        assert_ne!(content(&set), first, "no mask");
+    }
+
+    #[test]
+    fn of_large_files_beginning_end_and_length_count() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut image = vec![0_u8; (WHOLE + 1) as usize];
+        let same = content(&written(folder.path(), &image));
+        for at in [0, (PIECE - 1) as usize, (WHOLE + 1 - PIECE) as usize, WHOLE as usize] {
+            image[at] = 1;
+            assert_ne!(content(&written(folder.path(), &image)), same, "byte {at}");
+            image[at] = 0;
+        }
+        image[(PIECE) as usize] = 1;
+        assert_eq!(content(&written(folder.path(), &image)), same, "the middle is not read");
+        image.push(0);
+        assert_ne!(content(&written(folder.path(), &image)), same, "the length counts");
+    }
+
+    #[test]
+    fn generated_sets_differ_by_their_cases_and_their_order() {
+        let catalog = Catalog::built_in();
+        let train = DataSet::open("phantom", "train", None, &catalog).unwrap();
+        let test = DataSet::open("phantom", "test", None, &catalog).unwrap();
+        let contents = [
+            content(&train),
+            content(&test),
+            content(&train.limit(10)),
+            content(&DataSet::join(&[train.clone(), test.clone()])),
+            content(&DataSet::join(&[test, train.clone()])),
+        ];
+        for (place, one) in contents.iter().enumerate() {
+            assert!(!contents[..place].contains(one), "{place}");
+        }
+        assert_eq!(content(&train.limit(200)), contents[0]);
+    }
+}

@@ -1,0 +1,416 @@
+//! Several experiments with all their runs: what is done, what is to do, and doing it.
+//!
+//! A run is skipped if its folder holds a finished one with the same settings, weights and data, the last two
+//! compared by content. Which program made it (by its bytes) is kept beside it and shown; a run by another build is
+//! done as well unless [`Campaign::same_program`] is asked for, since most changes of a program change no number.
+
+use std::{
+    any::Any,
+    collections::BTreeSet,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::atomic::Ordering,
+};
+
+use burn::tensor::Device;
+use run_record::{Failure, Outline, RunFolder};
+
+use crate::{
+    features::error_chain,
+    plan::{Experiment, RunPlan},
+    progress::{Ended, Watch},
+    registry,
+    run::{Context, Execution, FinishedRun, RunError, Shared, Sources, execute},
+    run_folder::{self, Existing, Inputs, RunFolderError, RunState},
+    run_lock::RunLock,
+    sources::Contents,
+};
+
+/// What happens to the other runs when one fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnFailure {
+    /// They are not begun.
+    Stop,
+    /// They go on; the failure is recorded in the folder of its run.
+    KeepGoing,
+}
+
+/// A run as a plan shows it.
+#[derive(Debug, Clone)]
+pub struct PlannedRun {
+    /// Name of the experiment.
+    pub experiment: String,
+    /// Name of the method.
+    pub method: String,
+    /// The seed.
+    pub seed: u64,
+    /// Its folder, which need not exist.
+    pub folder: RunFolder,
+    /// What is to be done.
+    pub task: Task,
+}
+
+/// What is to be done for a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Task {
+    /// What its folder says.
+    Known(RunState),
+    /// It cannot be run: its data are not there, say; why, in one line.
+    Impossible(String),
+}
+
+impl PlannedRun {
+    /// Name of its folder, unique within its experiment: `<method>-seed<seed>`.
+    pub fn name(&self) -> String {
+        format!("{}-seed{}", self.method, self.seed)
+    }
+
+    /// Name of the experiment and of the folder.
+    pub fn full_name(&self) -> String {
+        format!("{}/{}", self.experiment, self.name())
+    }
+
+    /// Whether it is finished and nothing has changed.
+    pub fn is_done(&self) -> bool {
+        matches!(self.task, Task::Known(RunState::Done { .. }))
+    }
+}
+
+/// A run that was found finished, done, or that failed.
+#[derive(Debug)]
+pub struct RunOutcome {
+    /// The run as it was planned.
+    pub planned: PlannedRun,
+    /// How it went.
+    pub result: Result<FinishedRun, RunError>,
+}
+
+impl RunOutcome {
+    /// Why it failed, if it did.
+    pub fn failure(&self) -> Option<Failure> {
+        self.result.as_ref().err().map(|error| run_folder::failure_of(error))
+    }
+}
+
+/// Experiments with all their runs.
+pub struct Campaign<'a> {
+    pub(crate) experiments: &'a [Experiment],
+    pub(crate) context: &'a Context,
+    device: Device,
+    shared: Shared,
+    pub(crate) jobs: Vec<Job<'a>>,
+}
+
+/// A run with what was found out about it before the first one begins.
+pub(crate) struct Job<'a> {
+    /// Place of its experiment.
+    pub experiment: usize,
+    pub plan: &'a RunPlan,
+    pub planned: PlannedRun,
+    ready: Result<Ready, RunError>,
+}
+
+/// What a run needs.
+struct Ready {
+    /// Blocks that the prompt module reads.
+    taps: Vec<usize>,
+    sources: Sources,
+    inputs: Inputs,
+}
+
+impl<'a> Campaign<'a> {
+    /// Looks at everything that the files, data folders, weights and run folders that exist can be wrong about.
+    /// Nothing is written.
+    ///
+    /// A run that cannot be run because of that is [`Task::Impossible`].
+    ///
+    /// # Errors
+    ///
+    /// If the device is not there, or two experiments have one name.
+    pub fn open(experiments: &'a [Experiment], context: &'a Context) -> Result<Self, RunError> {
+        let mut names = BTreeSet::new();
+        if let Some(twice) = experiments.iter().find(|experiment| !names.insert(&experiment.name)) {
+            return Err(RunError::TwoExperiments { name: twice.name.clone() });
+        }
+        let device = context.device.device()?;
+        let mut campaign =
+            Self { experiments, context, device, shared: Shared::default(), jobs: Vec::new() };
+        let mut contents = Contents::default();
+        for (place, experiment) in experiments.iter().enumerate() {
+            for plan in &experiment.runs {
+                let job = campaign.job(place, plan, &mut contents);
+                campaign.jobs.push(job);
+            }
+        }
+        Ok(campaign)
+    }
+
+    /// Runs that another build of this program finished count as stale.
+    #[must_use]
+    pub fn same_program(mut self) -> Self {
+        for job in &mut self.jobs {
+            if job.planned.task == Task::Known(RunState::Done { same_program: Some(false) }) {
+                let changed = vec!["the program".to_owned()];
+                job.planned.task = Task::Known(RunState::Stale { changed });
+            }
+        }
+        self
+    }
+
+    /// Every run with what is to be done, in the order of the files.
+    pub fn plan(&self) -> impl Iterator<Item = &PlannedRun> {
+        self.jobs.iter().map(|job| &job.planned)
+    }
+
+    fn job(&mut self, place: usize, plan: &'a RunPlan, contents: &mut Contents) -> Job<'a> {
+        let experiment = &self.experiments[place].name;
+        let folder = RunFolder::of(&self.context.runs, experiment, &plan.method, plan.seed);
+        let ready = self.ready(plan, contents);
+        let task = match &ready {
+            Err(error) => Ok(Task::Impossible(error_chain(error))),
+            Ok(ready) => run_folder::state(&folder, plan, &ready.inputs).map(Task::Known),
+        };
+        let (task, ready) = match task {
+            Ok(task) => (task, ready),
+            Err(error) => (Task::Impossible(error_chain(&error)), Err(error.into())),
+        };
+        let planned = PlannedRun {
+            experiment: experiment.clone(),
+            method: plan.method.clone(),
+            seed: plan.seed,
+            folder,
+            task,
+        };
+        Job { experiment: place, plan, planned, ready }
+    }
+
+    fn ready(&mut self, plan: &RunPlan, contents: &mut Contents) -> Result<Ready, RunError> {
+        let backbone = self.shared.backbone(plan, &self.device)?;
+        let taps = (registry::find(&plan.spec.prompt.module)?.taps)(plan, &backbone.info())?;
+        let sources = Sources::open(plan, self.context)?;
+        let inputs = Inputs {
+            weights_sha256: backbone.report.sha256,
+            data_sha256: contents.of(&sources, plan.trains())?,
+        };
+        Ok(Ready { taps, sources, inputs })
+    }
+
+    /// Refuses what cannot begin and removes what is to start over. With [`OnFailure::Stop`] nothing was written
+    /// before the first refusal.
+    pub(crate) fn begin(&mut self, on_failure: OnFailure) -> Result<(), RunError> {
+        if on_failure == OnFailure::Stop
+            && let Some(place) = self.jobs.iter().position(|job| job.ready.is_err())
+        {
+            let job = self.jobs.swap_remove(place);
+            return Err(job.ready.err().expect("it was found to be an error"));
+        }
+        match self.context.existing {
+            Existing::GoOn | Existing::Replace => {}
+            Existing::Resume => {
+                let begun = |job: &Job<'_>| job.planned.folder.resolved().exists();
+                if !self.jobs.iter().any(begun) {
+                    let name = self.experiments.first().map_or("", |first| first.name.as_str());
+                    let path = self.context.runs.join(name);
+                    return Err(RunFolderError::NothingToResume { path }.into());
+                }
+            }
+            Existing::StartOver => {
+                for job in &mut self.jobs {
+                    run_folder::remove(&job.planned.folder)?;
+                    job.planned.task = Task::Known(RunState::ToDo);
+                }
+            }
+        }
+        if self.context.existing != Existing::Replace {
+            for PlannedRun { folder, task, .. } in self.plan() {
+                if let Task::Known(RunState::Stale { changed }) = task {
+                    let (changed, path) = (changed.join(", "), folder.root().to_owned());
+                    return Err(RunFolderError::OtherRun { changed, path }.into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Executes what is to do, in order, one run after the other in this process. Encoded data are shared between
+    /// runs. [`workers`](crate::workers) does the same in several processes.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Interrupted`], and with [`OnFailure::Stop`] the first failure; finished runs stay finished.
+    pub fn run(
+        mut self,
+        on_failure: OnFailure,
+        watch: &dyn Watch,
+    ) -> Result<Vec<RunOutcome>, RunError> {
+        self.begin(on_failure)?;
+        let mut outcomes = Vec::with_capacity(self.jobs.len());
+        for place in 0..self.jobs.len() {
+            if self.context.stop.load(Ordering::Relaxed) {
+                return Err(RunError::Interrupted);
+            }
+            let result = self.run_at(place, watch);
+            let planned = self.jobs[place].planned.clone();
+            report_end(watch, &planned, &result);
+            match result {
+                Err(RunError::Interrupted) => return Err(RunError::Interrupted),
+                Err(error) if on_failure == OnFailure::Stop => return Err(error),
+                result => outcomes.push(RunOutcome { planned, result }),
+            }
+        }
+        Ok(outcomes)
+    }
+
+    /// Executes one run unless it is done, and records why if it fails.
+    fn run_at(&mut self, place: usize, watch: &dyn Watch) -> Result<FinishedRun, RunError> {
+        let folder = self.jobs[place].planned.folder.clone();
+        let result = self.attempt(place, watch);
+        match &result {
+            Ok(_) | Err(RunError::Interrupted) => {}
+            Err(error) => record_failure(&folder, error),
+        }
+        result
+    }
+
+    fn attempt(&mut self, place: usize, watch: &dyn Watch) -> Result<FinishedRun, RunError> {
+        let taps = self.all_taps(place);
+        let Self { experiments, context, device, shared, jobs } = self;
+        let job = &mut jobs[place];
+        let ready = match &mut job.ready {
+            Ok(ready) => ready,
+            failed => return Err(take_error(failed)),
+        };
+        let (experiment, plan, planned) = (&experiments[job.experiment], job.plan, &job.planned);
+        let folder = planned.folder.clone();
+        let Some(_lock) = RunLock::take(&folder, &context.stop)? else {
+            return Err(RunError::Interrupted);
+        };
+        put_aside_if_stale(planned, plan, &ready.inputs)?;
+        let done = run_folder::prepare(&folder, experiment, plan, &ready.inputs, context.device)?;
+        // Not before all folders were checked: the experiment of a folder with other settings keeps its outline.
+        write_outline(experiment, &folder)?;
+        if let Some(record) = done {
+            return Ok(FinishedRun { folder, record, found: true });
+        }
+        let context = Context { progress: watch.begin(&planned.full_name()), ..context.clone() };
+        let run = Execution {
+            experiment: &experiment.name,
+            plan,
+            sources: &ready.sources,
+            folder: &folder,
+            taps,
+        };
+        let run = || execute(run, &context, device, shared);
+        let record = match catch_unwind(AssertUnwindSafe(run)) {
+            Ok(result) => result?,
+            Err(panic) => {
+                // What it was at may be half done.
+                *shared = Shared::default();
+                let (method, message) = (plan.method.clone(), panic_message(&*panic));
+                return Err(RunError::Panicked { method, message });
+            }
+        };
+        Ok(FinishedRun { folder, record, found: false })
+    }
+
+    /// The blocks that the run at `place` needs and those after it with the same backbone, so that an image is
+    /// encoded once for all of them.
+    fn all_taps(&self, place: usize) -> Vec<usize> {
+        let backbone = &self.jobs[place].plan.spec.backbone;
+        let same = |job: &&Job<'_>| {
+            let other = &job.plan.spec.backbone;
+            (&other.variant, &other.weights) == (&backbone.variant, &backbone.weights)
+        };
+        let mut taps: Vec<usize> = self.jobs[place..]
+            .iter()
+            .take_while(same)
+            .filter(|job| !job.planned.is_done())
+            .filter_map(|job| job.ready.as_ref().ok())
+            .flat_map(|ready| ready.taps.iter().copied())
+            .collect();
+        taps.sort_unstable();
+        taps.dedup();
+        taps
+    }
+
+    /// The inputs of the run at `place`, or why it cannot be run.
+    pub(crate) fn inputs(&mut self, place: usize) -> Result<Inputs, RunError> {
+        match &mut self.jobs[place].ready {
+            Ok(ready) => Ok(ready.inputs.clone()),
+            failed => Err(take_error(failed)),
+        }
+    }
+}
+
+/// Takes the error out of a result that is known to be one. A job is asked once.
+fn take_error<T>(failed: &mut Result<T, RunError>) -> RunError {
+    match std::mem::replace(failed, Err(RunError::Interrupted)) {
+        Err(error) => error,
+        Ok(_) => unreachable!("asked of a failure only"),
+    }
+}
+
+/// Puts the run of a folder aside if the plan called it stale and it still is.
+pub(crate) fn put_aside_if_stale(
+    planned: &PlannedRun,
+    plan: &RunPlan,
+    inputs: &Inputs,
+) -> Result<(), RunError> {
+    if !matches!(planned.task, Task::Known(RunState::Stale { .. })) {
+        return Ok(());
+    }
+    let stale = match run_folder::state(&planned.folder, plan, inputs)? {
+        RunState::Stale { .. } => true,
+        // Stale by the program alone, unless another process has run it anew meanwhile.
+        RunState::Done { same_program } => same_program == Some(false),
+        _ => false,
+    };
+    if stale {
+        let place = run_folder::put_aside(&planned.folder)?;
+        tracing::info!("a stale run was put aside: {}", place.display());
+    }
+    Ok(())
+}
+
+/// Writes the outline of an experiment beside a run folder, unless it stands there already: processes that work
+/// on runs of one experiment shall not write it at the same time.
+pub(crate) fn write_outline(experiment: &Experiment, folder: &RunFolder) -> Result<(), RunError> {
+    let (path, outline) = (folder.outline(), experiment.outline());
+    let same = Outline::read(&path).is_ok_and(|former| former == outline);
+    if !same {
+        outline.write(&path)?;
+    }
+    Ok(())
+}
+
+/// Keeps why a run failed. That this cannot be written is no reason to lose the reason itself.
+pub(crate) fn record_failure(folder: &RunFolder, error: &RunError) {
+    // A finished run stays what it is, whatever keeps it from being run again.
+    if folder.record().exists() {
+        return;
+    }
+    if let Err(second) = run_folder::write_failure(folder, error) {
+        tracing::warn!("a failure is not recorded: {}", error_chain(&second));
+    }
+}
+
+/// Tells how a run ended.
+pub(crate) fn report_end(
+    watch: &dyn Watch,
+    planned: &PlannedRun,
+    result: &Result<FinishedRun, RunError>,
+) {
+    let ended = match result {
+        Ok(FinishedRun { found: true, .. }) => Ended::Found,
+        Ok(FinishedRun { record, .. }) => Ended::Done(record),
+        Err(RunError::Interrupted) => Ended::Interrupted,
+        Err(error) => Ended::Failed(error_chain(error)),
+    };
+    watch.end(&planned.full_name(), &ended);
+}
+
+/// What a panic said.
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "nothing was said".into())
+}

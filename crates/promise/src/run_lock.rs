@@ -1,0 +1,79 @@
+//! One process at a time works on a run.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use run_record::RunFolder;
+
+use crate::run_folder::RunFolderError;
+
+/// Folder of the locks, beside the run folders.
+const LOCKS_DIR: &str = ".locks";
+
+/// How often a lock that another process holds is tried.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// The right to work on a run. Ends when it is dropped, or with the process, also a killed one.
+#[derive(Debug)]
+pub(crate) struct RunLock {
+    // Closing the file gives the lock back; the empty file stays.
+    _file: File,
+}
+
+impl RunLock {
+    /// Takes the lock of a run, waiting for whoever has it. `None` once `stop` is set.
+    ///
+    /// # Errors
+    ///
+    /// [`RunFolderError::Prepare`] if the lock file cannot be made or locked.
+    pub fn take(folder: &RunFolder, stop: &AtomicBool) -> Result<Option<Self>, RunFolderError> {
+        let locks = folder.root().with_file_name(LOCKS_DIR);
+        let path = locks.join(folder.root().file_name().unwrap_or_default());
+        let failed = |source| RunFolderError::Prepare { path: path.clone(), source };
+        fs::create_dir_all(&locks).map_err(failed)?;
+        let file =
+            File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+        let mut told = false;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Some(Self { _file: file })),
+                // Some network file systems know no locks; then nobody is kept out.
+                Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
+                    return Ok(Some(Self { _file: file }));
+                }
+                Err(TryLockError::Error(error)) => return Err(failed(error)),
+                Err(TryLockError::WouldBlock) => {}
+            }
+            if !told {
+                tracing::info!("another process is at it, waiting: {}", folder.root().display());
+                told = true;
+            }
+            if stop.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
+            std::thread::sleep(PATIENCE);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_owner_waits_until_the_first_is_gone_or_it_is_told_to_stop() {
+        let runs = tempfile::tempdir().expect("a folder");
+        let folder = RunFolder::of(runs.path(), "e", "a", 1);
+        let (go, stop) = (AtomicBool::new(false), AtomicBool::new(true));
+        let first = RunLock::take(&folder, &go).expect("locked").expect("nobody has it");
+        assert!(RunLock::take(&folder, &stop).expect("no error").is_none());
+        let other = RunFolder::of(runs.path(), "e", "b", 1);
+        assert!(RunLock::take(&other, &stop).expect("no error").is_some(), "another run");
+        drop(first);
+        assert!(RunLock::take(&folder, &go).expect("locked").is_some());
+    }
+}

@@ -1,0 +1,317 @@
+//! The same cases with every method: rows are cases chosen by rule, columns are methods.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use plotters::style::text_anchor::{HPos, VPos};
+use run_record::Panel;
+use sha2::{Digest, Sha256};
+
+use super::axes::Rect;
+use super::canvas::{Area, DrawResult, Picture, Sketch, pt};
+use super::legend::{Footer, Symbol};
+use super::marks::remark;
+use super::overlay::{PREDICTION, Painter, Prompts, TRUTH, fitted, shown_sources};
+use super::palette::{FAINT_INK, INK};
+use super::{FigureError, FigureOptions, font};
+use crate::Run;
+use crate::scores::mean;
+
+/// Methods in one figure, at most: more have no room.
+const MAX_METHODS: usize = 6;
+const MARGIN: f64 = 3.0;
+const GAP: f64 = 2.5;
+/// Width of what stands left of the pictures.
+const SIDE: f64 = 11.0;
+const HEAD: f64 = 17.0;
+const CAPTION: f64 = 9.0;
+
+/// A column: a method with a prompt source, and the run that is shown of it.
+#[derive(Debug, Clone, Copy)]
+struct Column<'a> {
+    run: &'a Run,
+    prompts: &'a str,
+}
+
+/// A case by data set, split and file.
+type Case<'a> = (&'a str, &'a str, &'a str);
+
+/// Pictures in a grid. The cases of each data set are the best, the median, the worst and a random one, by
+/// the mean Dice of the methods that are shown, among the cases that every one of them has pictures of.
+pub(super) struct QualitativeGrid {
+    headers: Vec<(f64, [String; 2])>,
+    sides: Vec<(f64, String)>,
+    captions: Vec<(f64, f64, String)>,
+    prompts: Vec<(Rect, Prompts)>,
+    pictures: Vec<Picture>,
+    footer: Footer,
+    size: (f64, f64),
+}
+
+impl QualitativeGrid {
+    pub(super) fn new(
+        runs: &[Run],
+        options: &FigureOptions,
+        width: f64,
+    ) -> Result<Self, FigureError> {
+        let columns = columns(runs, options);
+        if columns.is_empty() {
+            return Err(FigureError::NothingToDraw { what: "panels", runs: runs.len() });
+        }
+        if columns.len() > MAX_METHODS {
+            return Err(FigureError::TooManyMethods { methods: columns.len(), limit: MAX_METHODS });
+        }
+        let common = common_cases(&columns, options);
+        if common.is_empty() {
+            let what = "pictures of a case that the others have pictures of, too";
+            return Err(FigureError::NothingToDraw { what, runs: runs.len() });
+        }
+        let (chosen, notes) = chosen(&columns, &common, options.seed);
+
+        let wide = columns.len() + 2;
+        let cell = (width - 2.0 * MARGIN - SIDE - wide as f64 * GAP) / wide as f64;
+        let left_of = |column: usize| MARGIN + SIDE + column as f64 * (cell + GAP) + GAP;
+        let several = columns
+            .windows(2)
+            .any(|pair| pair[0].run.record.experiment != pair[1].run.record.experiment);
+        let mut headers = vec![
+            (left_of(0) + cell / 2.0, ["image".to_owned(), String::new()]),
+            (left_of(1) + cell / 2.0, ["ground truth".to_owned(), String::new()]),
+        ];
+        for (i, column) in columns.iter().enumerate() {
+            let record = &column.run.record;
+            let experiment =
+                if several { format!("{}: ", record.experiment) } else { String::new() };
+            let name = format!("{experiment}{}", record.method);
+            headers.push((left_of(i + 2) + cell / 2.0, [name, column.prompts.to_owned()]));
+        }
+
+        let (mut sides, mut captions) = (Vec::new(), Vec::new());
+        let (mut prompts, mut pictures) = (Vec::new(), Vec::new());
+        let mut top = MARGIN + HEAD;
+        for (rule, case) in &chosen {
+            let mut height = 0.0_f64;
+            for (i, column) in columns.iter().enumerate() {
+                let Some(panel) = panel(column, case) else { continue };
+                let painter = Painter::new(column.run, panel, cell)?;
+                let (w, h) = fitted(painter.size, cell);
+                height = height.max(h);
+                let mut show = |place: usize, pixels| {
+                    let left = left_of(place) + (cell - w) / 2.0;
+                    pictures.push(Picture { left, top, width: w, height: h, pixels });
+                    Rect { left, top, right: left + w, bottom: top + h }
+                };
+                if i == 0 {
+                    show(0, painter.plain());
+                    show(1, painter.with_truth());
+                }
+                let frame = show(i + 2, painter.with_prediction(true));
+                prompts.push((frame, Prompts::of(panel, painter.size)));
+                let dice = panel
+                    .dice
+                    .map_or_else(|| "undefined".to_owned(), |dice| format!("Dice {dice:.3}"));
+                captions.push((left_of(i + 2) + cell / 2.0, top + h + CAPTION / 2.0, dice));
+            }
+            let name = font::fit(case.2, font::SMALL, 2.0 * cell);
+            captions.push((left_of(0) + cell + GAP / 2.0, top + height + CAPTION / 2.0, name));
+            sides.push((top + height / 2.0, rule.clone()));
+            top += height + CAPTION + GAP;
+        }
+
+        let mut entries = vec![
+            (Symbol::Contour(TRUTH), "ground truth".to_owned()),
+            (Symbol::Region(PREDICTION), "prediction".to_owned()),
+        ];
+        let all: Vec<&Prompts> = prompts.iter().map(|(_, prompts)| prompts).collect();
+        entries.extend(Prompts::entries(&all));
+        let footer = Footer::new(entries, &notes, width - 2.0 * MARGIN);
+        let size = (width, top + footer.height() + MARGIN);
+        Ok(Self { headers, sides, captions, prompts, pictures, footer, size })
+    }
+}
+
+/// The columns: every method with the prompt sources that are shown of it.
+fn columns<'a>(runs: &'a [Run], options: &FigureOptions) -> Vec<Column<'a>> {
+    let mut columns: Vec<Column<'a>> = Vec::new();
+    // The lowest seed stands for a method.
+    let mut sorted: Vec<&Run> = runs.iter().collect();
+    sorted.sort_by_key(|run| (place(run), run.record.method.clone(), run.record.seed));
+    for run in sorted {
+        let record = &run.record;
+        let known = columns.iter().any(|column| {
+            (&column.run.record.experiment, &column.run.record.method)
+                == (&record.experiment, &record.method)
+        });
+        if known {
+            continue;
+        }
+        let sources = shown_sources(run, &options.scope);
+        columns.extend(sources.into_iter().map(|prompts| Column { run, prompts }));
+    }
+    columns
+}
+
+/// Experiment, and place of the method in its file.
+fn place(run: &Run) -> (String, usize) {
+    let methods = run.outline.as_ref().map_or(&[][..], |outline| &outline.methods);
+    let place = methods.iter().position(|method| *method == run.record.method);
+    (run.record.experiment.clone(), place.unwrap_or(usize::MAX))
+}
+
+fn panel<'a>(column: &Column<'a>, case: &Case<'_>) -> Option<&'a Panel> {
+    column.run.panels.iter().find(|panel| {
+        panel.prompts == column.prompts
+            && (panel.data.as_str(), panel.split.as_str(), panel.file.as_str()) == *case
+    })
+}
+
+/// The cases that every column has pictures of.
+fn common_cases<'a>(columns: &[Column<'a>], options: &FigureOptions) -> BTreeSet<Case<'a>> {
+    let of = |column: &Column<'a>| -> BTreeSet<Case<'a>> {
+        let panels = column.run.panels.iter();
+        panels
+            .filter(|panel| panel.prompts == column.prompts)
+            .filter(|panel| options.scope.shows(&panel.data, &panel.prompts))
+            .map(|panel| (panel.data.as_str(), panel.split.as_str(), panel.file.as_str()))
+            .collect()
+    };
+    let mut sets = columns.iter().map(of);
+    let first = sets.next().unwrap_or_default();
+    sets.fold(first, |common, set| common.intersection(&set).copied().collect())
+}
+
+/// The cases by rule, and what the figure has to say about the choice.
+fn chosen<'a>(
+    columns: &[Column<'a>],
+    common: &BTreeSet<Case<'a>>,
+    seed: u64,
+) -> (Vec<(String, Case<'a>)>, Vec<String>) {
+    let mut by_data: BTreeMap<(&str, &str), Vec<(f64, Case<'a>)>> = BTreeMap::new();
+    for case in common {
+        let scores: Vec<f64> = columns
+            .iter()
+            .filter_map(|column| panel(column, case).and_then(|panel| panel.dice))
+            .collect();
+        // A case without a score cannot be ranked.
+        if let Some(score) = mean(&scores) {
+            by_data.entry((case.0, case.1)).or_default().push((score, *case));
+        }
+    }
+    let (mut chosen, mut notes) = (Vec::new(), Vec::new());
+    for ((data, split), mut ranked) in by_data {
+        ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        let last = ranked.len() - 1;
+        let mut places: Vec<(&str, usize)> = Vec::new();
+        for (rule, place) in [("best", 0), ("median", last / 2), ("worst", last)] {
+            if !places.iter().any(|(_, taken)| *taken == place) {
+                places.push((rule, place));
+            }
+        }
+        let free: Vec<usize> =
+            (0..=last).filter(|i| !places.iter().any(|(_, taken)| taken == i)).collect();
+        if !free.is_empty() {
+            places.push(("random", free[draw(seed, data, split, free.len())]));
+        }
+        // From good to bad; the random case comes last.
+        places.sort_by_key(|(rule, place)| (*rule == "random", *place));
+        chosen.extend(places.iter().map(|(rule, place)| ((*rule).to_owned(), ranked[*place].1)));
+        let scored = columns[0]
+            .run
+            .record
+            .rows
+            .iter()
+            .find(|row| {
+                (&*row.data, &*row.split, &*row.prompts) == (data, split, columns[0].prompts)
+            })
+            .map_or(0, |row| row.n);
+        notes.push(format!(
+            "{data}: chosen by the mean Dice of these methods among the {} cases with pictures, of \
+             {scored} scored",
+            ranked.len()
+        ));
+    }
+    (chosen, notes)
+}
+
+/// A number below `n` that depends on the seed and the data set alone.
+fn draw(seed: u64, data: &str, split: &str, n: usize) -> usize {
+    let hash = Sha256::digest(format!("{seed}\n{data}\n{split}").as_bytes());
+    let bytes = hash.iter().take(8).fold(0_u64, |sum, &byte| sum << 8 | u64::from(byte));
+    (bytes % n as u64) as usize
+}
+
+impl Sketch for QualitativeGrid {
+    fn size(&self) -> (f64, f64) {
+        self.size
+    }
+
+    fn pictures(&self) -> &[Picture] {
+        &self.pictures
+    }
+
+    fn draw(&self, area: &Area<'_>) -> DrawResult {
+        let room = self.headers.get(1).map_or(40.0, |second| second.0 - self.headers[0].0 - 1.0);
+        for (x, [name, prompts]) in &self.headers {
+            let y = if prompts.is_empty() { MARGIN + HEAD - 6.0 } else { MARGIN + 4.0 };
+            let title = font::style(font::LABEL, INK, HPos::Center, VPos::Center);
+            let name = font::fit(name, font::LABEL, room);
+            area.draw_text(&name, &title, (pt(*x), pt(y)))?;
+            let small = font::style(font::SMALL, FAINT_INK, HPos::Center, VPos::Center);
+            let prompts = font::fit(prompts, font::SMALL, room);
+            if !prompts.is_empty() {
+                area.draw_text(&prompts, &small, (pt(*x), pt(MARGIN + HEAD - 5.5)))?;
+            }
+        }
+        for (y, rule) in &self.sides {
+            let up = font::upward(font::LABEL, INK);
+            area.draw_text(rule, &up, (pt(MARGIN + SIDE / 2.0), pt(*y)))?;
+        }
+        for (frame, prompts) in &self.prompts {
+            prompts.draw(area, *frame)?;
+        }
+        for (x, y, text) in &self.captions {
+            remark(area, text, (*x, *y), HPos::Center)?;
+        }
+        let below = self.size.1 - MARGIN - self.footer.height();
+        self.footer.draw(area, (MARGIN, below))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cases_are_ranked_by_the_mean_of_all_methods_and_none_is_shown_twice() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut runs = crate::testing::study(folder.path());
+        runs.retain(|run| run.record.seed == 1 && run.record.method != "frozen");
+        // Means 0.5, 0.75, undefined with one of the two, 0.25: the third counts with its one score.
+        let scores = [[0.5, 0.75, 0.625, 0.0], [0.5, 0.75, f64::NAN, 0.5]];
+        for (run, scores) in runs.iter_mut().zip(scores) {
+            for (panel, dice) in run.panels.iter_mut().zip(scores) {
+                panel.dice = (!dice.is_nan()).then_some(dice);
+            }
+        }
+        let options = FigureOptions::default();
+        let columns = columns(&runs, &options);
+        let common = common_cases(&columns, &options);
+        assert_eq!((columns.len(), common.len()), (2, 4));
+        let (chosen, notes) = chosen(&columns, &common, 0);
+        let chosen: Vec<(&str, &str)> =
+            chosen.iter().map(|(rule, case)| (rule.as_str(), case.2)).collect();
+        assert_eq!(
+            chosen[..3],
+            [("best", "case-1.jpg"), ("median", "case-2.jpg"), ("worst", "case-3.jpg")]
+        );
+        assert_eq!(chosen[3], ("random", "case-0.jpg"), "the only one left");
+        assert!(notes[0].contains("among the 4 cases with pictures, of 30 scored"), "{notes:?}");
+    }
+
+    #[test]
+    fn the_random_case_depends_on_seed_and_data_set_alone_and_reaches_every_case() {
+        let drawn: BTreeSet<usize> = (0..200).map(|seed| draw(seed, "kvasir", "test", 7)).collect();
+        assert_eq!(drawn.len(), 7);
+        assert_eq!(draw(3, "kvasir", "test", 7), draw(3, "kvasir", "test", 7));
+    }
+}

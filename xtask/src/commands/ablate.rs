@@ -1,0 +1,237 @@
+//! `cargo xtask ablate`
+
+use std::{
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+};
+
+use anyhow::Context as _;
+use clap::Args;
+use promise::{
+    campaign::{Campaign, OnFailure, PlannedRun, RunOutcome, Task},
+    plan::Experiment,
+    run::FinishedRun,
+    run_folder::{Existing, RunState},
+    workers::Workers,
+};
+use serde_json::{Value, json};
+
+use super::{CacheOptions, Common, results::Results};
+use crate::{live::Live, outln, output::print_json};
+
+/// Run experiments with all their variants, grids and seeds, skipping what is done.
+///
+/// Prints the plan first. A run is done if its folder holds a finished one with the same settings, weights and data; one
+/// where they differ is stale: it is put aside, into the folder `stale`, and run anew. The same command goes on with what
+/// was interrupted, killed or failed.
+#[derive(Args)]
+pub struct Ablate {
+    /// Experiment files, e.g. `experiments/ablations/quick_*.toml`.
+    #[arg(required = true, value_name = "FILE")]
+    experiments: Vec<PathBuf>,
+    /// Override a key of every run: `--set train.epochs=3`. May be given several times.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    settings: Vec<String>,
+    /// Print the plan and do nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Runs at a time, each in a process of its own with its share of the threads.
+    #[arg(long, value_name = "N", default_value = "1")]
+    jobs: NonZeroUsize,
+    /// Threads of each run, instead of its share. The same number gives the same bytes, whatever `--jobs` is.
+    #[arg(long, value_name = "N")]
+    threads_per_run: Option<NonZeroUsize>,
+    /// Go on with the others when a run fails.
+    #[arg(long)]
+    keep_going: bool,
+    /// Count runs that another build of this program finished as stale.
+    #[arg(long)]
+    same_program: bool,
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    cache: CacheOptions,
+    /// Folder of the run folders.
+    #[arg(long, default_value = "runs")]
+    runs: PathBuf,
+    /// Print one JSON document instead of plan and tables.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Ablate {
+    /// Plans, runs, then writes and prints table, claims and figures of every experiment.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let experiments = self
+            .experiments
+            .iter()
+            .map(|path| {
+                Experiment::load(path, &self.settings)
+                    .with_context(|| format!("cannot run {}", path.display()))
+            })
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        let context = self.common.context(&self.cache, self.runs.clone(), Existing::Replace)?;
+        let mut campaign = Campaign::open(&experiments, &context)?;
+        if self.same_program {
+            campaign = campaign.same_program();
+        }
+        let plan: Vec<PlannedRun> = campaign.plan().cloned().collect();
+        if self.dry_run {
+            if self.json {
+                print_json(&json!({ "runs": plan.iter().map(plan_json).collect::<Vec<_>>() }))?;
+            } else {
+                print_plan(&plan);
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
+        if !self.json {
+            print_plan(&plan);
+        }
+
+        let on_failure = if self.keep_going { OnFailure::KeepGoing } else { OnFailure::Stop };
+        let live = Live::new(plan.iter().filter(|run| !run.is_done()).count());
+        let outcomes = if self.jobs.get() > 1 || self.threads_per_run.is_some() {
+            let threads = self.threads_per_run.unwrap_or_else(|| share(self.jobs));
+            let program = std::env::current_exe().context("cannot find this program")?;
+            let command = |place: usize, run: &PlannedRun| self.worker(&program, place, run);
+            let workers = Workers { jobs: self.jobs, threads, command: &command };
+            campaign.run_in_processes(&workers, on_failure, &live)?
+        } else {
+            campaign.run(on_failure, &live)?
+        };
+        live.finish();
+        self.report(&experiments, &outcomes)
+    }
+
+    /// The command that executes one run.
+    fn worker(&self, program: &Path, place: usize, run: &PlannedRun) -> Command {
+        let mut command = Command::new(program);
+        command.args(["-q", "run-one"]).arg(&self.experiments[place]);
+        command.args(["--run", &run.name()]);
+        for setting in &self.settings {
+            command.args(["--set", setting]);
+        }
+        command.arg("--runs").arg(&self.runs);
+        self.common.pass_on(&mut command);
+        self.cache.pass_on(&mut command);
+        command
+    }
+
+    fn report(
+        &self,
+        experiments: &[Experiment],
+        outcomes: &[RunOutcome],
+    ) -> anyhow::Result<ExitCode> {
+        let mut documents = Vec::new();
+        for experiment in experiments {
+            let of_this = |run: &&RunOutcome| run.planned.experiment == experiment.name;
+            let finished: Vec<&FinishedRun> = outcomes
+                .iter()
+                .filter(of_this)
+                .filter_map(|run| run.result.as_ref().ok())
+                .collect();
+            if finished.is_empty() {
+                continue;
+            }
+            let results = Results::write(&finished, &self.runs.join(&experiment.name))?;
+            if self.json {
+                documents.push(json!({
+                    "experiment": experiment.name,
+                    "rows": finished.iter().flat_map(|run| &run.record.rows).collect::<Vec<_>>(),
+                    "claims": results.claims,
+                    "written": results.written,
+                }));
+            } else {
+                outln!("## {}\n\n{}", experiment.name, results.table.markdown());
+                for report in &results.claims {
+                    outln!("{}", report.markdown());
+                }
+                for path in &results.written {
+                    outln!("wrote {}", path.display());
+                }
+            }
+        }
+        let failed = outcomes.iter().filter_map(|run| Some((&run.planned, run.failure()?)));
+        let failures: Vec<_> = failed.collect();
+        if self.json {
+            let runs: Vec<Value> = outcomes.iter().map(outcome_json).collect();
+            print_json(&json!({ "experiments": documents, "runs": runs }))?;
+        } else {
+            for (run, failure) in &failures {
+                outln!("failed {}: {failure}", run.full_name());
+            }
+        }
+        Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+/// The threads of one of `jobs` runs.
+fn share(jobs: NonZeroUsize) -> NonZeroUsize {
+    let all = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    NonZeroUsize::new(all / jobs).unwrap_or(NonZeroUsize::MIN)
+}
+
+/// One line per run, then the sum.
+fn print_plan(plan: &[PlannedRun]) {
+    outln!("| run | state | |");
+    outln!("| --- | --- | --- |");
+    for run in plan {
+        let (state, remark) = words(&run.task);
+        outln!("| {} | {state} | {remark} |", run.full_name());
+    }
+    let done = plan.iter().filter(|run| run.is_done()).count();
+    outln!("\n{} runs, {done} done, {} to do\n", plan.len(), plan.len() - done);
+}
+
+/// A state and what is to be said of it.
+fn words(task: &Task) -> (&'static str, String) {
+    match task {
+        Task::Impossible(reason) => ("impossible", reason.clone()),
+        Task::Known(RunState::ToDo) => ("to do", String::new()),
+        Task::Known(RunState::Unfinished { epochs }) => {
+            ("unfinished", format!("goes on after epoch {epochs}"))
+        }
+        Task::Known(RunState::Failed { failure }) => ("failed", failure.to_string()),
+        Task::Known(RunState::Done { same_program: Some(false) }) => {
+            ("done", "by another build of this program".into())
+        }
+        Task::Known(RunState::Done { .. }) => ("done", String::new()),
+        Task::Known(RunState::Stale { changed }) => {
+            ("stale", format!("changed: {}", changed.join(", ")))
+        }
+    }
+}
+
+fn plan_json(run: &PlannedRun) -> Value {
+    let (state, remark) = words(&run.task);
+    let changed = match &run.task {
+        Task::Known(RunState::Stale { changed }) => changed.as_slice(),
+        _ => &[],
+    };
+    json!({
+        "experiment": run.experiment,
+        "method": run.method,
+        "seed": run.seed,
+        "folder": run.folder.root(),
+        "state": state.replace(' ', "_"),
+        "remark": remark,
+        "changed": changed,
+    })
+}
+
+fn outcome_json(run: &RunOutcome) -> Value {
+    let state = match &run.result {
+        Ok(FinishedRun { found: true, .. }) => "found",
+        Ok(_) => "done",
+        Err(_) => "failed",
+    };
+    json!({
+        "experiment": run.planned.experiment,
+        "method": run.planned.method,
+        "seed": run.planned.seed,
+        "folder": run.planned.folder.root(),
+        "state": state,
+        "reasons": run.failure().map(|failure| failure.reasons),
+    })
+}
