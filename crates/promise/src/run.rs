@@ -299,10 +299,21 @@ fn execute(
     };
 
     let (adapter, training): (Box<dyn Adapter>, Option<TrainingSummary>) = if plan.trains() {
-        let views = View::first(spec.train.views)
-            .into_iter()
-            .map(|view| encode(&job.sources.train, view))
-            .collect::<Result<Vec<_>, _>>()?;
+        let views = match spec.train.augmentation {
+            None => View::first(spec.train.views)
+                .into_iter()
+                .map(|view| encode(&job.sources.train, view))
+                .collect::<Result<Vec<_>, _>>()?,
+            // Every epoch encodes its own.
+            Some(_) => vec![Arc::new(EncodedSet::new(
+                Encoding { store: None, ..encoding.clone() },
+                job.sources.train.clone(),
+                spec.data.strict,
+                None,
+                context.progress.as_ref(),
+                &context.stop,
+            )?)],
+        };
         let valid = encode(&job.sources.valid, View::IDENTITY)?;
         skipped.extend(views.iter().chain([&valid]).flat_map(|set| set.skipped.iter().cloned()));
         let set = TrainingSet {
@@ -495,7 +506,7 @@ impl Shared {
             encoding.clone(),
             data.clone(),
             spec.strict,
-            budget.saturating_sub(used),
+            Some(budget.saturating_sub(used)),
             context.progress.as_ref(),
             &context.stop,
         )?;

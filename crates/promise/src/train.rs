@@ -129,6 +129,8 @@ pub(crate) fn train<M: PromptModule>(
             shuffle,
             taps: model.needed_taps(),
             oracle_points: oracle.then_some(plan.spec.evaluate.points),
+            // Validation sees images as they are.
+            augmentation: spec.augmentation.clone().filter(|_| shuffle),
         };
         let loader = |cases: &Arc<ViewedSet>, shuffle| -> Arc<dyn DataLoader<Batch>> {
             Arc::new(FeatureLoader::new(cases.clone(), batching(shuffle), done, &device))

@@ -303,6 +303,9 @@ fn settings_that_contradict_each_other_are_refused() {
         (&["seeds=[1, 1]"], "`seeds`"),
         (&["evaluate.points=100000000000"], "`evaluate.points`"),
         (&["shift={module=\"none\", options={}}"], "`shift.options`"),
+        (&["train.augmentation={}", "train.views=8"], "`train.views`"),
+        (&["train.augmentation={shift=7.0}"], "`train.augmentation`"),
+        (&["train.augmentation={}", "backbone.resize=\"longest_side\""], "`backbone.resize`"),
     ] {
         let text = refused(SMOKE, settings);
         assert!(text.contains(key), "{settings:?}: {text}");
