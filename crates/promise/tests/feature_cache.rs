@@ -140,27 +140,27 @@ fn a_run_sees_the_same_numbers_whether_it_computes_or_finds_them() {
     assert!(exact == results(four.path(), &folder, &["data.feature_cache=\"off\""]));
 }
 
-/// Losses of all epochs.
-fn losses(cache: &CacheFolder, settings: &[&str]) -> Vec<f64> {
+/// Loss of the first step, before anything was learned.
+fn first_loss(cache: &CacheFolder, settings: &[&str]) -> f64 {
     let runs = tempfile::tempdir().expect("a folder");
     let context = Context { feature_cache: cache.clone(), ..context(runs.path()) };
-    let finished = run_experiment(&experiment(settings), &context).expect("it runs");
+    // All training images in one batch.
+    let settings = [settings, &["train.epochs=1", "train.batch_size=8"]].concat();
+    let finished = run_experiment(&experiment(&settings), &context).expect("it runs");
     let rows: Vec<EpochRow> = read_rows(&finished[0].folder.epochs()).expect("epochs");
-    rows.into_iter().map(|row| row.loss).collect()
+    rows.iter().find(|row| row.split == EpochRow::TRAIN).expect("an epoch").loss
 }
 
 #[test]
-fn half_precision_moves_a_loss_by_no_more_than_its_rounding_can() {
+fn half_precision_moves_the_loss_by_its_rounding() {
     let cache = tempfile::tempdir().expect("a folder");
     let cache = CacheFolder { root: cache.path().to_owned(), limit: 1 << 30 };
-    let cached = losses(&cache, &[]);
-    let uncached = losses(&cache, &["data.feature_cache=\"off\""]);
-    assert_eq!(cached.len(), 4);
-    for (cached, uncached) in cached.iter().zip(&uncached) {
-        // Half precision keeps 11 bits, a relative rounding of 5e-4 at most; two epochs of training on
-        // the rounded numbers drift apart by no more than ten times that.
-        assert!((cached - uncached).abs() <= 5e-3 * uncached, "{cached} {uncached}");
-    }
+    let stored = first_loss(&cache, &[]);
+    let computed = first_loss(&cache, &["data.feature_cache=\"off\""]);
+    // Half precision keeps 11 bits: each feature moves by at most 5e-4 of itself. (Later steps begin from
+    // other weights, and small differences grow in training.)
+    assert!(stored != computed);
+    assert!((stored - computed).abs() <= 1e-3 * computed, "{stored} {computed}");
 }
 
 #[test]
