@@ -97,9 +97,16 @@ def timed(work: Callable[[], T]) -> tuple[T, float]:
 
 
 def peak_rss_bytes() -> int:
-    """The process's peak resident memory (Linux counts KiB, macOS bytes)."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
+    """The process's peak resident memory.
+
+    Linux keeps the largest of `getrusage` when a process becomes another program, so the parent's
+    would be counted as ours; the status file knows only this program's.
+    """
+    if sys.platform == "darwin":
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    status = Path("/proc/self/status").read_text()
+    line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+    return 1024 * int(line.split()[1])
 
 
 def save(tensors: dict[str, Tensor], path: Path) -> None:

@@ -174,10 +174,17 @@ def loss_of(logits: Tensor, target: Tensor) -> Tensor:
     return functional.binary_cross_entropy_with_logits(logits, target) + 1 - dice
 
 
-def peak_rss_mib() -> float:
-    """The process's peak resident memory (Linux counts KiB, macOS bytes)."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+def peak_rss_bytes() -> int:
+    """The process's peak resident memory.
+
+    Linux keeps the largest of `getrusage` when a process becomes another program, so the parent's
+    would be counted as ours; the status file knows only this program's.
+    """
+    if sys.platform == "darwin":
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    status = Path("/proc/self/status").read_text()
+    line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+    return 1024 * int(line.split()[1])
 
 
 def main() -> None:
@@ -221,7 +228,7 @@ def main() -> None:
         # The first of each is warm-up.
         "encode_secs": encode_secs[1:],
         "step_secs": step_secs[1:],
-        "peak_rss_mib": peak_rss_mib(),
+        "peak_rss_mib": peak_rss_bytes() / 2**20,
     }
     print(json.dumps(report))
 

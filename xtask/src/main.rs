@@ -33,6 +33,10 @@ fn main() -> ExitCode {
     output::start_logging(cli.quiet);
     match cli.command.run() {
         Ok(code) => code,
+        Err(error) if stop::is_interruption(&error) => {
+            eprintln!("{}", error.root_cause());
+            ExitCode::from(stop::INTERRUPTED)
+        }
         Err(error) => {
             output::print_error(&error);
             ExitCode::FAILURE

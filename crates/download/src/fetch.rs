@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use file_lock::{Lock, LockError};
 use ureq::{
     Agent,
     http::{HeaderMap, Response, StatusCode, header},
@@ -16,7 +17,6 @@ use ureq::{
 use crate::{
     Event, FetchError, Settings, Sha256, StartedOver,
     http::{content_range, interruptible, may_pass, pause, status_may_pass},
-    lock::{Lock, LockError},
     part::{Origin, Part},
     paths::{beside, folder_of, is_full, sync_folder},
 };
@@ -95,8 +95,8 @@ pub fn fetch(
     fs::create_dir_all(folder).map_err(file_error(folder))?;
     let lock_path = name(".part.lock")?;
     let _lock = Lock::take(&lock_path).map_err(|error| match error {
-        LockError::Busy => FetchError::Busy { path: request.target.clone() },
-        LockError::Io(source) => FetchError::File { path: lock_path.clone(), source },
+        LockError::Busy { .. } => FetchError::Busy { path: request.target.clone() },
+        LockError::Io { path, source } => FetchError::File { path, source },
     })?;
     // Somebody else may have finished in between.
     if let Some(fetched) = already_there(request, cancel, on_event)? {

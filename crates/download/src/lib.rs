@@ -23,7 +23,6 @@ mod event;
 mod fetch;
 mod http;
 mod install;
-mod lock;
 mod part;
 mod paths;
 mod unpack;

@@ -9,11 +9,11 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
+use file_lock::{Lock, LockError};
 use zip::ZipArchive;
 
 use crate::{
     Event, MAX_SIZE, UnpackError,
-    lock::{Lock, LockError},
     paths::{beside, folder_of, is_full, remove_folder, sync_folder},
 };
 
@@ -88,8 +88,8 @@ pub fn unpack(
     let parent = folder_of(folder);
     fs::create_dir_all(parent).map_err(file_error(parent))?;
     let _lock = Lock::take(&lock_path).map_err(|error| match error {
-        LockError::Busy => UnpackError::Busy { path: folder.to_owned() },
-        LockError::Io(source) => UnpackError::File { path: lock_path.clone(), source },
+        LockError::Busy { .. } => UnpackError::Busy { path: folder.to_owned() },
+        LockError::Io { path, source } => UnpackError::File { path, source },
     })?;
     if folder.symlink_metadata().is_ok() {
         return Err(UnpackError::Exists { path: folder.to_owned() });

@@ -138,7 +138,8 @@ impl FeatureCache {
     }
 
     /// Whether there is an entry, without reading it.
-    pub fn contains(&self, key: &FeatureKey) -> bool {
+    #[cfg(test)]
+    pub(crate) fn contains(&self, key: &FeatureKey) -> bool {
         self.path(&key.digest()).exists()
     }
 

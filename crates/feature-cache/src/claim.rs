@@ -1,12 +1,12 @@
 //! Locks of work in progress: two processes shall not compute the same features.
 
 use std::{
-    fs::{self, File, TryLockError},
-    io,
-    path::{Path, PathBuf},
+    path::Path,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
+
+use file_lock::{Lock, LockError};
 
 use crate::{CacheError, FeatureCache, FeatureKey};
 
@@ -14,20 +14,11 @@ use crate::{CacheError, FeatureCache, FeatureKey};
 const PATIENCE: Duration = Duration::from_millis(20);
 
 /// The right to compute what a key names. Ends when it is dropped, or with the process.
+///
+/// On a file system that knows no locks (some network ones) work may be done twice, which is not wrong.
 #[derive(Debug)]
 pub struct Claim {
-    file: File,
-    path: PathBuf,
-}
-
-impl Drop for Claim {
-    fn drop(&mut self) {
-        // While the lock is held, see `is_still_there`. If it fails, an empty file stays.
-        if cfg!(unix) {
-            let _ = fs::remove_file(&self.path);
-        }
-        let _ = self.file.unlock();
-    }
+    _lock: Lock,
 }
 
 impl FeatureCache {
@@ -57,44 +48,11 @@ impl FeatureCache {
 }
 
 fn take(path: &Path) -> Result<Option<Claim>, CacheError> {
-    loop {
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(path)
-            .map_err(CacheError::io("open the lock", path))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Ok(None),
-            // Some network file systems know no locks: then work may be done twice, and is not wrong.
-            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
-            Err(TryLockError::Error(error)) => return Err(CacheError::io("lock", path)(error)),
-        }
-        // The owner before may have removed the file between our opening and our locking it; then the
-        // lock is on a file that nobody else will ever open.
-        if is_still_there(&file, path).map_err(CacheError::io("look at the lock", path))? {
-            return Ok(Some(Claim { file, path: path.to_owned() }));
-        }
+    match Lock::take(path) {
+        Ok(lock) => Ok(Some(Claim { _lock: lock })),
+        Err(LockError::Busy { .. }) => Ok(None),
+        Err(LockError::Io { path, source }) => Err(CacheError::io("lock", &path)(source)),
     }
-}
-
-#[cfg(unix)]
-fn is_still_there(file: &File, path: &Path) -> io::Result<bool> {
-    use std::os::unix::fs::MetadataExt as _;
-
-    let ours = file.metadata()?;
-    match fs::metadata(path) {
-        Ok(there) => Ok((there.dev(), there.ino()) == (ours.dev(), ours.ino())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
-/// Here lock files are never removed.
-#[cfg(not(unix))]
-fn is_still_there(_file: &File, _path: &Path) -> io::Result<bool> {
-    Ok(true)
 }
 
 pub(crate) fn wait(path: &Path, stop: &AtomicBool) -> Result<Option<Claim>, CacheError> {
@@ -110,7 +68,7 @@ pub(crate) fn wait(path: &Path, stop: &AtomicBool) -> Result<Option<Claim>, Cach
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::sync::atomic::AtomicUsize;
+    use std::fs;
 
     use super::*;
     use crate::key::tests::key;
@@ -129,28 +87,6 @@ mod tests {
         let claim = two.claim(&key("a")).unwrap().unwrap();
         drop(claim);
         assert_eq!(fs::read_dir(one.claims()).unwrap().count(), 0);
-    }
-
-    #[test]
-    fn of_many_that_come_and_go_never_two_have_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("lock");
-        let (inside, turns) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        std::thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| {
-                    for _ in 0..300 {
-                        if let Some(_claim) = take(&path).unwrap() {
-                            assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
-                            turns.fetch_add(1, Ordering::SeqCst);
-                            std::thread::yield_now();
-                            inside.fetch_sub(1, Ordering::SeqCst);
-                        }
-                    }
-                });
-            }
-        });
-        assert!(turns.load(Ordering::SeqCst) > 4);
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub struct Survey {
     pub oldest_use_secs: Option<u64>,
     /// The readable entries by what they belong to, largest first.
     pub backbones: Vec<BackboneUse>,
-    /// Entries whose description cannot be read; `verify` removes them.
+    /// Entries that cannot be read now: damaged ones, which `verify` removes, and others, which it names.
     pub unreadable: usize,
     /// Folders of entries of other versions of this program, which `clear` removes.
     pub other_versions: Vec<PathBuf>,

@@ -18,7 +18,9 @@ use burn::{
 use crate::kernels::{
     attention::{self, CrossShape, WindowShape},
     conv2d::{self, ConvShape},
-    gelu, layer_norm, linear,
+    gelu,
+    grid_attention::{self, GridShape},
+    layer_norm, linear,
 };
 
 /// Where the kernel of a convolution is put.
@@ -57,6 +59,7 @@ pub(crate) trait FusedOps: Backend {
     ) -> FloatTensor<Self>;
     fn fused_window_attention(
         qkv: FloatTensor<Self>,
+        padding: FloatTensor<Self>,
         rel_pos_h: FloatTensor<Self>,
         rel_pos_w: FloatTensor<Self>,
         heads: usize,
@@ -158,17 +161,20 @@ impl FusedOps for Flex {
 
     fn fused_window_attention(
         qkv: Host,
+        padding: Host,
         rel_pos_h: Host,
         rel_pos_w: Host,
         heads: usize,
         window: usize,
     ) -> Host {
-        let [qkv, rel_pos_h, rel_pos_w] = [qkv, rel_pos_h, rel_pos_w].map(|it| contiguous(&it));
-        let mixed = attention::window_mixed(
+        let [qkv, padding, rel_pos_h, rel_pos_w] =
+            [qkv, padding, rel_pos_h, rel_pos_w].map(|it| contiguous(&it));
+        let WindowShape { height, width, channels, .. } = window_shape(&qkv, heads, window);
+        let mixed = grid_attention::forward(
             numbers(&qkv),
-            numbers(&rel_pos_h),
-            numbers(&rel_pos_w),
-            window_shape(&qkv, heads, window),
+            numbers(&padding),
+            [numbers(&rel_pos_h), numbers(&rel_pos_w)],
+            GridShape { height, width, channels, heads, window },
         );
         tensor(mixed, mixed_shape(&qkv))
     }
@@ -422,8 +428,10 @@ impl<C: CheckpointStrategy> FusedOps for Autodiff<Flex, C> {
         }
     }
 
+    // With a graph there is no padding: windows tile the grid.
     fn fused_window_attention(
         qkv: FloatTensor<Self>,
+        _padding: FloatTensor<Self>,
         rel_pos_h: FloatTensor<Self>,
         rel_pos_w: FloatTensor<Self>,
         heads: usize,

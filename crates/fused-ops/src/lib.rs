@@ -2,9 +2,10 @@
 //!
 //! Burn's autodiff decomposes layer norm, attention and GELU into primitive operations, each a pass
 //! over memory forward and several backward. Here each is one operation with a backward pass of its
-//! own. They are used for `f32` on the CPU where a graph is kept, GELU and window attention without
-//! a graph as well; everywhere else the functions of this crate call Burn's, except
-//! [`window_attention`], which Burn does not have: ask [`has_window_attention`] first.
+//! own. They are used for `f32` on the CPU, convolution and attention between two sequences only where a
+//! graph is kept; everywhere else the functions of this crate call Burn's, except
+//! [`window_attention`], which Burn does not have: ask [`has_window_attention`] first. Without a graph it is
+//! another kernel, which keeps nothing and knows windows of any size.
 //!
 //! Results do not depend on the number of threads.
 

@@ -14,8 +14,8 @@ use burn::{
 
 use crate::autodiff::{ConvPlacement, FusedOps};
 
-/// Most tokens of a window whose scores are computed as one matrix. Beyond, Burn's blocks of scores
-/// take less memory.
+/// Most tokens of a window whose scores are kept for a backward pass. Beyond, Burn's operations take
+/// less memory.
 const MOST_TOKENS: usize = 1024;
 
 /// Whether a tensor is `f32` on the CPU.
@@ -24,8 +24,8 @@ fn on_cpu<const D: usize>(tensor: &Tensor<D>) -> bool {
     matches!(device.as_dispatch(), DispatchDevice::Flex(_)) && tensor.dtype() == DType::F32
 }
 
-/// Whether it also is on a device that keeps a graph. Without one, Burn's own layer norm, linear
-/// layer and attention are single operations, too.
+/// Whether it also is on a device that keeps a graph. Without one, Burn's own convolution and attention
+/// are single operations, too.
 fn tracked_on_cpu<const D: usize>(tensor: &Tensor<D>) -> bool {
     tensor.device().is_autodiff() && on_cpu(tensor)
 }
@@ -43,7 +43,7 @@ pub fn layer_norm<const D: usize>(
     bias: Tensor<1>,
     epsilon: f64,
 ) -> Tensor<D> {
-    if !tracked_on_cpu(&input) && !tracked_on_cpu(&weight) {
+    if !on_cpu(&input) || !on_cpu(&weight) {
         return burn_layer_norm(input, weight, Some(bias), epsilon);
     }
     Tensor::from_dispatch(<Dispatch as FusedOps>::fused_layer_norm(
@@ -76,7 +76,7 @@ pub fn linear<const D: usize>(
     bias: Option<Tensor<1>>,
 ) -> Tensor<D> {
     match bias {
-        Some(bias) if tracked_on_cpu(&input) || tracked_on_cpu(&weight) => {
+        Some(bias) if on_cpu(&input) && on_cpu(&weight) => {
             Tensor::from_dispatch(<Dispatch as FusedOps>::fused_linear(
                 input.into_dispatch(),
                 weight.into_dispatch(),
@@ -163,7 +163,8 @@ pub fn attention(query: Tensor<3>, key: Tensor<3>, value: Tensor<3>, heads: usiz
         .reshape([batch, queries, channels])
 }
 
-/// Multi-head self-attention within the windows of a grid, with decomposed relative positions.
+/// Multi-head self-attention within the windows of a grid, with decomposed relative positions. Windows
+/// begin at the top-left corner; the last of a row or column may reach beyond the grid.
 ///
 /// `score(q, k) = q.k / sqrt(d) + q.Rh[qy - ky + s - 1] + q.Rw[qx - kx + s - 1]` with `s` the side of a
 /// window and `d = C / heads`.
@@ -171,6 +172,8 @@ pub fn attention(query: Tensor<3>, key: Tensor<3>, value: Tensor<3>, heads: usiz
 /// # Shapes
 ///
 /// - `qkv`: `[B, H, W, 3 C]`, query, key and value one after the other, each cut into heads
+/// - `padding`: `[3 C]`, what stands there beyond the grid: the bias of the layer that made `qkv`, if tokens
+///   are padded with zeros before it
 /// - `rel_pos_h`, `rel_pos_w`: `[2 s - 1, d]`
 /// - returns: `[B, H, W, C]`
 ///
@@ -180,6 +183,7 @@ pub fn attention(query: Tensor<3>, key: Tensor<3>, value: Tensor<3>, heads: usiz
 /// to fall back to, so the caller asks first), and unless `heads` divides `C`.
 pub fn window_attention(
     qkv: Tensor<4>,
+    padding: Tensor<1>,
     rel_pos_h: Tensor<2>,
     rel_pos_w: Tensor<2>,
     heads: usize,
@@ -195,6 +199,7 @@ pub fn window_attention(
     );
     Tensor::from_dispatch(<Dispatch as FusedOps>::fused_window_attention(
         qkv.into_dispatch(),
+        padding.into_dispatch(),
         rel_pos_h.into_dispatch(),
         rel_pos_w.into_dispatch(),
         heads,
@@ -203,9 +208,9 @@ pub fn window_attention(
 }
 
 /// Whether there is a kernel for windows of side `window` in a grid of `tokens`, `[B, H, W, _]`: on the
-/// CPU, in `f32`, if windows tile the grid and have at most 1,024 tokens.
+/// CPU, in `f32`. Where a graph is kept, only if windows tile the grid and have at most 1,024 tokens.
 pub fn has_window_attention(tokens: &Tensor<4>, window: usize) -> bool {
     let [_, height, width, _] = tokens.dims();
     let tiled = height.is_multiple_of(window) && width.is_multiple_of(window);
-    on_cpu(tokens) && tiled && window * window <= MOST_TOKENS
+    on_cpu(tokens) && (!tokens.device().is_autodiff() || (tiled && window * window <= MOST_TOKENS))
 }

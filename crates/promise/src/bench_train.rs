@@ -13,6 +13,7 @@ use std::{
 
 use apm::Apm;
 use burn::{
+    data::dataloader::DataLoader,
     optim::{AdamConfig, GradientsParams},
     tensor::{Device, Tensor},
     train::TrainStep,
@@ -30,6 +31,7 @@ use crate::{
     features::{EncodeError, EncodedSet, Encoding},
     learner::Batch,
     loader::{Batching, FeatureLoader},
+    median::median,
     model::{Adapter as _, BuildError, Promise},
     peers::{PeerError, call},
     plan::{Experiment, SpecError},
@@ -68,8 +70,12 @@ pub struct TrainBench {
     pub threads: usize,
     /// This program.
     pub ours: StepTimes,
-    /// Seconds of reading a batch from the feature cache, each time.
+    /// Seconds that a step waited for its batch, which another thread reads meanwhile.
+    pub wait_secs: Vec<f64>,
+    /// Seconds of reading a batch from the feature cache with nothing else to do.
     pub read_secs: Vec<f64>,
+    /// Relative difference between the first loss of stored features and of those that were not rounded.
+    pub rounding_loss_difference: f64,
     /// Seconds an image in the first epoch, when it goes through the encoder.
     pub first_epoch_secs_per_image: f64,
     /// Seconds an image in all epochs after it.
@@ -223,36 +229,63 @@ pub fn bench_train(
         view: View::IDENTITY,
         store: Some(Arc::new(store.must_store())),
     };
-    let set = EncodedSet::new(encoding, data, true, 0, progress, &AtomicBool::new(false))?;
-    let batching =
-        Batching { batch_size, seed: plan.seed, shuffle: false, taps, oracle_points: None };
-    let set = Arc::new(ViewedSet::of(Arc::new(set)));
-    let loader = FeatureLoader::new(set, batching, 0, &autodiff);
-    let places: Vec<usize> = (0..batch_size).collect();
+    let batches = |encoding: Encoding, memory: u64, steps: usize| -> Result<_, BenchError> {
+        let stop = AtomicBool::new(false);
+        let set = EncodedSet::new(encoding, data.clone(), true, Some(memory), progress, &stop)?;
+        let batching = Batching {
+            batch_size,
+            seed: plan.seed,
+            shuffle: false,
+            taps: taps.clone(),
+            oracle_points: None,
+            augmentation: None,
+        };
+        // The same images in every batch.
+        let places: Vec<usize> = (0..steps).flat_map(|_| 0..batch_size).collect();
+        let set = Arc::new(ViewedSet::of(Arc::new(set)));
+        Ok(FeatureLoader::over(places, set, batching, 0, &autodiff))
+    };
+    let one = |loader: &dyn DataLoader<Batch>| match loader.iter().next() {
+        Some(Ok(batch)) => Ok(batch),
+        Some(Err(error)) => Err(BenchError::Batch(error.to_string())),
+        None => Err(BenchError::Batch("the set is empty".into())),
+    };
+    let unrounded = batches(Encoding { store: None, ..encoding.clone() }, u64::MAX, 1)?;
+    let unrounded_loss = TrainStep::step(&model, one(&unrounded)?).item.loss;
+    drop(unrounded);
+    // Nothing in memory: every batch comes from the disk cache.
+    let loader = batches(encoding, 0, 1 + repeats.steps)?;
 
     model.save(&folder.join("adapters.safetensors"))?;
     let mut optimizer = AdamConfig::new().init();
-    let (mut read_secs, mut step_secs, mut losses) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut wait_secs, mut step_secs, mut losses) = (Vec::new(), Vec::new(), Vec::new());
     progress.start("train", 1 + repeats.steps as u64);
     let mut last = None;
-    for done in 0..=repeats.steps {
-        progress.set(done as u64);
-        let start = Instant::now();
-        let batch =
-            loader.batch(&places, done).map_err(|error| BenchError::Batch(error.to_string()))?;
-        read_secs.push(start.elapsed().as_secs_f64());
+    let mut waiting = Instant::now();
+    for batch in loader.iter() {
+        let batch = batch.map_err(|error| BenchError::Batch(error.to_string()))?;
+        wait_secs.push(waiting.elapsed().as_secs_f64());
         let start = Instant::now();
         let output = TrainStep::step(&model, batch.clone());
         let gradients: GradientsParams = output.grads;
         model = optimizer.step(rate, model, gradients);
         losses.push(output.item.loss);
         step_secs.push(start.elapsed().as_secs_f64());
+        progress.set(step_secs.len() as u64);
         last = Some(batch);
+        waiting = Instant::now();
+    }
+    let first = loader.slice(0, batch_size);
+    let mut read_secs = Vec::with_capacity(1 + repeats.steps);
+    for _ in 0..=repeats.steps {
+        let start = Instant::now();
+        one(first.as_ref())?;
+        read_secs.push(start.elapsed().as_secs_f64());
     }
     progress.finish();
     // The first of each is warm-up.
-    let [encode_secs, step_secs, read_secs] =
-        [encode_secs, step_secs, read_secs].map(|secs: Vec<f64>| secs[1..].to_vec());
+    let [encode_secs, step_secs, wait_secs, read_secs] =
+        [encode_secs, step_secs, wait_secs, read_secs].map(|secs: Vec<f64>| secs[1..].to_vec());
     let ours = StepTimes {
         losses,
         peak_rss_mib: peak_memory_mib().unwrap_or(f64::NAN),
@@ -260,7 +293,7 @@ pub fn bench_train(
         step_secs,
     };
     let per_image = |secs: f64| secs / batch_size as f64;
-    let cached = per_image(median(&ours.step_secs) + median(&read_secs));
+    let cached = per_image(median(&ours.step_secs) + median(&wait_secs));
     let peer = match python {
         None => None,
         Some(python) => {
@@ -286,7 +319,7 @@ pub fn bench_train(
             let first = |losses: &[f64]| losses.first().copied().unwrap_or(f64::NAN);
             let ratio_of = |of_theirs: Pick, of_ours: Pick| {
                 let published = of_theirs(&encode_secs) + per_image(of_theirs(&step_secs));
-                published / per_image(of_ours(&ours.step_secs) + of_ours(&read_secs))
+                published / per_image(of_ours(&ours.step_secs) + of_ours(&wait_secs))
             };
             Some(Peer {
                 torch,
@@ -305,7 +338,9 @@ pub fn bench_train(
         threads,
         first_epoch_secs_per_image: median(&ours.encode_secs) + per_image(median(&ours.step_secs)),
         cached_epoch_secs_per_image: cached,
+        rounding_loss_difference: (unrounded_loss - ours.losses[0]).abs() / unrounded_loss.abs(),
         ours,
+        wait_secs,
         read_secs,
         peer,
     })
@@ -365,18 +400,6 @@ fn floats(tensor: Tensor<4>) -> Vec<f32> {
     tensor.into_data().try_into_vec_as::<f32>().expect("a float tensor")
 }
 
-/// The mean of the two in the middle if there are two; no number of none.
-fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let (Some(&low), Some(&high)) =
-        (sorted.get(sorted.len().saturating_sub(1) / 2), sorted.get(sorted.len() / 2))
-    else {
-        return f64::NAN;
-    };
-    f64::midpoint(low, high)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -393,12 +416,5 @@ mod tests {
         let taps = (crate::registry::find("apm").expect("registered").taps)(plan, &info);
         assert_eq!(taps.expect("it fits"), [11, 8, 5]);
         assert_eq!(plan.spec.train.batch_size, 8);
-    }
-
-    #[test]
-    fn the_median_is_in_the_middle() {
-        assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
-        assert_eq!(median(&[4.0, 1.0, 2.0, 8.0]), 3.0);
-        assert!(median(&[]).is_nan());
     }
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::{
     feature_store::{Computing, FeatureStore, StoreUse},
-    features::{EncodedSet, Encoding},
+    features::{Encoding, Filled, fill_store},
     plan::{Experiment, RunPlan},
     registry,
     run::{Context, RunError, Shared, Sources},
@@ -33,7 +33,7 @@ pub struct EncodedData {
     pub usage: StoreUse,
 }
 
-/// Encodes every image that an experiment trains, validates and tests on, once per backbone,
+/// Encodes every image that an experiment trains (unless it augments them), validates and tests on, once per backbone,
 /// way of preparing and precision, with all blocks that any of its methods reads.
 ///
 /// Safe to kill at any moment and to run in several processes at once.
@@ -60,7 +60,12 @@ pub fn encode_experiment(
         let taps = (registry::find(&plan.spec.prompt.module)?.taps)(plan, &backbone.info())?;
         let sources = Sources::open(plan, context)?;
         let trains = plan.trains();
-        let views = if trains { plan.spec.train.views } else { 0 };
+        // Augmented images are never seen twice.
+        let stored = trains && plan.spec.train.augmentation.is_none();
+        if trains && !stored {
+            tracing::info!("{}: training images are augmented and not stored", plan.method);
+        }
+        let views = if stored { plan.spec.train.views } else { 0 };
         for view in View::first(views) {
             Pass::add(&mut passes, plan, precision, view, sources.train.clone(), &taps);
         }
@@ -88,13 +93,13 @@ pub fn encode_experiment(
         let (name, split) = (pass.data.name().to_owned(), pass.data.split().to_owned());
         let strict = pass.plan.spec.data.strict;
         let (progress, stop) = (context.progress.as_ref(), &context.stop);
-        let set = EncodedSet::new(encoding, pass.data, strict, 0, progress, stop)?;
+        let Filled { images, skipped } = fill_store(&encoding, &pass.data, strict, progress, stop)?;
         report.push(EncodedData {
             data: name,
             split,
             view: pass.view.id(),
-            images: set.cases.len(),
-            skipped: set.skipped,
+            images,
+            skipped,
             usage: store.usage(),
         });
         if context.stop.load(Ordering::Relaxed) {

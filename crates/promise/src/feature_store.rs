@@ -25,7 +25,7 @@ const EMBEDDING: &str = "image_embedding";
 
 /// Part of every key. To be raised with any change of what the encoder is given or computes: resizing,
 /// normalization, kernels.
-const REVISION: u32 = 1;
+const REVISION: u32 = 2;
 
 /// A disk cache for the features of one backbone.
 pub struct FeatureStore {

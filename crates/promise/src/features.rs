@@ -1,6 +1,7 @@
 //! Cases ready for the adapters: the frozen encoder's features, computed once per image and kept.
 
 use std::{
+    hint::black_box,
     ops::ControlFlow,
     sync::{
         Arc, Mutex, PoisonError,
@@ -9,15 +10,19 @@ use std::{
 };
 
 use burn::tensor::{Device, Tensor, TensorData};
-use data_loaders::{Case, DataError, DataSet, TruthMask, augment::View, prefetch};
+use data_loaders::{
+    Case, DataError, DataSet, TruthMask,
+    augment::{AugmentSpec, View, augment, sample_key},
+    prefetch,
+};
 use feature_cache::{CacheError, Precision};
 use image::RgbImage;
 use run_record::SkippedCase;
-use sam_backbone::{EncoderOutput, Frame, FrozenSam, ResizeMode, input_tensor};
+use sam_backbone::{EncoderOutput, Frame, FrozenSam, ImageSize, ResizeMode, input_tensor};
 
 use crate::{
     feature_store::{FeatureStore, ImageName},
-    frame::frame_of,
+    frame::{frame_of, prepared},
     progress::Progress,
     target::low_res_target,
 };
@@ -73,14 +78,84 @@ pub struct EncodedCase {
     pub frame: Frame,
     /// The true mask at the image's own size.
     pub truth: TruthMask,
-    /// The true mask at the decoder's resolution, zeros and ones.
-    pub target: Vec<f32>,
+    /// The true mask at the decoder's resolution.
+    pub target: Vec<bool>,
     /// Place in the data set, to compute features again that were not kept.
     index: usize,
     /// Its name in the store, if there is one.
     name: Option<ImageName>,
     /// `None` if they did not fit into memory.
     features: Option<HostFeatures>,
+}
+
+/// A training case after augmentation, on the encoder's device.
+#[derive(Debug)]
+pub struct AugmentedCase {
+    /// `[1, C, H, W]`
+    pub image_embedding: Tensor<4>,
+    /// Each `[1, width, H, W]`.
+    pub block_features: Vec<Tensor<4>>,
+    /// Of `truth`: the input itself.
+    pub frame: Frame,
+    /// The true mask in the input.
+    pub truth: TruthMask,
+    /// The true mask at the decoder's resolution.
+    pub target: Vec<bool>,
+}
+
+/// Does all of [`fill_store`] but to encode and store: decoding ahead with as many threads, hashing, and
+/// the input of the encoder. For measuring.
+///
+/// # Errors
+///
+/// The first case that cannot be read.
+pub(crate) fn walk_without_encoder(encoding: &Encoding, data: &DataSet) -> Result<(), DataError> {
+    let decode = |at: usize| {
+        let decoded = encoding.decode(data, at)?;
+        // Without a store it has no name yet.
+        let Decoded { case, frame, .. } = &decoded;
+        black_box(ImageName::new(&case.image, frame, encoding.resize.name(), encoding.view));
+        Ok(decoded)
+    };
+    let outcome =
+        prefetch(data.len(), DECODERS, DECODE_AHEAD, decode, |_, decoded| match decoded {
+            Ok(Decoded { case, frame, .. }) => {
+                drop(input_tensor(&case.image, &frame, encoding.sam.device()));
+                ControlFlow::Continue(())
+            }
+            Err(error) => ControlFlow::Break(error),
+        });
+    match outcome {
+        ControlFlow::Break(error) => Err(error),
+        ControlFlow::Continue(()) => Ok(()),
+    }
+}
+
+/// What a walk over a data set found.
+#[derive(Debug)]
+pub struct Filled {
+    /// Images whose features are stored now.
+    pub images: usize,
+    /// The others.
+    pub skipped: Vec<SkippedCase>,
+}
+
+/// Encodes every case of `data` that the store does not have, and keeps nothing in memory.
+///
+/// # Errors
+///
+/// See [`EncodeError`].
+pub fn fill_store(
+    encoding: &Encoding,
+    data: &DataSet,
+    strict: bool,
+    progress: &dyn Progress,
+    stop: &AtomicBool,
+) -> Result<Filled, EncodeError> {
+    let mut images = 0;
+    let count = |_, _| images += 1;
+    let skipped = walk(encoding, data, strict, Some(0), progress, stop, count)?;
+    Ok(Filled { images, skipped })
 }
 
 /// Encoded cases of a data set.
@@ -159,6 +234,15 @@ impl Encoding {
         Case { image, truth, ..case }
     }
 
+    /// Everything about a case but its features.
+    fn decode(&self, data: &DataSet, index: usize) -> Result<Decoded, DataError> {
+        let case = self.seen(data.load(index)?);
+        let frame = self.frame(&case);
+        let name = self.name(&case.image, &frame);
+        let target = low_res_target(&case.truth, &frame, self.sam.config().low_res_size());
+        Ok(Decoded { case, frame, name, target })
+    }
+
     fn frame(&self, case: &Case) -> Frame {
         frame_of(&case.image, self.resize, self.sam.config().image_encoder.image_size)
     }
@@ -166,7 +250,7 @@ impl Encoding {
 
 impl EncodedSet {
     /// Encodes every case of `data` that the store does not have, keeping features in memory while
-    /// `memory` bytes last.
+    /// `memory` bytes last. Without `memory` no image goes through the encoder before it is asked for.
     ///
     /// Images are decoded ahead on other threads, at most [`DECODE_AHEAD`] at a time. Images that
     /// another process is encoding are left for last.
@@ -178,43 +262,17 @@ impl EncodedSet {
         encoding: Encoding,
         data: DataSet,
         strict: bool,
-        memory: u64,
+        memory: Option<u64>,
         progress: &dyn Progress,
         stop: &AtomicBool,
     ) -> Result<Self, EncodeError> {
-        let mut work = Work {
-            side: encoding.sam.config().low_res_size(),
-            per_image: encoding.bytes_per_image(),
-            encoding: &encoding,
-            data: &data,
-            memory,
-            strict,
-            stop,
-            cases: Vec::new(),
-            skipped: Vec::new(),
-        };
-        work.cases.resize_with(data.len(), || None);
-        let what = match encoding.view {
-            View::IDENTITY => format!("encode {} {}", data.name(), data.split()),
-            view => format!("encode {} {} {}", data.name(), data.split(), view.id()),
-        };
-        progress.start(&what, data.len() as u64);
-        let all: Vec<usize> = (0..data.len()).collect();
-        let left = work.pass(&all, false, progress)?;
-        let none_left = work.pass(&left, true, progress)?;
-        debug_assert!(none_left.is_empty(), "a pass that waits leaves nothing");
-        progress.finish();
-        let Work { cases, skipped, .. } = work;
+        let mut cases: Vec<Option<EncodedCase>> = Vec::new();
+        cases.resize_with(data.len(), || None);
+        let keep = |index: usize, case: EncodedCase| cases[index] = Some(case);
+        let skipped = walk(&encoding, &data, strict, memory, progress, stop, keep)?;
         let cases: Vec<EncodedCase> = cases.into_iter().flatten().collect();
-        if cases.is_empty() {
-            return Err(EncodeError::NoCase {
-                data: data.name().to_owned(),
-                n: data.len(),
-                first: skipped.first().map_or_else(String::new, |case| case.reason.clone()),
-            });
-        }
         let kept = cases.iter().filter(|case| case.features.is_some()).count();
-        if kept < cases.len() && encoding.store.is_none() {
+        if memory.is_some() && kept < cases.len() && encoding.store.is_none() {
             tracing::warn!(
                 "features of {} of {} images do not fit into data.feature_memory_gib and are computed again whenever they are needed; data.feature_cache would keep them on the disk",
                 cases.len() - kept,
@@ -287,19 +345,60 @@ impl EncodedSet {
         }
         let stored = self.encoding.store.as_ref().zip(case.name.as_ref());
         if let Some((store, name)) = stored
-            && let Some(features) = store.load(name, encoded)
+            && let Some(HostFeatures { embedding, taps }) = store.load(name, taps)
         {
-            return Ok(on_device(&features));
+            let taps = taps.into_iter().map(|tap| Tensor::from_data(tap, device)).collect();
+            return Ok((Tensor::from_data(embedding, device), taps));
         }
         let image = self.encoding.seen(self.data.load(case.index)?).image;
         // One at a time: evaluation asks from several threads, and an encoder takes gigabytes.
         let one = self.encoder.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whoever had the encoder before may have come for the same image.
+        if let Some((store, name)) = stored
+            && let Some(features) = store.load(name, encoded)
+        {
+            return Ok(on_device(&features));
+        }
         let features = self.encoding.encode(&image, &case.frame);
         drop(one);
         Ok(on_device(&match stored {
-            Some((store, name)) => store.store(name, encoded, features)?,
+            Some((store, name)) => {
+                store.begin(name);
+                store.store(name, encoded, features)?
+            }
             None => features,
         }))
+    }
+
+    /// A case as an augmentation shows it to the training in an epoch: decoded, changed and encoded
+    /// now. The change is a function of (seed, epoch, data set, case).
+    ///
+    /// # Errors
+    ///
+    /// If the image cannot be read any more.
+    pub fn augmented(
+        &self,
+        case: &EncodedCase,
+        spec: &AugmentSpec,
+        seed: u64,
+        epoch: u64,
+        taps: &[usize],
+    ) -> Result<AugmentedCase, FeatureError> {
+        let side = self.encoding.sam.config().image_encoder.image_size;
+        // The input of the network is what is changed, as published: lengths are its pixels.
+        let input = prepared(&self.data.load(case.index)?, self.encoding.resize, side);
+        let truth = TruthMask::from_gray(&input.mask);
+        let sample = sample_key(&case.data, &case.id);
+        let (image, truth) = augment(&input.image, &truth, spec, seed, epoch, sample);
+        let size = ImageSize { height: side, width: side };
+        let frame = Frame::new(size, ResizeMode::Plain, side);
+        let one = self.encoder.lock().unwrap_or_else(PoisonError::into_inner);
+        let input = input_tensor(&image, &frame, self.encoding.sam.device());
+        let EncoderOutput { image_embedding, block_features } =
+            self.encoding.sam.encode(input, taps);
+        drop(one);
+        let target = low_res_target(&truth, &frame, self.side());
+        Ok(AugmentedCase { image_embedding, block_features, frame, truth, target })
     }
 
     /// The image of a case, for pictures.
@@ -312,18 +411,59 @@ impl EncodedSet {
     }
 }
 
+/// Decodes every case of `data`, encodes it as far as `memory` says, and hands it to `keep` with its
+/// place; returns the cases that cannot be read.
+fn walk(
+    encoding: &Encoding,
+    data: &DataSet,
+    strict: bool,
+    memory: Option<u64>,
+    progress: &dyn Progress,
+    stop: &AtomicBool,
+    keep: impl FnMut(usize, EncodedCase),
+) -> Result<Vec<SkippedCase>, EncodeError> {
+    let mut work = Work {
+        per_image: encoding.bytes_per_image(),
+        encoding,
+        data,
+        memory,
+        strict,
+        stop,
+        keep,
+        skipped: Vec::new(),
+    };
+    let what = match encoding.view {
+        View::IDENTITY => format!("encode {} {}", data.name(), data.split()),
+        view => format!("encode {} {} {}", data.name(), data.split(), view.id()),
+    };
+    progress.start(&what, data.len() as u64);
+    let all: Vec<usize> = (0..data.len()).collect();
+    let left = work.pass(&all, false, progress)?;
+    // A pass that waits leaves nothing.
+    work.pass(&left, true, progress)?;
+    progress.finish();
+    let skipped = work.skipped;
+    if skipped.len() == data.len() {
+        return Err(EncodeError::NoCase {
+            data: data.name().to_owned(),
+            n: data.len(),
+            first: skipped.first().map_or_else(String::new, |case| case.reason.clone()),
+        });
+    }
+    Ok(skipped)
+}
+
 /// A set that is being encoded.
-struct Work<'a> {
+struct Work<'a, K> {
     encoding: &'a Encoding,
     data: &'a DataSet,
-    side: usize,
     per_image: u64,
-    /// Bytes that are left.
-    memory: u64,
+    /// Bytes that are left; `None` if nothing is to be encoded.
+    memory: Option<u64>,
     strict: bool,
     stop: &'a AtomicBool,
-    /// By place in the data set.
-    cases: Vec<Option<EncodedCase>>,
+    /// Takes a case and its place in the data set.
+    keep: K,
     skipped: Vec<SkippedCase>,
 }
 
@@ -332,10 +472,10 @@ struct Decoded {
     case: Case,
     frame: Frame,
     name: Option<ImageName>,
-    target: Vec<f32>,
+    target: Vec<bool>,
 }
 
-impl Work<'_> {
+impl<K: FnMut(usize, EncodedCase)> Work<'_, K> {
     /// Encodes the cases at `indices`. Those that another process is at are waited for with `wait`,
     /// else left and returned.
     fn pass(
@@ -344,14 +484,8 @@ impl Work<'_> {
         wait: bool,
         progress: &dyn Progress,
     ) -> Result<Vec<usize>, EncodeError> {
-        let (encoding, data, side) = (self.encoding, self.data, self.side);
-        let decode = |at: usize| -> Result<Decoded, DataError> {
-            let case = encoding.seen(data.load(indices[at])?);
-            let frame = encoding.frame(&case);
-            let name = encoding.name(&case.image, &frame);
-            let target = low_res_target(&case.truth, &frame, side);
-            Ok(Decoded { case, frame, name, target })
-        };
+        let (encoding, data) = (self.encoding, self.data);
+        let decode = |at: usize| encoding.decode(data, indices[at]);
         let mut left = Vec::new();
         let outcome = prefetch(indices.len(), DECODERS, DECODE_AHEAD, decode, |at, decoded| {
             match self.take(indices[at], decoded, wait) {
@@ -386,9 +520,9 @@ impl Work<'_> {
                 return Ok(true);
             }
         };
-        let fits = self.memory >= self.per_image;
+        let fits = self.memory.is_some_and(|memory| memory >= self.per_image);
         let features = match (&self.encoding.store, &name) {
-            (Some(store), Some(name)) => {
+            (Some(store), Some(name)) if self.memory.is_some() => {
                 match self.stored(store, name, &case.image, &frame, wait)? {
                     Some(features) => Some(features),
                     None => return Ok(false),
@@ -399,18 +533,10 @@ impl Work<'_> {
         };
         let features = features.filter(|_| fits);
         if features.is_some() {
-            self.memory -= self.per_image;
+            self.memory = self.memory.map(|memory| memory - self.per_image);
         }
-        self.cases[index] = Some(EncodedCase {
-            data: case.data,
-            id: case.id,
-            frame,
-            truth: case.truth,
-            target,
-            index,
-            name,
-            features,
-        });
+        let Case { data, id, truth, .. } = case;
+        (self.keep)(index, EncodedCase { data, id, frame, truth, target, index, name, features });
         Ok(true)
     }
 

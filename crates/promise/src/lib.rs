@@ -6,6 +6,7 @@
 //! knows none of them.
 
 pub mod backbone;
+pub mod bench_loader;
 pub mod bench_metrics;
 pub mod bench_train;
 pub mod campaign;
@@ -24,6 +25,7 @@ mod hex;
 mod learner;
 mod loader;
 mod loss;
+mod median;
 pub mod model;
 mod no_prompt;
 pub mod peers;

@@ -1,8 +1,15 @@
-//! Batches from encoded cases, in an order that depends on (seed, epoch) alone.
+//! Batches from encoded cases, in an order that depends on (seed, epoch) alone, each made on another
+//! thread while the one before is trained on.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    borrow::Cow,
+    panic,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc::{Receiver, sync_channel},
+    },
+    thread::{self, JoinHandle},
 };
 
 use burn::{
@@ -12,10 +19,13 @@ use burn::{
     },
     tensor::{Device, Int, Tensor, TensorData},
 };
+use data_loaders::{TruthMask, augment::AugmentSpec};
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
+use sam_backbone::Frame;
 
 use crate::{
+    features::{AugmentedCase, EncodedCase, FeatureError},
     learner::Batch,
     prompt_source::{case_generator, ground_truth_points},
     viewed_set::ViewedSet,
@@ -32,15 +42,17 @@ pub(crate) struct Batching {
     pub taps: Vec<usize>,
     /// Number of oracle points, `None` if the module proposes.
     pub oracle_points: Option<usize>,
+    /// How every image is changed in every epoch, if it is.
+    pub augmentation: Option<AugmentSpec>,
 }
 
-/// burn-train's loader over an encoded set. Features are there already, so no worker is needed.
+/// burn-train's loader over an encoded set.
+///
+/// One batch is made ahead, so two exist at a time: the bound on memory.
 pub(crate) struct FeatureLoader {
-    set: Arc<ViewedSet>,
+    maker: BatchMaker,
     /// Places in the set that this loader covers.
     members: Vec<usize>,
-    batching: Batching,
-    device: Device,
     /// Epochs begun so far; starts above zero in a resumed run.
     epochs: Arc<AtomicUsize>,
 }
@@ -53,69 +65,142 @@ impl FeatureLoader {
         epochs_done: usize,
         device: &Device,
     ) -> Self {
-        Self {
-            members: (0..set.len()).collect(),
-            set,
-            batching,
-            device: device.clone().without_autodiff(),
-            epochs: Arc::new(AtomicUsize::new(epochs_done)),
-        }
+        let members = (0..set.len()).collect();
+        Self::over(members, set, batching, epochs_done, device)
+    }
+
+    /// A loader over the cases at some places, which may repeat.
+    pub fn over(
+        members: Vec<usize>,
+        set: Arc<ViewedSet>,
+        batching: Batching,
+        epochs_done: usize,
+        device: &Device,
+    ) -> Self {
+        let device = device.clone().without_autodiff();
+        let maker = BatchMaker { set, batching, device };
+        Self { maker, members, epochs: Arc::new(AtomicUsize::new(epochs_done)) }
     }
 
     fn with(&self, members: Vec<usize>, device: &Device) -> Self {
-        Self {
-            set: self.set.clone(),
-            members,
-            batching: self.batching.clone(),
-            device: device.clone().without_autodiff(),
-            epochs: self.epochs.clone(),
+        let device = device.clone().without_autodiff();
+        let maker = BatchMaker { device, ..self.maker.clone() };
+        Self { maker, members, epochs: self.epochs.clone() }
+    }
+}
+
+/// Makes batches, on any thread.
+#[derive(Clone)]
+struct BatchMaker {
+    set: Arc<ViewedSet>,
+    batching: Batching,
+    device: Device,
+}
+
+/// A case as a batch needs it.
+struct Sample<'a> {
+    /// `[1, C, H, W]`
+    image_embedding: Tensor<4>,
+    /// Each `[1, width, H, W]`.
+    block_features: Vec<Tensor<4>>,
+    frame: Frame,
+    truth: Cow<'a, TruthMask>,
+    target: Cow<'a, [bool]>,
+    case: &'a EncodedCase,
+}
+
+impl BatchMaker {
+    /// The cases at these places as they are seen in an epoch; `None` if `over` is set meanwhile.
+    fn batch(
+        &self,
+        places: &[usize],
+        epoch: usize,
+        over: &AtomicBool,
+    ) -> Option<Result<Batch, DatasetError>> {
+        let mut samples = Vec::with_capacity(places.len());
+        for &place in places {
+            // A case may have to go through the encoder, for which nobody waits any more.
+            if over.load(Ordering::Relaxed) {
+                return None;
+            }
+            match self.sample(place, epoch) {
+                Ok(sample) => samples.push(sample),
+                Err(error) => return Some(Err(DatasetError::new(error))),
+            }
         }
+        Some(Ok(self.join(samples, epoch)))
     }
 
-    /// The cases at these places as they are seen in an epoch.
-    pub fn batch(&self, cases: &[usize], epoch: usize) -> Result<Batch, DatasetError> {
-        let device = &self.device;
-        let side = self.set.side();
-        let seen: Vec<_> =
-            cases.iter().map(|&at| self.set.seen(at, epoch, self.batching.seed)).collect();
-        let cases: Vec<_> = seen.iter().map(|(_, case)| *case).collect();
-        let mut embeddings = Vec::with_capacity(cases.len());
-        let mut taps: Vec<Vec<Tensor<4>>> = Vec::new();
-        for (set, case) in &seen {
-            let (embedding, blocks) =
-                set.features(case, &self.batching.taps, device).map_err(DatasetError::new)?;
-            embeddings.push(embedding);
-            taps.resize_with(blocks.len(), Vec::new);
-            taps.iter_mut().zip(blocks).for_each(|(tap, block)| tap.push(block));
-        }
-        let target: Vec<f32> = cases.iter().flat_map(|case| case.target.iter().copied()).collect();
-        let given = self.batching.oracle_points.map(|n_points| {
-            let epoch = if self.batching.shuffle { epoch as u64 } else { 0 };
-            let points: Vec<_> = cases
+    fn sample(&self, place: usize, epoch: usize) -> Result<Sample<'_>, FeatureError> {
+        let Batching { seed, taps, augmentation, .. } = &self.batching;
+        let (set, case) = self.set.seen(place, epoch, *seed);
+        Ok(match augmentation {
+            None => {
+                let (image_embedding, block_features) = set.features(case, taps, &self.device)?;
+                Sample {
+                    image_embedding,
+                    block_features,
+                    frame: case.frame,
+                    truth: Cow::Borrowed(&case.truth),
+                    target: Cow::Borrowed(&case.target),
+                    case,
+                }
+            }
+            Some(spec) => {
+                let AugmentedCase { image_embedding, block_features, frame, truth, target } =
+                    set.augmented(case, spec, *seed, epoch as u64, taps)?;
+                let here = |tensor: Tensor<4>| tensor.to_device(&self.device);
+                Sample {
+                    image_embedding: here(image_embedding),
+                    block_features: block_features.into_iter().map(here).collect(),
+                    frame,
+                    truth: Cow::Owned(truth),
+                    target: Cow::Owned(target),
+                    case,
+                }
+            }
+        })
+    }
+
+    fn join(&self, samples: Vec<Sample<'_>>, epoch: usize) -> Batch {
+        let Self { set, batching, device } = self;
+        let (n, side) = (samples.len(), set.side());
+        let targets = samples.iter().flat_map(|sample| sample.target.iter());
+        let target: Vec<f32> = targets.map(|&on| f32::from(u8::from(on))).collect();
+        let given = batching.oracle_points.map(|n_points| {
+            let epoch = if batching.shuffle { epoch as u64 } else { 0 };
+            let points: Vec<_> = samples
                 .iter()
-                .flat_map(|case| {
-                    let mut rng = case_generator(self.batching.seed, epoch, &case.data, &case.id);
-                    ground_truth_points(&case.truth, &case.frame, n_points, &mut rng).points
+                .flat_map(|Sample { frame, truth, case, .. }| {
+                    let mut rng = case_generator(batching.seed, epoch, &case.data, &case.id);
+                    ground_truth_points(truth, frame, n_points, &mut rng).points
                 })
                 .collect();
             let coords: Vec<f32> = points.iter().flat_map(|(at, _)| *at).collect();
             let labels: Vec<i32> = points.iter().map(|(_, label)| label.value()).collect();
-            let shape = [cases.len(), n_points];
             (
-                Tensor::from_data(TensorData::new(coords, [shape[0], shape[1], 2]), device),
-                Tensor::<2, Int>::from_data(TensorData::new(labels, shape), device),
+                Tensor::from_data(TensorData::new(coords, [n, n_points, 2]), device),
+                Tensor::<2, Int>::from_data(TensorData::new(labels, [n, n_points]), device),
             )
         });
-        Ok(Batch {
+        let cases = samples
+            .iter()
+            .map(|Sample { case, .. }| format!("{}/{}", case.data, case.id))
+            .collect();
+        let mut embeddings = Vec::with_capacity(n);
+        let mut taps: Vec<Vec<Tensor<4>>> = Vec::new();
+        taps.resize_with(batching.taps.len(), Vec::new);
+        for Sample { image_embedding, block_features, .. } in samples {
+            embeddings.push(image_embedding);
+            taps.iter_mut().zip(block_features).for_each(|(tap, block)| tap.push(block));
+        }
+        Batch {
             image_embedding: Tensor::cat(embeddings, 0),
             block_features: taps.into_iter().map(|tap| Tensor::cat(tap, 0)).collect(),
-            target: Tensor::from_data(
-                TensorData::new(target, [cases.len(), 1, side, side]),
-                device,
-            ),
+            target: Tensor::from_data(TensorData::new(target, [n, 1, side, side]), device),
             given,
-            cases: cases.iter().map(|case| format!("{}/{}", case.data, case.id)).collect(),
-        })
+            cases,
+        }
     }
 }
 
@@ -123,12 +208,12 @@ impl DataLoader<Batch> for FeatureLoader {
     fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<Batch> + 'a> {
         let epoch = self.epochs.fetch_add(1, Ordering::Relaxed) + 1;
         let mut order = self.members.clone();
-        if self.batching.shuffle {
-            let mut rng = ChaCha8Rng::seed_from_u64(self.batching.seed);
+        if self.maker.batching.shuffle {
+            let mut rng = ChaCha8Rng::seed_from_u64(self.maker.batching.seed);
             rng.set_stream(epoch as u64);
             order.shuffle(&mut rng);
         }
-        Box::new(FeatureIterator { loader: self, order, epoch, done: 0 })
+        Box::new(FeatureIterator::new(self.maker.clone(), order, epoch))
     }
 
     fn num_items(&self) -> usize {
@@ -140,30 +225,282 @@ impl DataLoader<Batch> for FeatureLoader {
     }
 
     fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<Batch>> {
-        Arc::new(self.with(self.members[start..end].to_vec(), &self.device))
+        Arc::new(self.with(self.members[start..end].to_vec(), &self.maker.device))
     }
 }
 
-struct FeatureIterator<'a> {
-    loader: &'a FeatureLoader,
-    order: Vec<usize>,
-    epoch: usize,
+/// The batches of one epoch.
+struct FeatureIterator {
+    /// `None` once it is dropped.
+    batches: Option<Receiver<Result<Batch, DatasetError>>>,
+    worker: Option<JoinHandle<()>>,
+    /// Tells the worker that nobody waits for it.
+    over: Arc<AtomicBool>,
+    batch_size: usize,
     done: usize,
+    total: usize,
 }
 
-impl Iterator for FeatureIterator<'_> {
+impl FeatureIterator {
+    fn new(maker: BatchMaker, order: Vec<usize>, epoch: usize) -> Self {
+        let over = Arc::new(AtomicBool::new(false));
+        let (batch_size, total) = (maker.batching.batch_size, order.len());
+        // Without a buffer: the worker holds the next batch until it is asked for.
+        let (sender, batches) = sync_channel(0);
+        let told = over.clone();
+        let worker = thread::spawn(move || {
+            for places in order.chunks(batch_size) {
+                let Some(batch) = maker.batch(places, epoch, &told) else { return };
+                if sender.send(batch).is_err() {
+                    return;
+                }
+            }
+        });
+        let (batches, worker) = (Some(batches), Some(worker));
+        Self { batches, worker, over, batch_size, done: 0, total }
+    }
+}
+
+impl Iterator for FeatureIterator {
     type Item = Result<Batch, DatasetError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let end = (self.done + self.loader.batching.batch_size).min(self.order.len());
-        let cases = self.order.get(self.done..end).filter(|cases| !cases.is_empty())?;
-        self.done = end;
-        Some(self.loader.batch(cases, self.epoch))
+        match self.batches.as_ref()?.recv() {
+            Ok(batch) => {
+                self.done = (self.done + self.batch_size).min(self.total);
+                Some(batch)
+            }
+            Err(_) => {
+                // The worker is at its end, which may be a panic.
+                if let Some(Err(payload)) = self.worker.take().map(JoinHandle::join) {
+                    panic::resume_unwind(payload);
+                }
+                None
+            }
+        }
     }
 }
 
-impl DataLoaderIterator<Batch> for FeatureIterator<'_> {
+impl DataLoaderIterator<Batch> for FeatureIterator {
     fn progress(&self) -> Progress {
-        Progress::new(self.done, self.order.len(), Some("cases".into()))
+        Progress::new(self.done, self.total, Some("cases".into()))
+    }
+}
+
+impl Drop for FeatureIterator {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        self.batches = None;
+        if let Some(worker) = self.worker.take() {
+            // A panic has nobody to reach any more.
+            let _ = worker.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, fs};
+
+    use data_loaders::{Catalog, DataSet, augment::View};
+    use feature_cache::{FeatureCache, Precision};
+    use sam_backbone::{ResizeMode, Variant};
+
+    use super::*;
+    use crate::{
+        backbone::Backbone,
+        feature_store::FeatureStore,
+        features::{EncodedSet, Encoding},
+        progress::Silent,
+    };
+
+    fn set(cases: usize, memory: Option<u64>) -> Arc<ViewedSet> {
+        encoded(cases, memory, None)
+    }
+
+    fn encoded(
+        cases: usize,
+        memory: Option<u64>,
+        store: Option<Arc<FeatureStore>>,
+    ) -> Arc<ViewedSet> {
+        let backbone = Backbone::load(Variant::Micro, None, &Device::flex()).expect("embedded");
+        let encoding = Encoding {
+            sam: backbone.sam,
+            taps: vec![1, 3],
+            resize: ResizeMode::Plain,
+            view: View::IDENTITY,
+            store,
+        };
+        let data = DataSet::open("phantom", "train", None, &Catalog::built_in())
+            .expect("a set")
+            .limit(cases);
+        let stop = AtomicBool::new(false);
+        let set = EncodedSet::new(encoding, data, true, memory, &Silent, &stop).expect("encoded");
+        Arc::new(ViewedSet::of(Arc::new(set)))
+    }
+
+    fn batching(shuffle: bool, augmentation: Option<AugmentSpec>) -> Batching {
+        let (batch_size, seed) = (2, 5);
+        let oracle_points = Some(4);
+        Batching { batch_size, seed, shuffle, taps: vec![3], oracle_points, augmentation }
+    }
+
+    fn epoch(loader: &FeatureLoader) -> Vec<Batch> {
+        loader.iter().map(|batch| batch.expect("a batch")).collect()
+    }
+
+    fn floats<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {
+        tensor.clone().into_data().try_into_vec_as::<f32>().expect("a float tensor")
+    }
+
+    #[test]
+    fn every_case_is_in_one_batch_of_an_epoch_and_the_order_is_a_function_of_seed_and_epoch() {
+        let set = set(5, Some(u64::MAX));
+        let device = Device::flex();
+        let loader = FeatureLoader::new(set.clone(), batching(true, None), 0, &device);
+        let epochs = [epoch(&loader), epoch(&loader)];
+        let names = |batches: &[Batch]| -> Vec<String> {
+            batches.iter().flat_map(|batch| batch.cases.clone()).collect()
+        };
+        for batches in &epochs {
+            let sizes: Vec<usize> =
+                batches.iter().map(|batch| batch.image_embedding.dims()[0]).collect();
+            assert_eq!(sizes, [2, 2, 1]);
+            assert_eq!(names(batches).into_iter().collect::<BTreeSet<_>>().len(), 5);
+        }
+        assert_ne!(names(&epochs[0]), names(&epochs[1]));
+        // A run that goes on after the first epoch sees the second.
+        let resumed = FeatureLoader::new(set, batching(true, None), 1, &device);
+        let second = epoch(&resumed);
+        assert_eq!(names(&second), names(&epochs[1]));
+        for (a, b) in second.iter().zip(&epochs[1]) {
+            let points = |batch: &Batch| floats(&batch.given.as_ref().expect("points").0);
+            assert_eq!(points(a), points(b));
+            assert_eq!(floats(&a.image_embedding), floats(&b.image_embedding));
+        }
+    }
+
+    #[test]
+    fn only_the_blocks_that_are_read_are_in_a_batch() {
+        let set = set(2, Some(u64::MAX));
+        let loader = FeatureLoader::new(set.clone(), batching(false, None), 0, &Device::flex());
+        let batch = epoch(&loader).remove(0);
+        assert_eq!(batch.block_features.len(), 1);
+        let (encoded, case) = set.seen(1, 1, 5);
+        let (_, blocks) = encoded.features(case, &[1, 3], &Device::flex()).expect("in memory");
+        let read = batch.block_features[0].clone().slice_dim(0, 1..2);
+        assert_eq!(floats(&read), floats(&blocks[1]));
+        assert_ne!(floats(&read), floats(&blocks[0]));
+    }
+
+    #[test]
+    fn stored_features_are_read_in_every_epoch_and_computed_in_none() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let cache = FeatureCache::open(folder.path(), u64::MAX).expect("a cache");
+        let backbone = Backbone::load(Variant::Micro, None, &Device::flex()).expect("embedded");
+        let store = Arc::new(FeatureStore::new(cache, Precision::F16, &backbone.sam, "micro"));
+        // No memory: every batch of every epoch comes from the disk.
+        let stored = encoded(5, Some(0), Some(store.clone()));
+        assert_eq!((store.usage().computed, store.usage().found), (5, 0));
+        let loader = FeatureLoader::new(stored, batching(true, None), 0, &Device::flex());
+        for epochs in 1..=3 {
+            assert_eq!(epoch(&loader).len(), 3);
+            assert_eq!((store.usage().computed, store.usage().found), (5, 5 * epochs));
+        }
+        // The counter does count: without its entries an image goes through the encoder again.
+        fs::remove_dir_all(folder.path()).expect("away");
+        epoch(&loader);
+        assert_eq!(store.usage().computed, 10);
+    }
+
+    #[test]
+    fn an_iterator_that_is_dropped_ends_its_thread() {
+        // Without features in memory every batch goes through the encoder.
+        let set = set(4, None);
+        let loader = FeatureLoader::new(set.clone(), batching(false, None), 0, &Device::flex());
+        let mut iterator = loader.iter();
+        iterator.next().expect("four cases").expect("a batch");
+        drop(iterator);
+        drop(loader);
+        assert_eq!(Arc::strong_count(&set), 1, "a thread still holds the set");
+    }
+
+    #[test]
+    fn an_augmentation_that_does_nothing_is_none() {
+        for resize in [ResizeMode::Plain, ResizeMode::BorderCrop] {
+            let backbone = Backbone::load(Variant::Micro, None, &Device::flex()).expect("embedded");
+            let taps = vec![3];
+            let (view, store) = (View::IDENTITY, None);
+            let encoding = Encoding { sam: backbone.sam, taps, resize, view, store };
+            let data = DataSet::open("phantom", "train", None, &Catalog::built_in())
+                .expect("a set")
+                .limit(3);
+            let stop = AtomicBool::new(false);
+            let set = EncodedSet::new(encoding, data, true, Some(u64::MAX), &Silent, &stop)
+                .expect("encoded");
+            for case in &set.cases {
+                let (embedding, _) = set.features(case, &[3], &Device::flex()).expect("in memory");
+                let augmented =
+                    set.augmented(case, &AugmentSpec::off(), 1, 1, &[3]).expect("readable");
+                assert_eq!(floats(&augmented.image_embedding), floats(&embedding), "{resize}");
+            }
+        }
+    }
+
+    #[test]
+    fn augmentation_changes_a_case_from_epoch_to_epoch_and_never_otherwise() {
+        let spec =
+            AugmentSpec { flip_x_probability: 0.5, tone_probability: 1.0, ..AugmentSpec::off() };
+        let set = set(4, None);
+        let device = Device::flex();
+        let loader = |done| {
+            FeatureLoader::new(set.clone(), batching(false, Some(spec.clone())), done, &device)
+        };
+        let first = loader(0);
+        let epochs = [epoch(&first), epoch(&first)];
+        let again = epoch(&loader(1));
+        let plain = epoch(&FeatureLoader::new(set.clone(), batching(false, None), 0, &device));
+        let embedding = |batches: &[Batch]| -> Vec<f32> {
+            batches.iter().flat_map(|batch| floats(&batch.image_embedding)).collect()
+        };
+        let targets = |batches: &[Batch]| -> Vec<Vec<f32>> {
+            let side = set.side();
+            let all: Vec<f32> = batches.iter().flat_map(|batch| floats(&batch.target)).collect();
+            all.chunks(side * side).map(<[f32]>::to_vec).collect()
+        };
+        assert_ne!(embedding(&epochs[0]), embedding(&epochs[1]));
+        assert_eq!(embedding(&again), embedding(&epochs[1]));
+        // The mask follows the image: as it was, or its mirror image.
+        let mut mirrored = 0;
+        for batches in &epochs {
+            for (target, plain) in targets(batches).iter().zip(targets(&plain)) {
+                let mirror: Vec<f32> =
+                    plain.chunks(set.side()).flat_map(|row| row.iter().rev().copied()).collect();
+                // Thresholds at the input's size and at the file's differ in some cells of the border.
+                let differing = |other: &[f32]| {
+                    target.iter().zip(other).filter(|(a, b)| a != b).count() * 100 / target.len()
+                };
+                let (same, other) = (differing(&plain), differing(&mirror));
+                assert!(same.min(other) <= 1, "{same} % and {other} % of the cells differ");
+                mirrored += usize::from(other < same);
+            }
+        }
+        assert!((1..8).contains(&mirrored), "{mirrored} of 8");
+        // Points lie on the mask that the network sees.
+        for batch in &epochs[1] {
+            let (coords, labels) = batch.given.clone().expect("points");
+            let (coords, target) = (floats(&coords), floats(&batch.target));
+            let labels = labels.into_data().try_into_vec_as::<i32>().expect("integers");
+            let side = set.side();
+            // micro: 256 pixels, 128 cells.
+            let cell = 2.0;
+            let right = coords.chunks(2).zip(&labels).enumerate().filter(|(index, (at, label))| {
+                let (x, y) = ((at[0] / cell) as usize, (at[1] / cell) as usize);
+                let on = target[index / 4 * side * side + y.min(side - 1) * side + x.min(side - 1)];
+                (on > 0.5) == (**label == 1)
+            });
+            // A cell of the border holds pixels of both kinds.
+            assert!(right.count() * 4 >= labels.len() * 3, "points beside the mask");
+        }
     }
 }

@@ -256,10 +256,21 @@ pub(crate) fn execute(
     };
 
     let (adapter, training): (Box<dyn Adapter>, Option<TrainingSummary>) = if plan.trains() {
-        let views = View::first(spec.train.views)
-            .into_iter()
-            .map(|view| encode(&sources.train, view))
-            .collect::<Result<Vec<_>, _>>()?;
+        let views = match spec.train.augmentation {
+            None => View::first(spec.train.views)
+                .into_iter()
+                .map(|view| encode(&sources.train, view))
+                .collect::<Result<Vec<_>, _>>()?,
+            // Every epoch encodes its own.
+            Some(_) => vec![Arc::new(EncodedSet::new(
+                Encoding { store: None, ..encoding.clone() },
+                sources.train.clone(),
+                spec.data.strict,
+                None,
+                context.progress.as_ref(),
+                &context.stop,
+            )?)],
+        };
         let valid = encode(&sources.valid, View::IDENTITY)?;
         skipped.extend(views.iter().chain([&valid]).flat_map(|set| set.skipped.iter().cloned()));
         let set = TrainingSet {
@@ -459,7 +470,7 @@ impl Shared {
             encoding.clone(),
             data.clone(),
             spec.strict,
-            budget.saturating_sub(used),
+            Some(budget.saturating_sub(used)),
             context.progress.as_ref(),
             &context.stop,
         )?;

@@ -7,6 +7,7 @@
 
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 
+use data_loaders::augment::AugmentSpec;
 use feature_cache::Precision;
 use metrics::Protocol;
 use sam_backbone::{ResizeMode, Variant};
@@ -247,6 +248,11 @@ pub struct TrainSpec {
     /// more are shifted, scaled and rotated. An epoch shows every image once, in its next view.
     #[serde(default = "default_views")]
     pub views: usize,
+    /// `[train.augmentation]`, even an empty one: every training image is changed anew in every epoch as
+    /// in the published code, and goes through the encoder again. Its keys change probabilities and
+    /// ranges.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub augmentation: Option<AugmentSpec>,
     /// Prompts during training: `auto` or `ground_truth`. By default `auto` if there is a prompt
     /// module, else `ground_truth`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -482,6 +488,20 @@ impl<O> ExperimentSpec<O> {
         }
         if !(self.train.learning_rate > 0.0 && self.train.learning_rate <= 1.0) {
             wrong("train.learning_rate", "must be above 0 and at most 1".into());
+        }
+        if let Some(augmentation) = &self.train.augmentation {
+            if let Err(error) = augmentation.check() {
+                wrong("train.augmentation", error.to_string());
+            }
+            if self.backbone.resize == ResizeMode::LongestSide {
+                wrong(
+                    "backbone.resize",
+                    "SAM pads `longest_side` after normalization, where nothing can be augmented; with `train.augmentation` use `plain` or `border_crop`".into(),
+                );
+            }
+            if self.train.views > 1 {
+                wrong("train.views", "augmented images are never seen twice; leave out one".into());
+            }
         }
         let has_module = self.prompt.module != NO_PROMPT;
         match (self.train.prompts, has_module) {

@@ -3,11 +3,11 @@
 use data_loaders::TruthMask;
 use sam_backbone::{Crop, Frame};
 
-/// The true mask in the input frame at `side` x `side`, row-major, 1 where more than half of the
+/// The true mask in the input frame at `side` x `side`, row-major, foreground where more than half of the
 /// cell's area is foreground. Padding is background, and what was cropped away counts nowhere.
 ///
 /// Exact areas: image and grid need not divide each other.
-pub(crate) fn low_res_target(truth: &TruthMask, frame: &Frame, side: usize) -> Vec<f32> {
+pub(crate) fn low_res_target(truth: &TruthMask, frame: &Frame, side: usize) -> Vec<bool> {
     let Crop { left, top, width, height } = frame.crop;
     let [wide, high] = frame.content_size().map(f64::from);
     let cells = |length: f64| length * side as f64 / frame.input_size as f64;
@@ -25,7 +25,7 @@ pub(crate) fn low_res_target(truth: &TruthMask, frame: &Frame, side: usize) -> V
         }
         for column in &columns {
             let area: f64 = column.iter().map(|&(x, weight)| row_sums[x] * weight).sum();
-            target.push(if area > 0.5 { 1.0 } else { 0.0 });
+            target.push(area > 0.5);
         }
     }
     target
@@ -57,7 +57,7 @@ mod tests {
 
     use super::*;
 
-    fn target(truth: &TruthMask, mode: ResizeMode, side: usize) -> Vec<f32> {
+    fn target(truth: &TruthMask, mode: ResizeMode, side: usize) -> Vec<bool> {
         let size = ImageSize { height: truth.height as usize, width: truth.width as usize };
         low_res_target(truth, &Frame::new(size, mode, 64), side)
     }
@@ -66,17 +66,17 @@ mod tests {
     fn a_cell_is_foreground_above_half_its_area() {
         // Columns of 3 pixels onto 2 cells: the first cell holds pixel 0 and half of pixel 1.
         let first = TruthMask::new(3, 1, vec![true, false, false]);
-        assert_eq!(target(&first, ResizeMode::Plain, 2), [1.0, 0.0, 1.0, 0.0]);
+        assert_eq!(target(&first, ResizeMode::Plain, 2), [true, false, true, false]);
         let middle = TruthMask::new(3, 1, vec![false, true, false]);
-        assert_eq!(target(&middle, ResizeMode::Plain, 2), [0.0; 4]);
+        assert_eq!(target(&middle, ResizeMode::Plain, 2), [false; 4]);
     }
 
     #[test]
     fn padding_is_background() {
         let truth = TruthMask::new(4, 2, vec![true; 8]);
         let target = target(&truth, ResizeMode::LongestSide, 4);
-        assert_eq!(target[..8], [1.0; 8]);
-        assert_eq!(target[8..], [0.0; 8]);
+        assert_eq!(target[..8], [true; 8]);
+        assert_eq!(target[8..], [false; 8]);
     }
 
     #[test]
@@ -87,10 +87,10 @@ mod tests {
         let crop = Crop { left: 2, top: 0, width: 4, height: 2 };
         let frame = Frame::of_crop(size, crop, 64);
         let away = TruthMask::new(6, 3, (0..18).map(|at| !shown(at)).collect());
-        assert_eq!(low_res_target(&away, &frame, 4), [0.0; 16]);
+        assert_eq!(low_res_target(&away, &frame, 4), [false; 16]);
         let corner = TruthMask::new(6, 3, (0..18).map(|at| at == 2 || at == 11).collect());
         let target = low_res_target(&corner, &frame, 4);
-        let on: Vec<usize> = (0..16).filter(|&at| target[at] == 1.0).collect();
+        let on: Vec<usize> = (0..16).filter(|&at| target[at]).collect();
         assert_eq!(on, [0, 7]);
     }
 
@@ -99,7 +99,7 @@ mod tests {
         fn a_full_mask_fills_the_grid(height in 1..70u32, width in 1..70u32, side in 1..20usize) {
             let truth = TruthMask::new(width, height, vec![true; (width * height) as usize]);
             let target = target(&truth, ResizeMode::Plain, side);
-            prop_assert_eq!(target, vec![1.0; side * side]);
+            prop_assert_eq!(target, vec![true; side * side]);
         }
     }
 }

@@ -12,11 +12,11 @@ use std::{
 use burn::{
     data::dataloader::DataLoader,
     lr_scheduler::{
-        constant::ConstantLr, cosine::CosineAnnealingLrSchedulerConfig,
+        LrSchedulerRecord, constant::ConstantLr, cosine::CosineAnnealingLrSchedulerConfig,
         module_lr_scheduler::ModuleLrScheduler,
     },
     module::Module,
-    optim::{AdamConfig, AdamWConfig, ModuleOptimizer},
+    optim::{AdamConfig, AdamWConfig, ModuleOptimizer, OptimizerRecord},
     store::ModuleRecord,
     tensor::Device,
     train::{
@@ -129,6 +129,8 @@ pub(crate) fn train<M: PromptModule>(
             shuffle,
             taps: model.needed_taps(),
             oracle_points: oracle.then_some(plan.spec.evaluate.points),
+            // Validation sees images as they are.
+            augmentation: spec.augmentation.clone().filter(|_| shuffle),
         };
         let loader = |cases: &Arc<ViewedSet>, shuffle| -> Arc<dyn DataLoader<Batch>> {
             Arc::new(FeatureLoader::new(cases.clone(), batching(shuffle), done, &device))
@@ -155,7 +157,12 @@ pub(crate) fn train<M: PromptModule>(
             batches: set.train.len().div_ceil(spec.batch_size),
             interrupter: interrupter.clone(),
         })
-        .renderer(Box::new(ProgressRenderer::new(set.progress.clone(), &plan.method, spec.epochs)))
+        .renderer(Box::new(ProgressRenderer::new(
+            set.progress.clone(),
+            &plan.method,
+            spec.epochs,
+            [set.train.len(), set.valid.len()],
+        )))
         .with_training_strategy(ExecutionStrategy::single(device.clone()).into())
         .with_interrupter(interrupter)
         .num_epochs(spec.epochs);
@@ -275,10 +282,20 @@ impl History {
     }
 }
 
+/// Whether an epoch can be gone on from. burn-train panics at a checkpoint that it cannot read.
 fn has_checkpoint(folder: &Path, epoch: usize) -> bool {
-    ["model", "optim", "scheduler"]
-        .iter()
-        .all(|part| folder.join(format!("{part}-{epoch}.bpk")).exists())
+    let path = |part: &str| folder.join(format!("{part}-{epoch}.bpk"));
+    let loaded = ModuleRecord::load(path("model"))
+        .map(drop)
+        .and_then(|()| OptimizerRecord::load(path("optim")).map(drop))
+        .and_then(|()| LrSchedulerRecord::load(path("scheduler")).map(drop));
+    if let Err(error) = &loaded {
+        tracing::warn!(
+            "the checkpoint of epoch {epoch} cannot be read ({error}); going back by one: {}",
+            folder.display()
+        );
+    }
+    loaded.is_ok()
 }
 
 /// Keeps the best checkpoint of the recorded epochs and the last two.
@@ -395,7 +412,8 @@ struct ProgressRenderer {
     epochs: usize,
     epoch: usize,
     training: bool,
-    items: usize,
+    /// Images to train and to validate on.
+    images: [usize; 2],
     /// Names of the metrics that burn-train reports by number.
     names: Vec<(MetricId, MetricName)>,
     /// Last loss of a training batch, last Dice of a validation batch.
@@ -404,14 +422,14 @@ struct ProgressRenderer {
 }
 
 impl ProgressRenderer {
-    fn new(progress: Arc<dyn Progress>, method: &str, epochs: usize) -> Self {
+    fn new(progress: Arc<dyn Progress>, method: &str, epochs: usize, images: [usize; 2]) -> Self {
         Self {
             progress,
             method: method.to_owned(),
             epochs,
             epoch: 0,
             training: true,
-            items: 0,
+            images,
             names: Vec::new(),
             loss: f64::NAN,
             dice: f64::NAN,
@@ -423,6 +441,11 @@ impl ProgressRenderer {
         let MetricState::Numeric(entry, Some(value)) = state else { return None };
         let (_, known) = self.names.iter().find(|(id, _)| *id == entry.metric_id)?;
         (known.as_str() == name).then(|| value.current())
+    }
+
+    /// Images seen after so many epochs.
+    fn seen(&self, epochs: usize) -> u64 {
+        (epochs * self.images.iter().sum::<usize>()) as u64
     }
 
     fn note(&self) {
@@ -465,35 +488,31 @@ impl TrainingProgressLogger for ProgressRenderer {
         &mut self,
         _total_epochs: usize,
         starting_epoch: usize,
-        total_items: Option<usize>,
+        _total_items: Option<usize>,
         _label: Option<&str>,
     ) {
         self.epoch = starting_epoch;
-        self.items = total_items.unwrap_or(0);
-        self.progress.start(&format!("train {}", self.method), self.epochs as u64 * 100);
+        let what = format!("train {}, images of {} epochs", self.method, self.epochs);
+        self.progress.start(&what, self.seen(self.epochs));
     }
 
     fn update_epoch(&mut self, epoch: usize) {
         self.epoch = epoch + 1;
-        self.progress.set(epoch as u64 * 100);
+        self.progress.set(self.seen(epoch));
         self.progress.milestone(&format!(
             "{} epoch {epoch}/{}: last batch loss {:.3}, valid Dice {:.3}",
             self.method, self.epochs, self.loss, self.dice
         ));
     }
 
-    fn start_split(&mut self, split: &str, total_items: usize) {
+    fn start_split(&mut self, split: &str, _total_items: usize) {
         self.training = split == "train";
-        self.items = total_items;
     }
 
     fn update_split(&mut self, items_processed: usize) {
-        // Hundredths of an epoch, so that a long epoch has an ETA too. Validation is the last
-        // tenth.
-        let share = items_processed as f64 / self.items.max(1) as f64;
-        let within = if self.training { 90.0 * share } else { 90.0 + 10.0 * share };
-        let before = self.epoch.saturating_sub(1) as u64 * 100;
-        self.progress.set(before + within as u64);
+        let trained = if self.training { 0 } else { self.images[0] };
+        let before = self.seen(self.epoch.saturating_sub(1));
+        self.progress.set(before + (trained + items_processed) as u64);
     }
 
     fn end_split(&mut self) {}

@@ -91,9 +91,9 @@ mod tests {
         let data = DataSet::open("phantom", "train", None, &Catalog::built_in())
             .expect("a set")
             .limit(cases);
-        // Without memory nothing goes through the encoder.
+        // Nothing goes through the encoder.
         let stop = AtomicBool::new(false);
-        Arc::new(EncodedSet::new(encoding, data, true, 0, &Silent, &stop).expect("encoded"))
+        Arc::new(EncodedSet::new(encoding, data, true, None, &Silent, &stop).expect("encoded"))
     }
 
     #[test]
@@ -119,7 +119,7 @@ mod tests {
         let [plain, flipped] = [0, 1].map(|view| encoded(View::new(view), 2));
         for (a, b) in plain.cases.iter().zip(&flipped.cases) {
             let side = plain.side();
-            let mirrored: Vec<f32> =
+            let mirrored: Vec<bool> =
                 a.target.chunks(side).flat_map(|row| row.iter().rev().copied()).collect();
             assert_eq!(b.target, mirrored);
             assert_ne!(a.target, b.target);

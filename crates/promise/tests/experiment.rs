@@ -126,7 +126,7 @@ fn an_interrupted_run_goes_on_and_ends_with_the_same_bytes() {
     let folder = tempfile::tempdir().expect("a folder");
     let experiment = Experiment::load(&write(folder.path(), &text), &[]).expect("valid");
     let stop = Arc::new(AtomicBool::new(false));
-    let progress = StopAt { after: 200, training: Mutex::new(false), stop: stop.clone() };
+    let progress = StopAt { after: 20, training: Mutex::new(false), stop: stop.clone() };
     let interrupted = Context { progress: Arc::new(progress), stop, ..context(runs.path()) };
     let error = run_experiment(&experiment, &interrupted).expect_err("stopped");
     assert!(matches!(error, RunError::Interrupted), "{error}");
@@ -141,6 +141,33 @@ fn an_interrupted_run_goes_on_and_ends_with_the_same_bytes() {
         let [a, b] =
             [&expected, &unfinished].map(|folder| fs::read(file(folder)).expect("written"));
         assert!(a == b, "{}", file(&RunFolder::new("")).display());
+    }
+}
+
+#[test]
+fn a_checkpoint_that_cannot_be_read_costs_its_epoch_and_no_more() {
+    let text = SMOKE.replace("epochs = 2", "epochs = 4");
+    let whole = tempfile::tempdir().expect("a folder");
+    let expected = run(&text, whole.path());
+    for part in ["model", "optim", "scheduler"] {
+        let runs = tempfile::tempdir().expect("a folder");
+        let folder = tempfile::tempdir().expect("a folder");
+        let experiment = Experiment::load(&write(folder.path(), &text), &[]).expect("valid");
+        let stop = Arc::new(AtomicBool::new(false));
+        let progress = StopAt { after: 25, training: Mutex::new(false), stop: stop.clone() };
+        let interrupted = Context { progress: Arc::new(progress), stop, ..context(runs.path()) };
+        run_experiment(&experiment, &interrupted).expect_err("stopped");
+        let unfinished = RunFolder::of(runs.path(), "smoke_apm", "smoke_apm", 1);
+        let done = read_rows::<EpochRow>(&unfinished.epochs()).expect("epoch rows").len() / 2;
+        let last = unfinished.checkpoint().join(format!("{part}-{done}.bpk"));
+        let bytes = fs::read(&last).expect("a checkpoint");
+        fs::write(&last, &bytes[..bytes.len() / 2]).expect("written");
+        run_experiment(&experiment, &context(runs.path())).expect("it goes on");
+        for file in [RunFolder::adapters, RunFolder::cases, RunFolder::epochs] {
+            let [a, b] =
+                [&expected, &unfinished].map(|folder| fs::read(file(folder)).expect("written"));
+            assert!(a == b, "{part}: {}", file(&RunFolder::new("")).display());
+        }
     }
 }
 
@@ -304,6 +331,9 @@ fn settings_that_contradict_each_other_are_refused() {
         (&["seeds=[1, 1]"], "`seeds`"),
         (&["evaluate.points=100000000000"], "`evaluate.points`"),
         (&["shift={module=\"none\", options={}}"], "`shift.options`"),
+        (&["train.augmentation={}", "train.views=8"], "`train.views`"),
+        (&["train.augmentation={shift=7.0}"], "`train.augmentation`"),
+        (&["train.augmentation={}", "backbone.resize=\"longest_side\""], "`backbone.resize`"),
     ] {
         let text = refused(SMOKE, settings);
         assert!(text.contains(key), "{settings:?}: {text}");

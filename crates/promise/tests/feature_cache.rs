@@ -13,7 +13,7 @@ use promise::{
     plan::Experiment,
     run::{CacheFolder, Context, RunError, run_experiment},
 };
-use run_record::RunFolder;
+use run_record::{EpochRow, RunFolder, read_rows};
 
 const SMOKE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../experiments/smoke/apm.toml");
 
@@ -138,6 +138,45 @@ fn a_run_sees_the_same_numbers_whether_it_computes_or_finds_them() {
     let exact = results(three.path(), &folder, &["data.feature_cache=\"f32\""]);
     assert!(exact != computed);
     assert!(exact == results(four.path(), &folder, &["data.feature_cache=\"off\""]));
+}
+
+/// Loss of the first step, before anything was learned.
+fn first_loss(cache: &CacheFolder, settings: &[&str]) -> f64 {
+    let runs = tempfile::tempdir().expect("a folder");
+    let context = Context { feature_cache: cache.clone(), ..context(runs.path()) };
+    // All training images in one batch.
+    let settings = [settings, &["train.epochs=1", "train.batch_size=8"]].concat();
+    let finished = run_experiment(&experiment(&settings), &context).expect("it runs");
+    let rows: Vec<EpochRow> = read_rows(&finished[0].folder.epochs()).expect("epochs");
+    rows.iter().find(|row| row.split == EpochRow::TRAIN).expect("an epoch").loss
+}
+
+#[test]
+fn half_precision_moves_the_loss_by_its_rounding() {
+    let cache = tempfile::tempdir().expect("a folder");
+    let cache = CacheFolder { root: cache.path().to_owned(), limit: 1 << 30 };
+    let stored = first_loss(&cache, &[]);
+    let computed = first_loss(&cache, &["data.feature_cache=\"off\""]);
+    // Half precision keeps 11 bits: each feature moves by at most 5e-4 of itself. (Later steps begin from
+    // other weights, and small differences grow in training.)
+    assert!(stored != computed);
+    assert!((stored - computed).abs() <= 1e-3 * computed, "{stored} {computed}");
+}
+
+#[test]
+fn augmented_images_are_in_no_cache_and_the_same_experiment_gives_the_same_bytes() {
+    let augmented = ["train.augmentation={}"];
+    let [one, two] = [0; 2].map(|_| tempfile::tempdir().expect("a folder"));
+    let context = context(one.path());
+    let report = encode_experiment(&experiment(&augmented), &context, None).expect("it encodes");
+    let splits: Vec<_> = report.iter().map(|set| (set.split.as_str(), set.images)).collect();
+    assert_eq!(splits, [("valid", 2), ("test", 2)]);
+    let cache = &context.feature_cache;
+    let first = results(one.path(), cache, &augmented);
+    assert_eq!(entries(&cache.root).len(), 2 * (2 + 2));
+    assert!(first == results(two.path(), cache, &augmented));
+    let other = tempfile::tempdir().expect("a folder");
+    assert!(first != results(other.path(), cache, &[]), "nothing was augmented");
 }
 
 #[test]

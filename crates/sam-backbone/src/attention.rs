@@ -74,9 +74,22 @@ impl RelativePositionAttention {
         if !fused_ops::has_window_attention(tokens, self.side) {
             return None;
         }
+        let channels = tokens.dims()[3];
+        // Windows are padded after the norm and before this layer, so padding becomes its bias.
+        let padding = match &self.qkv.bias {
+            Some(bias) => bias.val(),
+            None => Tensor::zeros([3 * channels], &tokens.device()),
+        };
         let qkv = linear(&self.qkv, tokens.clone());
         let (rel_pos_h, rel_pos_w) = (self.rel_pos_h.val(), self.rel_pos_w.val());
-        let mixed = fused_ops::window_attention(qkv, rel_pos_h, rel_pos_w, self.n_heads, self.side);
+        let mixed = fused_ops::window_attention(
+            qkv,
+            padding,
+            rel_pos_h,
+            rel_pos_w,
+            self.n_heads,
+            self.side,
+        );
         Some(linear(&self.proj, mixed))
     }
 

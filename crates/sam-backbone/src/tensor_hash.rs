@@ -1,4 +1,5 @@
-//! A fingerprint of every tensor of a module, to prove that a frozen part stayed as it was.
+//! What can be said of all tensors of a module: a fingerprint, to prove that a frozen part stayed as it was,
+//! and whether they are numbers.
 
 use burn::{
     module::{Module, ModuleVisitor, Param},
@@ -19,6 +20,38 @@ pub fn tensor_hash<M: Module>(module: &M) -> String {
 /// Lower-case hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Path of the first parameter with a value that is infinite or no number.
+pub(crate) fn not_finite<M: Module>(module: &M) -> Option<String> {
+    let mut visitor = FiniteVisitor { path: Vec::new(), first: None };
+    module.visit(&mut visitor);
+    visitor.first
+}
+
+struct FiniteVisitor {
+    path: Vec<String>,
+    first: Option<String>,
+}
+
+impl ModuleVisitor for FiniteVisitor {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if self.first.is_none() {
+            let values = param.val().into_data();
+            let values = values.try_into_vec_as::<f32>().expect("a float tensor");
+            if !values.iter().all(|value| value.is_finite()) {
+                self.first = Some(self.path.join("."));
+            }
+        }
+    }
+
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
 }
 
 struct HashVisitor {

@@ -32,7 +32,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     checkpoints::{KNOWN_CHECKPOINTS, KnownCheckpoint},
     sam::Sam,
-    tensor_hash::hex,
+    tensor_hash::{hex, not_finite},
 };
 
 /// Where weights come from.
@@ -142,6 +142,16 @@ pub enum WeightsError {
         name: String,
         /// What the reader said.
         message: String,
+        /// The file.
+        origin: String,
+    },
+    /// A tensor holds infinities or numbers that are none.
+    #[error(
+        "tensor `{name}` holds NaN or infinity, so the file is damaged; get it again: {origin}"
+    )]
+    NotFinite {
+        /// Key in the file.
+        name: String,
         /// The file.
         origin: String,
     },
@@ -255,6 +265,9 @@ pub fn load_weights(sam: &mut Sam, source: &WeightsSource) -> Result<LoadReport,
         result.missing.iter().map(|(path, _)| official_name(path)).collect();
     let mut unused = result.unused.clone();
     if missing.is_empty() && unused.is_empty() && misshapen.is_empty() {
+        if let Some(path) = not_finite(sam) {
+            return Err(WeightsError::NotFinite { name: official_name(&path), origin });
+        }
         return Ok(LoadReport { sha256, known, n_tensors: result.applied.len() });
     }
     unused.sort_unstable();

@@ -7,6 +7,7 @@ use std::{
 
 use clap::{Args, Subcommand};
 use promise::{
+    bench_loader::bench_loader,
     bench_metrics::{Pictures, bench_metrics, make_pictures},
     bench_train::{Repeats, bench_train},
     device::DeviceKind,
@@ -14,6 +15,9 @@ use promise::{
     peers,
 };
 
+use sam_backbone::ResizeMode;
+
+use super::data::Source;
 use crate::{bar::Bar, outln, output::print_json};
 
 /// Measure speed, ours and PyTorch's in one go.
@@ -29,6 +33,8 @@ enum BenchCommand {
     Train(Train),
     /// Scoring one case by protocol `pranet`.
     Metrics(Metrics),
+    /// Decoding and preparing of a data set against the encoder (ViT-B, 1024 pixels).
+    Loader(Loader),
 }
 
 /// Options of `bench metrics`.
@@ -111,35 +117,103 @@ struct Train {
     json: bool,
 }
 
+/// Options of `bench loader`. Random weights, so nothing is downloaded but PyTorch, which makes them.
+#[derive(Args)]
+struct Loader {
+    #[command(flatten)]
+    source: Source,
+    /// How images are brought to the square: `plain`, `longest_side` or `border_crop`.
+    #[arg(long, default_value_t = ResizeMode::BorderCrop)]
+    mode: ResizeMode,
+    /// A Python that has the packages of `tools/peers/requirements.txt` already.
+    #[arg(long)]
+    python: Option<PathBuf>,
+    /// Folder of the weights that `encode-check` makes.
+    #[arg(long, default_value = "target/encode-check")]
+    reference: PathBuf,
+    /// Passes over the data set, and encodings of one image, that are timed.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    repeats: u32,
+    /// Where tensors live: flex (CPU) or cuda.
+    #[arg(long, default_value_t)]
+    device: DeviceKind,
+    /// Print one JSON document.
+    #[arg(long)]
+    json: bool,
+}
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
 impl Bench {
     /// Measures and prints.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             BenchCommand::Train(train) => train.run(),
             BenchCommand::Metrics(metrics) => metrics.run(),
+            BenchCommand::Loader(loader) => loader.run(),
         }
+    }
+}
+
+impl Loader {
+    fn run(self) -> anyhow::Result<ExitCode> {
+        make_reference(&workspace(), &self.reference, self.python.as_deref())?;
+        let bench = bench_loader(
+            &self.source.open()?,
+            self.mode,
+            &self.reference.join("weights.safetensors"),
+            self.repeats as usize,
+            &self.device.device()?,
+            &Bar::new(),
+        )?;
+        if self.json {
+            print_json(&bench)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        outln!(
+            "{} images of `{}`, `{}`, input {} x {}, {} threads",
+            bench.images,
+            bench.data,
+            bench.resize,
+            bench.input_size,
+            bench.input_size,
+            bench.threads
+        );
+        outln!("| seconds an image | each time |\n| --- | --- |");
+        for (what, secs) in [
+            ("decode, prepare", &bench.prepare_secs),
+            ("encode", &bench.encode_secs),
+            ("both", &bench.together_secs),
+        ] {
+            let secs: Vec<_> = secs.iter().map(|secs| format!("{secs:.4}")).collect();
+            outln!("| {what} | {} |", secs.join(", "));
+        }
+        outln!("decoding is {:.0} times as fast as encoding", bench.ahead);
+        outln!("what it costs beside the encoder: {:.1} % of the time", 100.0 * bench.stall_share);
+        Ok(ExitCode::SUCCESS)
     }
 }
 
 impl Train {
     fn run(self) -> anyhow::Result<ExitCode> {
-        let train = self;
-        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        make_reference(&workspace, &train.reference, train.python.as_deref())?;
-        let python = match train.peers {
-            true => Some(peers::python(&workspace, &train.reference, train.python.as_deref())?),
+        let workspace = workspace();
+        make_reference(&workspace, &self.reference, self.python.as_deref())?;
+        let python = match self.peers {
+            true => Some(peers::python(&workspace, &self.reference, self.python.as_deref())?),
             false => None,
         };
         let bench = bench_train(
             &workspace,
-            &train.reference.join("weights.safetensors"),
-            &train.folder,
+            &self.reference.join("weights.safetensors"),
+            &self.folder,
             python.as_deref(),
-            Repeats { encodes: train.encodes, steps: train.steps },
-            &train.device.device()?,
+            Repeats { encodes: self.encodes, steps: self.steps },
+            &self.device.device()?,
             &Bar::new(),
         )?;
-        if train.json {
+        if self.json {
             print_json(&bench)?;
             return Ok(ExitCode::SUCCESS);
         }
@@ -147,7 +221,11 @@ impl Train {
         outln!("| epoch | seconds an image |\n| --- | ---: |");
         outln!("| ours, first | {:.3} |", bench.first_epoch_secs_per_image);
         outln!("| ours, features stored | {:.3} |", bench.cached_epoch_secs_per_image);
-        if let Some(peer) = bench.peer {
+        let secs = |secs: &[f64]| {
+            let secs: Vec<_> = secs.iter().map(|secs| format!("{secs:.3}")).collect();
+            secs.join(", ")
+        };
+        if let Some(peer) = &bench.peer {
             outln!(
                 "| PyTorch {}, encoder in every step | {:.3} |",
                 peer.torch,
@@ -158,6 +236,12 @@ impl Train {
             outln!("their step over ours, features given: {:.2}", peer.step_ratio);
             outln!("relative difference of the first loss: {:.1e}", peer.loss_difference);
         }
+        outln!("seconds that a step waited for its batch: {}", secs(&bench.wait_secs));
+        outln!("seconds of reading a batch alone: {}", secs(&bench.read_secs));
+        outln!(
+            "relative difference of the first loss by rounding features: {:.1e}",
+            bench.rounding_loss_difference
+        );
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -75,7 +75,10 @@ impl Cache {
                     );
                 }
                 if survey.unreadable > 0 {
-                    outln!("{} unreadable entries; `cache verify` removes them", survey.unreadable);
+                    outln!(
+                        "{} entries that cannot be read now; `cache verify` says why, and removes those that are damaged",
+                        survey.unreadable
+                    );
                 }
                 for folder in survey.other_versions {
                     outln!("of another version; `cache clear` removes it: {}", folder.display());

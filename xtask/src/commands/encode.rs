@@ -12,7 +12,8 @@ use crate::{
     output::{print_json, print_line},
 };
 
-/// Fill the feature cache for an experiment: every image that it uses goes through the encoder once.
+/// Fill the feature cache for an experiment: every image that it uses (but does not augment) goes through the
+/// encoder once.
 ///
 /// Safe to stop at any moment and to run several times at once; the same command goes on.
 #[derive(Args)]

@@ -209,24 +209,6 @@ pub(crate) fn window_forward(
     (join(mixed, qkv, &shape), probabilities)
 }
 
-/// The first result of [`window_forward`], without memory for the second.
-pub(crate) fn window_mixed(
-    qkv: &[f32],
-    rel_pos_h: &[f32],
-    rel_pos_w: &[f32],
-    shape: WindowShape,
-) -> Vec<f32> {
-    let n = shape.tokens();
-    let mixed = (0..shape.count(qkv))
-        .into_par_iter()
-        .map_init(
-            || vec![0.0; n * n],
-            |weights, index| mix(index, weights, qkv, [rel_pos_h, rel_pos_w], &shape),
-        )
-        .collect();
-    join(mixed, qkv, &shape)
-}
-
 /// Probabilities and mixed values `[s * s, d]` of one image, window and head, counted in this order.
 fn mix(
     index: usize,

@@ -7,6 +7,7 @@
 pub(crate) mod attention;
 pub(crate) mod conv2d;
 pub(crate) mod gelu;
+pub(crate) mod grid_attention;
 pub(crate) mod layer_norm;
 pub(crate) mod linear;
 mod matrix;

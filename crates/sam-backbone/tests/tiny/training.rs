@@ -140,14 +140,20 @@ fn gradients_of_every_parameter_match_finite_differences() {
             assert!(slope.is_none(), "{name} has a gradient");
             continue;
         }
-        let length = 2e-3;
-        let difference = (at(index, length) - at(index, -length)) / (2.0 * f64::from(length));
+        let difference_over =
+            |length: f32| (at(index, length) - at(index, -length)) / (2.0 * f64::from(length));
+        let difference = difference_over(2e-3);
         if UNUSED.contains(&name.as_str()) {
             assert!(slope.is_none() && difference == 0.0, "{name}: {slope:?}, {difference}");
             continue;
         }
         let Some((slope, spread)) = *slope else { panic!("{name} has no gradient") };
-        if (difference - slope).abs() > 0.03 * slope.abs() + 0.1 * spread + NOISE {
+        let is_wrong = |difference: f64| {
+            (difference - slope).abs() > 0.03 * slope.abs() + 0.1 * spread + NOISE
+        };
+        // A ReLU that switches within a step bends the function there; a wrong gradient is wrong over
+        // steps of any length.
+        if is_wrong(difference) && is_wrong(difference_over(1e-3)) {
             wrong.push(format!("{name}: gradient {slope} (+- {spread}), difference {difference}"));
         }
     }

@@ -48,6 +48,22 @@ fn half_precision_files_become_single_precision_modules() {
 }
 
 #[test]
+fn numbers_that_are_none_are_refused_with_the_name_of_the_tensor() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("damaged.safetensors");
+    let mut sam = tiny();
+    load(&mut sam, &official_pth()).expect("fits");
+    save_weights(&sam, &path, DType::F32, ("made_by", "a test")).expect("written");
+    let mut bytes = std::fs::read(&path).expect("written");
+    let end = bytes.len();
+    bytes[end - 8..].fill(0xff);
+    std::fs::write(&path, bytes).expect("written");
+    let error = load(&mut sam, &path).expect_err("NaN");
+    assert!(matches!(error, WeightsError::NotFinite { .. }), "{error}");
+    assert!(error.to_string().contains("damaged.safetensors"), "{error}");
+}
+
+#[test]
 fn missing_tensors_are_named() {
     let mut deeper = sized(5, 64).init(&Device::flex());
     let error = load(&mut deeper, &official_pth()).expect_err("one block too few");

@@ -11,6 +11,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
+pub use source::Source;
+
 /// List, check, prepare and fetch data sets.
 #[derive(Args)]
 pub struct Data {

@@ -1,4 +1,7 @@
-//! One process at a time works on a target.
+//! Locks that end with the process that holds them: one at a time works on a file or folder.
+//!
+//! The system's advisory locks on an empty file, which the owner removes. A process that is killed leaves the
+//! file and not the lock, so there is nothing stale to recognize.
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
@@ -8,42 +11,59 @@ use std::{
 
 /// A lock that ends with its owner, also when the owner is killed.
 #[derive(Debug)]
-pub(crate) struct Lock {
+pub struct Lock {
     path: PathBuf,
     // Closing it gives the lock back.
     _file: File,
 }
 
 /// Why there is no lock.
-#[derive(Debug)]
-pub(crate) enum LockError {
-    /// Somebody else has it.
-    Busy,
-    /// The lock file cannot be made.
-    Io(io::Error),
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Somebody else has it, perhaps in this process.
+    #[error("another process is at work: {}", path.display())]
+    Busy {
+        /// The lock file.
+        path: PathBuf,
+    },
+    /// The lock file cannot be made, locked or looked at.
+    #[error("cannot lock {}", path.display())]
+    Io {
+        /// The lock file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
 }
 
 impl Lock {
     /// Takes the lock at once or not at all.
     ///
     /// A file system that knows no locks (some network ones) gives one that keeps nobody out.
-    pub(crate) fn take(path: &Path) -> Result<Self, LockError> {
+    ///
+    /// # Errors
+    ///
+    /// See [`LockError`].
+    pub fn take(path: &Path) -> Result<Self, LockError> {
+        let failed = |source| LockError::Io { path: path.to_owned(), source };
         loop {
             let file = OpenOptions::new()
                 .create(true)
                 .truncate(false)
                 .write(true)
                 .open(path)
-                .map_err(LockError::Io)?;
+                .map_err(failed)?;
             match file.try_lock() {
                 Ok(()) => {}
-                Err(TryLockError::WouldBlock) => return Err(LockError::Busy),
+                Err(TryLockError::WouldBlock) => {
+                    return Err(LockError::Busy { path: path.to_owned() });
+                }
                 Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
-                Err(TryLockError::Error(error)) => return Err(LockError::Io(error)),
+                Err(TryLockError::Error(error)) => return Err(failed(error)),
             }
             // The owner before us may have removed the file between our opening and our locking
             // it; then the lock is on a file that nobody else will ever open.
-            if is_still_there(&file, path).map_err(LockError::Io)? {
+            if is_still_there(&file, path).map_err(failed)? {
                 return Ok(Self { path: path.to_owned(), _file: file });
             }
         }
@@ -86,7 +106,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("lock");
         let first = Lock::take(&path).expect("nobody has it");
-        assert!(matches!(Lock::take(&path), Err(LockError::Busy)));
+        assert!(matches!(Lock::take(&path), Err(LockError::Busy { .. })));
         drop(first);
         Lock::take(&path).expect("it was given back");
     }

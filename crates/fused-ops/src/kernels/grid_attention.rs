@@ -1,0 +1,436 @@
+//! Self-attention over a grid of tokens, whole or in windows, for inference: nothing is kept.
+//!
+//! Scores are computed for a block of queries and a block of keys at a time, with the softmax carried
+//! along, so that they stay in the processor's cache: the scores of ViT-B's 64 x 64 grid would be 0.8 GB
+//! for each block of the encoder. Positions are added on the way: to one query, all keys of one row of
+//! the grid are equally far in height, and the keys of every row are equally far in width.
+//!
+//! Windows that reach beyond the grid see padding there. Its keys and values are the same for every such
+//! place, the bias of the projection, and its queries are nobody's: neither goes through the projection.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::{
+    matrix::{View, multiply},
+    vector_math::exp,
+    vectorized::vectorized,
+};
+
+/// Queries whose scores are computed at a time.
+const QUERIES: usize = 256;
+/// Keys that they are computed for at a time, at least a row of the window. With [`QUERIES`], half a
+/// megabyte of scores.
+const KEYS: usize = 512;
+/// Queries of a part of the work. A part copies the keys and values of its window.
+const PART: usize = 4 * QUERIES;
+
+/// Sizes of a self-attention over the windows of a grid.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct GridShape {
+    pub height: usize,
+    pub width: usize,
+    pub channels: usize,
+    pub heads: usize,
+    /// Side of a window in tokens.
+    pub window: usize,
+}
+
+impl GridShape {
+    fn head(&self) -> usize {
+        self.channels / self.heads
+    }
+
+    fn windows_per_row(&self) -> usize {
+        self.width.div_ceil(self.window)
+    }
+
+    fn windows(&self) -> usize {
+        self.height.div_ceil(self.window) * self.windows_per_row()
+    }
+
+    /// The tokens of a window that are in the grid, in rows of this many.
+    fn content(&self, window: usize) -> Content {
+        let top = window / self.windows_per_row() * self.window;
+        let left = window % self.windows_per_row() * self.window;
+        Content {
+            top,
+            left,
+            rows: self.window.min(self.height - top),
+            columns: self.window.min(self.width - left),
+        }
+    }
+}
+
+/// Where the grid lies in a window.
+#[derive(Clone, Copy)]
+struct Content {
+    top: usize,
+    left: usize,
+    rows: usize,
+    columns: usize,
+}
+
+impl Content {
+    /// Row and column, within the window, of a token counted within the content.
+    fn place(&self, token: usize) -> (usize, usize) {
+        (token / self.columns, token % self.columns)
+    }
+
+    /// The same in the grid, as the number of the token.
+    fn in_grid(&self, token: usize, shape: &GridShape) -> usize {
+        let (row, column) = self.place(token);
+        (self.top + row) * shape.width + self.left + column
+    }
+}
+
+/// A part of the work: some queries of one head of one window of one image.
+struct Part {
+    image: usize,
+    window: usize,
+    head: usize,
+    queries: Range<usize>,
+}
+
+/// `score(q, k) = q.k / sqrt(d) + q.Rh[qy - ky + s - 1] + q.Rw[qx - kx + s - 1]`, `s` the side of a window.
+///
+/// - `qkv`: `[B, H, W, 3 * channels]`
+/// - `padding`: `[3 * channels]`, what stands in `qkv` beyond the grid
+/// - `tables`: for height and width, each `[2 s - 1, d]`
+/// - returns: `[B, H, W, channels]`
+pub(crate) fn forward(
+    qkv: &[f32],
+    padding: &[f32],
+    tables: [&[f32]; 2],
+    shape: GridShape,
+) -> Vec<f32> {
+    let tokens = shape.height * shape.width;
+    let images = qkv.len() / (tokens * 3 * shape.channels);
+    let mut parts = Vec::new();
+    for image in 0..images {
+        for window in 0..shape.windows() {
+            let content = shape.content(window);
+            let count = content.rows * content.columns;
+            for head in 0..shape.heads {
+                for first in (0..count).step_by(PART) {
+                    let queries = first..(first + PART).min(count);
+                    parts.push(Part { image, window, head, queries });
+                }
+            }
+        }
+    }
+    let mixed: Vec<Vec<f32>> = parts
+        .par_iter()
+        .map_init(Buffers::default, |buffers, part| {
+            let of_image = &qkv[part.image * tokens * 3 * shape.channels..];
+            mix(buffers, of_image, padding, tables, part, &shape)
+        })
+        .collect();
+    let mut out = vec![0.0; images * tokens * shape.channels];
+    let head_dim = shape.head();
+    for (part, mixed) in parts.iter().zip(mixed) {
+        let content = shape.content(part.window);
+        for (query, values) in part.queries.clone().zip(mixed.chunks_exact(head_dim)) {
+            let token = part.image * tokens + content.in_grid(query, &shape);
+            let at = token * shape.channels + part.head * head_dim;
+            out[at..at + head_dim].copy_from_slice(values);
+        }
+    }
+    out
+}
+
+/// Memory that a thread uses again for its next part.
+#[derive(Default)]
+struct Buffers {
+    /// `[keys, d]`
+    key: Vec<f32>,
+    /// `[keys, d]`
+    value: Vec<f32>,
+    /// `[queries, d]`
+    query: Vec<f32>,
+    /// `[queries, keys]` of a block
+    scores: Vec<f32>,
+    /// `[queries, 2 s - 1]`, for height and width
+    offsets: [Vec<f32>; 2],
+    /// `[queries, s]`: what a query adds for every row, and for every column, of keys
+    by_row: Vec<f32>,
+    by_column: Vec<f32>,
+}
+
+/// The mixed values of a part, `[queries, d]`.
+fn mix(
+    buffers: &mut Buffers,
+    qkv: &[f32],
+    padding: &[f32],
+    tables: [&[f32]; 2],
+    part: &Part,
+    shape: &GridShape,
+) -> Vec<f32> {
+    let (head_dim, side) = (shape.head(), shape.window);
+    let content = shape.content(part.window);
+    let Buffers { key, value, query, scores, offsets, by_row, by_column } = buffers;
+    let channel = |third: usize| third * shape.channels + part.head * head_dim;
+    let of_token = |token: usize, third: usize| {
+        &qkv[token * 3 * shape.channels + channel(third)..][..head_dim]
+    };
+    for (third, values) in [(1, &mut *key), (2, &mut *value)] {
+        values.clear();
+        for place in 0..side * side {
+            let (row, column) = (place / side, place % side);
+            let inside = row < content.rows && column < content.columns;
+            values.extend_from_slice(if inside {
+                of_token((content.top + row) * shape.width + content.left + column, third)
+            } else {
+                &padding[channel(third)..][..head_dim]
+            });
+        }
+    }
+
+    let rows_at_once = (KEYS / side).clamp(1, side);
+    let scale = 1.0 / (head_dim as f32).sqrt();
+    let mut mixed = vec![0.0; part.queries.len() * head_dim];
+    for (first, mixed) in
+        part.queries.clone().step_by(QUERIES).zip(mixed.chunks_mut(QUERIES * head_dim))
+    {
+        let n = mixed.len() / head_dim;
+        query.clear();
+        for token in first..first + n {
+            query.extend_from_slice(of_token(content.in_grid(token, shape), 0));
+        }
+        let queries = View::new(query, n, head_dim);
+        for (offsets, table) in offsets.iter_mut().zip(tables) {
+            offsets.resize(n * (2 * side - 1), 0.0);
+            let table = View::new(table, 2 * side - 1, head_dim).transposed();
+            multiply(offsets, queries, table, 1.0, false, false);
+        }
+        by_row.clear();
+        by_column.clear();
+        for at in 0..n {
+            let (row, column) = content.place(first + at);
+            for (terms, offsets, place) in
+                [(&mut *by_row, &offsets[0], row), (&mut *by_column, &offsets[1], column)]
+            {
+                // Keys run forward while offsets run backward.
+                let seen = &offsets[at * (2 * side - 1) + place..][..side];
+                terms.extend(seen.iter().rev());
+            }
+        }
+
+        let mut largest = vec![f32::NEG_INFINITY; n];
+        let mut sums = vec![0.0; n];
+        for key_row in (0..side).step_by(rows_at_once) {
+            let rows = rows_at_once.min(side - key_row);
+            let keys = key_row * side * head_dim..(key_row + rows) * side * head_dim;
+            let key = View::new(&key[keys.clone()], rows * side, head_dim);
+            scores.resize(n * rows * side, 0.0);
+            multiply(scores, queries, key.transposed(), scale, false, false);
+            weigh(scores, by_row, by_column, &mut largest, &mut sums, mixed, key_row, side);
+            let value = View::new(&value[keys], rows * side, head_dim);
+            multiply(mixed, View::new(scores, n, rows * side), value, 1.0, true, false);
+        }
+        for (mixed, sum) in mixed.chunks_exact_mut(head_dim).zip(sums) {
+            let scale = 1.0 / sum;
+            mixed.iter_mut().for_each(|value| *value *= scale);
+        }
+    }
+    mixed
+}
+
+vectorized! {
+    /// Adds the positions to the scores of a block of keys and turns them into weights relative to the
+    /// largest score that a query has met; what was mixed and summed before follows to the new
+    /// largest.
+    ///
+    /// - `scores`: `[queries, keys]`, keys from row `key_row` of the window on, whole rows
+    /// - `by_row`, `by_column`: `[queries, side]`
+    /// - `largest`, `sums`: `[queries]`
+    /// - `mixed`: `[queries, d]`
+    fn weigh<'a>(
+        scores: &'a mut [f32],
+        by_row: &'a [f32],
+        by_column: &'a [f32],
+        largest: &'a mut [f32],
+        sums: &'a mut [f32],
+        mixed: &'a mut [f32],
+        key_row: usize,
+        side: usize,
+    ) {
+        let n = largest.len();
+        let keys = scores.len() / n;
+        let head_dim = mixed.len() / n;
+        for query in 0..n {
+            let row = &mut scores[query * keys..(query + 1) * keys];
+            let by_row = &by_row[query * side..(query + 1) * side];
+            let by_column = &by_column[query * side..(query + 1) * side];
+            let mut lanes = [f32::NEG_INFINITY; 16];
+            let mut peak = largest[query];
+            for (at, row) in row.chunks_exact_mut(side).enumerate() {
+                let height = by_row[key_row + at];
+                let mut scores = row.chunks_exact_mut(16);
+                let mut terms = by_column.chunks_exact(16);
+                for (scores, terms) in (&mut scores).zip(&mut terms) {
+                    for lane in 0..16 {
+                        let score = scores[lane] + (height + terms[lane]);
+                        scores[lane] = score;
+                        lanes[lane] = if score > lanes[lane] { score } else { lanes[lane] };
+                    }
+                }
+                for (score, term) in scores.into_remainder().iter_mut().zip(terms.remainder()) {
+                    *score += height + term;
+                    peak = if *score > peak { *score } else { peak };
+                }
+            }
+            for lane in lanes {
+                peak = if lane > peak { lane } else { peak };
+            }
+            let mut lanes = [0.0_f32; 16];
+            let mut rest = 0.0;
+            let mut chunks = row.chunks_exact_mut(16);
+            for chunk in &mut chunks {
+                for lane in 0..16 {
+                    let weight = exp(chunk[lane] - peak);
+                    chunk[lane] = weight;
+                    lanes[lane] += weight;
+                }
+            }
+            for score in chunks.into_remainder() {
+                *score = exp(*score - peak);
+                rest += *score;
+            }
+            let sum = lanes.iter().sum::<f32>() + rest;
+            // Before the first block the largest is minus infinity, and there is nothing to follow.
+            let shrink = exp(largest[query] - peak);
+            sums[query] = sums[query] * shrink + sum;
+            for value in &mut mixed[query * head_dim..(query + 1) * head_dim] {
+                *value *= shrink;
+            }
+            largest[query] = peak;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::{RngExt as _, SeedableRng as _};
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+
+    fn random(n: usize, rng: &mut ChaCha8Rng, scale: f32) -> Vec<f32> {
+        (0..n).map(|_| scale * (rng.random::<f32>() - 0.5)).collect()
+    }
+
+    /// The formula, one score at a time, in double precision.
+    fn plain(qkv: &[f32], padding: &[f32], tables: [&[f32]; 2], shape: GridShape) -> Vec<f32> {
+        let GridShape { height, width, channels, heads, window } = shape;
+        let d = channels / heads;
+        let images = qkv.len() / (height * width * 3 * channels);
+        let mut out = vec![0.0; images * height * width * channels];
+        let at = |image: usize, y: usize, x: usize, channel: usize| {
+            f64::from(if y < height && x < width {
+                qkv[((image * height + y) * width + x) * 3 * channels + channel]
+            } else {
+                padding[channel]
+            })
+        };
+        for image in 0..images {
+            for (y, x) in (0..height * width).map(|token| (token / width, token % width)) {
+                let (top, left) = (y / window * window, x / window * window);
+                for head in 0..heads {
+                    let query = |c: usize| at(image, y, x, head * d + c);
+                    let keys: Vec<(usize, usize)> = (0..window * window)
+                        .map(|k| (top + k / window, left + k % window))
+                        .collect();
+                    let scores: Vec<f64> = keys
+                        .iter()
+                        .map(|&(ky, kx)| {
+                            let table = |table: &[f32], offset: usize, c: usize| {
+                                f64::from(table[offset * d + c])
+                            };
+                            (0..d)
+                                .map(|c| {
+                                    let key = at(image, ky, kx, channels + head * d + c);
+                                    query(c)
+                                        * (key / (d as f64).sqrt()
+                                            + table(tables[0], y + window - 1 - ky, c)
+                                            + table(tables[1], x + window - 1 - kx, c))
+                                })
+                                .sum()
+                        })
+                        .collect();
+                    let peak = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                    let weights: Vec<f64> =
+                        scores.iter().map(|score| (score - peak).exp()).collect();
+                    let sum: f64 = weights.iter().sum();
+                    for c in 0..d {
+                        let value: f64 = keys
+                            .iter()
+                            .zip(&weights)
+                            .map(|(&(ky, kx), w)| {
+                                w * at(image, ky, kx, 2 * channels + head * d + c)
+                            })
+                            .sum();
+                        out[((image * height + y) * width + x) * channels + head * d + c] =
+                            (value / sum) as f32;
+                    }
+                }
+            }
+        }
+        out
+    }
+
+    /// `tolerance` is relative to the largest value; rounding of a score in f32 is a relative error of its
+    /// weight.
+    fn compare(images: usize, shape: GridShape, scale: f32, tolerance: f32) {
+        let GridShape { height, width, channels, heads, window } = shape;
+        let mut rng = ChaCha8Rng::seed_from_u64((height * 1000 + width * 10 + window) as u64);
+        let qkv = random(images * height * width * 3 * channels, &mut rng, scale);
+        let padding = random(3 * channels, &mut rng, scale);
+        let table = (2 * window - 1) * channels / heads;
+        let [rows, columns] = [0; 2].map(|_: i32| random(table, &mut rng, 1.0));
+        let expected = plain(&qkv, &padding, [&rows, &columns], shape);
+        let out = forward(&qkv, &padding, [&rows, &columns], shape);
+        let largest = expected.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
+        for (at, (out, expected)) in out.iter().zip(&expected).enumerate() {
+            assert!(
+                (out - expected).abs() <= tolerance * largest,
+                "{at}: {out} {expected} {shape:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn it_is_the_formula_over_a_whole_grid_of_several_blocks_of_queries_and_keys() {
+        // 24 * 24 = 576 queries in three blocks, keys in blocks of 21 rows and of 3.
+        let shape = GridShape { height: 24, width: 24, channels: 16, heads: 2, window: 24 };
+        compare(2, shape, 2.0, 2e-5);
+    }
+
+    #[test]
+    fn it_is_the_formula_in_windows_that_reach_beyond_the_grid() {
+        for (height, width, window) in [(7, 5, 4), (9, 9, 3), (6, 8, 5), (33, 20, 17)] {
+            compare(2, GridShape { height, width, channels: 8, heads: 2, window }, 2.0, 2e-5);
+        }
+    }
+
+    #[test]
+    fn scores_far_apart_do_not_overflow() {
+        let shape = GridShape { height: 24, width: 24, channels: 8, heads: 1, window: 24 };
+        // Scores of some thousands, of which f32 keeps three digits after the point.
+        compare(1, shape, 60.0, 2e-3);
+    }
+
+    #[test]
+    fn the_number_of_threads_changes_no_bit() {
+        let shape = GridShape { height: 40, width: 40, channels: 8, heads: 2, window: 40 };
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let qkv = random(40 * 40 * 24, &mut rng, 2.0);
+        let (padding, table) = (random(24, &mut rng, 1.0), random(79 * 4, &mut rng, 1.0));
+        let run = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+            pool.expect("threads").install(|| forward(&qkv, &padding, [&table, &table], shape))
+        };
+        assert_eq!(run(1), run(3));
+    }
+}
