@@ -225,7 +225,7 @@ fn mix(
             let key = View::new(&key[keys.clone()], rows * side, head_dim);
             scores.resize(n * rows * side, 0.0);
             multiply(scores, queries, key.transposed(), scale, false, false);
-            weigh(scores, by_row, by_column, &mut largest, &mut sums, mixed, key_row, side);
+            weigh(scores, [by_row, by_column], &mut largest, &mut sums, mixed, key_row, side);
             let value = View::new(&value[keys], rows * side, head_dim);
             multiply(mixed, View::new(scores, n, rows * side), value, 1.0, true, false);
         }
@@ -243,19 +243,19 @@ vectorized! {
     /// largest.
     ///
     /// - `scores`: `[queries, keys]`, keys from row `key_row` of the window on, whole rows
-    /// - `by_row`, `by_column`: `[queries, side]`
+    /// - `positions`: what a query adds for every row, and for every column, of keys, each `[queries, side]`
     /// - `largest`, `sums`: `[queries]`
     /// - `mixed`: `[queries, d]`
     fn weigh<'a>(
         scores: &'a mut [f32],
-        by_row: &'a [f32],
-        by_column: &'a [f32],
+        positions: [&'a [f32]; 2],
         largest: &'a mut [f32],
         sums: &'a mut [f32],
         mixed: &'a mut [f32],
         key_row: usize,
         side: usize,
     ) {
+        let [by_row, by_column] = positions;
         let n = largest.len();
         let keys = scores.len() / n;
         let head_dim = mixed.len() / n;
