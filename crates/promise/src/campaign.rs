@@ -215,6 +215,11 @@ impl<'a> Campaign<'a> {
             }
             Existing::StartOver => {
                 for job in &mut self.jobs {
+                    // Nobody's folder is removed from under a process that works in it.
+                    let Some(_lock) = RunLock::take(&job.planned.folder, &self.context.stop)?
+                    else {
+                        return Err(RunError::Interrupted);
+                    };
                     run_folder::remove(&job.planned.folder)?;
                     job.planned.task = Task::Known(RunState::ToDo);
                 }

@@ -1,12 +1,12 @@
 //! One process at a time works on a run.
 
 use std::{
-    fs::{self, File, TryLockError},
-    io,
+    fs,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
+use file_lock::{Lock, LockError};
 use run_record::RunFolder;
 
 use crate::run_folder::RunFolderError;
@@ -20,8 +20,7 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// The right to work on a run. Ends when it is dropped, or with the process, also a killed one.
 #[derive(Debug)]
 pub(crate) struct RunLock {
-    // Closing the file gives the lock back; the empty file stays.
-    _file: File,
+    _lock: Lock,
 }
 
 impl RunLock {
@@ -35,18 +34,14 @@ impl RunLock {
         let path = locks.join(folder.root().file_name().unwrap_or_default());
         let failed = |source| RunFolderError::Prepare { path: path.clone(), source };
         fs::create_dir_all(&locks).map_err(failed)?;
-        let file =
-            File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
         let mut told = false;
         loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(Some(Self { _file: file })),
-                // Some network file systems know no locks; then nobody is kept out.
-                Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
-                    return Ok(Some(Self { _file: file }));
+            match Lock::take(&path) {
+                Ok(lock) => return Ok(Some(Self { _lock: lock })),
+                Err(LockError::Busy { .. }) => {}
+                Err(LockError::Io { path, source }) => {
+                    return Err(RunFolderError::Prepare { path, source });
                 }
-                Err(TryLockError::Error(error)) => return Err(failed(error)),
-                Err(TryLockError::WouldBlock) => {}
             }
             if !told {
                 tracing::info!("another process is at it, waiting: {}", folder.root().display());
