@@ -170,7 +170,6 @@ seed = 5
 output = "out.safetensors"
 rounds = 2
 shards = 2
-learning_rate = 1e-3
 warmup_steps = 1
 weight_decay = 0.1
 max_gradient_norm = 1.0
@@ -182,6 +181,9 @@ steps = 3
 batch_size = 2
 masks_per_image = 2
 area_exponent = 0.5
+box_share = 0.3
+box_jitter = 0.1
+learning_rate = 1e-3
 
 [[stage]]
 image_size = 256
@@ -189,6 +191,8 @@ steps = 1
 batch_size = 2
 masks_per_image = 1
 area_exponent = 0.0
+box_share = 0.5
+box_jitter = 0.03
 "#;
 
 #[test]

@@ -48,7 +48,7 @@ impl DataSet {
                 }
             }
         }
-        Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(hex::encode(hasher.finalize()))
     }
 }
 

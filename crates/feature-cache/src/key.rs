@@ -31,23 +31,19 @@ pub struct FeatureKey {
 impl FeatureKey {
     /// The name of the entry, hexadecimal.
     pub fn digest(&self) -> String {
-        hex(&Sha256::digest(self.json()))
+        hex::encode(Sha256::digest(self.json()))
     }
 
     /// The name of the work that this tensor comes from: all tensors that one pass of the encoder
     /// gives have the same.
     pub fn work(&self) -> String {
         let work = Self { tensor: String::new(), ..self.clone() };
-        hex(&Sha256::digest(work.json()))
+        hex::encode(Sha256::digest(work.json()))
     }
 
     pub(crate) fn json(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("strings and a name are JSON")
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -118,8 +118,19 @@ mod tests {
                 batch_size: 2,
                 masks_per_image: 1,
                 area_exponent: 0.5,
+                box_share: 0.3,
+                box_jitter: 0.1,
+                learning_rate: None,
             };
-            let place = Place { index: 0, stage, first_scene: 2 * step, progress: 0.0 };
+            let place = Place {
+                index: 0,
+                stage,
+                first_scene: 2 * step,
+                peak: 1e-3,
+                cosine_step: step,
+                progress: 0.0,
+                first_cosine: true,
+            };
             batch(seed, place).scenes.into_iter().map(|s| s.image.into_raw()).collect()
         };
         assert_eq!(pixels(3, 5), pixels(3, 5));

@@ -16,7 +16,7 @@ const FOCAL_ALPHA: f64 = 0.25;
 /// Ambiguity Through Multiple Hypotheses", ICCV 2017. A single click has several right answers; the
 /// more a prompt says, the less there is for three masks to disagree about.
 ///
-/// The share grows from nothing with the progress of the run: while nothing is learned yet, it
+/// The share grows from nothing over the first cosine of the learning rate: while nothing is learned yet, it
 /// rewards three masks that are empty.
 const SHARE_OF_ALL: Shares = Shares { ambiguous: 0.1, unambiguous: 0.5 };
 
@@ -44,7 +44,8 @@ pub(crate) struct RoundLoss {
 /// - `output`: all `T = 4` masks `[B, 4, h, w]` and IoU `[B, 4]`
 /// - `target`: `[B, 1, h, w]`, share of foreground in `[0, 1]`
 ///
-/// `ambiguous` says whether the prompts are single clicks, `progress` which share of the run is done.
+/// `ambiguous` says whether the prompts are single clicks, `progress` how
+/// far the masks have found their roles, from 0 to 1.
 pub(crate) fn round_loss(
     output: MaskDecoderOutput,
     target: Tensor<4>,

@@ -7,17 +7,13 @@ use sam_backbone::PointLabel;
 
 /// Most points of a random prompt.
 const MAX_POINTS: usize = 16;
-/// How often a prompt is a box.
-const BOX_SHARE: f64 = 0.3;
 /// How often a prompt of points is a single click.
 const SINGLE_CLICK_SHARE: f64 = 0.4;
 /// How often all points of a prompt lie on the object.
 const ONLY_FOREGROUND_SHARE: f64 = 0.3;
 /// How often a further point lies on the object, in the other prompts.
 const FOREGROUND_SHARE: f64 = 0.5;
-/// A box corner moves by up to this share of the box's side, and at most [`MAX_BOX_JITTER`].
-const BOX_JITTER: f32 = 0.1;
-/// In pixels.
+/// A box corner moves by at most so many pixels.
 const MAX_BOX_JITTER: f32 = 20.0;
 
 /// A point and what it says.
@@ -48,8 +44,9 @@ pub(crate) enum PromptKind {
 }
 
 impl PromptKind {
-    pub(crate) fn random(rng: &mut ChaCha8Rng) -> Self {
-        if rng.random_bool(BOX_SHARE) {
+    /// `box_share`: how often it is a box.
+    pub(crate) fn random(box_share: f64, rng: &mut ChaCha8Rng) -> Self {
+        if rng.random_bool(box_share) {
             Self::Box
         } else if rng.random_bool(SINGLE_CLICK_SHARE) {
             Self::Points(1)
@@ -64,14 +61,16 @@ impl PromptKind {
     }
 }
 
-/// A random prompt for the object `mask`, which is not empty.
+/// A random prompt for the object `mask`, which is not empty. A corner of a box moves by up to
+/// `box_jitter` of the box's side.
 pub(crate) fn random_prompt(
     mask: &TruthMask,
     kind: PromptKind,
+    box_jitter: f32,
     rng: &mut ChaCha8Rng,
 ) -> ObjectPrompt {
     let PromptKind::Points(count) = kind else {
-        return ObjectPrompt::Box(jittered_box(mask, rng));
+        return ObjectPrompt::Box(jittered_box(mask, box_jitter, rng));
     };
     let only_foreground = rng.random_bool(ONLY_FOREGROUND_SHARE);
     let clicks = (0..count)
@@ -142,10 +141,10 @@ pub(crate) fn tight_box(mask: &TruthMask) -> [usize; 4] {
     [x0, y0, x1, y1]
 }
 
-fn jittered_box(mask: &TruthMask, rng: &mut ChaCha8Rng) -> [f32; 4] {
+fn jittered_box(mask: &TruthMask, share: f32, rng: &mut ChaCha8Rng) -> [f32; 4] {
     let [x0, y0, x1, y1] = tight_box(mask);
     let mut jitter = |value: usize, side: usize, limit: u32| {
-        let reach = (side as f32 * BOX_JITTER).min(MAX_BOX_JITTER);
+        let reach = (side as f32 * share).min(MAX_BOX_JITTER);
         (value as f32 + rng.random_range(-1.0..=1.0) * reach).clamp(0.0, limit as f32)
     };
     let (box_width, box_height) = (x1 - x0, y1 - y0);
@@ -173,7 +172,7 @@ mod tests {
         let (mask, mut rng) = (square(), ChaCha8Rng::seed_from_u64(0));
         for _ in 0..200 {
             let ObjectPrompt::Points(clicks) =
-                random_prompt(&mask, PromptKind::Points(9), &mut rng)
+                random_prompt(&mask, PromptKind::Points(9), 0.1, &mut rng)
             else {
                 panic!("asked for points")
             };
@@ -190,13 +189,20 @@ mod tests {
         let (mask, mut rng) = (square(), ChaCha8Rng::seed_from_u64(1));
         for _ in 0..100 {
             let ObjectPrompt::Box([x0, y0, x1, y1]) =
-                random_prompt(&mask, PromptKind::Box, &mut rng)
+                random_prompt(&mask, PromptKind::Box, 0.1, &mut rng)
             else {
                 panic!("asked for a box")
             };
             assert!((x0 - 4.0).abs() <= 0.4 && (x1 - 8.0).abs() <= 0.4, "{x0} {x1}");
             assert!((y0 - 4.0).abs() <= 0.8 && (y1 - 12.0).abs() <= 0.8, "{y0} {y1}");
         }
+    }
+
+    #[test]
+    fn a_box_without_jitter_is_tight() {
+        let (mask, mut rng) = (square(), ChaCha8Rng::seed_from_u64(1));
+        let prompt = random_prompt(&mask, PromptKind::Box, 0.0, &mut rng);
+        assert_eq!(prompt, ObjectPrompt::Box([4.0, 4.0, 8.0, 12.0]));
     }
 
     #[test]

@@ -2,9 +2,9 @@
 
 use std::f64::consts::PI;
 
-/// Half a cosine from `peak` to zero over the run, damped by a linear warm-up.
+/// Half a cosine from `peak` to zero, damped by a linear warm-up.
 ///
-/// `step` counts from 0, `progress` is the share of the run that is done, from 0 to 1.
+/// `step` counts from 0, `progress` is the share of the cosine that is done, from 0 to 1.
 pub(crate) fn learning_rate(step: usize, warmup: usize, progress: f64, peak: f64) -> f64 {
     let warm = if step < warmup { (step + 1) as f64 / warmup as f64 } else { 1.0 };
     peak * warm * 0.5 * (1.0 + (PI * progress).cos())

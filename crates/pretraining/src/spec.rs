@@ -27,10 +27,7 @@ pub struct PretrainSpec {
     /// Parts of a batch that are computed side by side and summed in order. Changes rounding, so
     /// it belongs to the recipe.
     pub shards: usize,
-    /// Peak learning rate of AdamW.
-    pub learning_rate: f64,
-    /// Steps of linear warm-up; multiplied by a cosine to zero over the whole run, in which a step
-    /// counts by its pixels.
+    /// Steps of linear warm-up of every cosine.
     pub warmup_steps: usize,
     /// Decoupled weight decay.
     pub weight_decay: f32,
@@ -61,6 +58,14 @@ pub struct StageSpec {
     /// evenly. Most objects are small, and the smallest cover a few cells of a low-resolution mask;
     /// drawn evenly they would be most of what a beginner sees.
     pub area_exponent: f64,
+    /// How often the prompts of a scene are boxes; else they are points.
+    pub box_share: f64,
+    /// A box corner moves by up to this share of the box's side, and at most by 20 pixels.
+    pub box_jitter: f32,
+    /// Peak learning rate of AdamW: here begins half a cosine to zero, in which a step counts by its
+    /// pixels. It ends with the run, or where a later stage begins its own. Without this key a stage
+    /// goes on with the cosine of the one before, so the first stage must have it.
+    pub learning_rate: Option<f64>,
 }
 
 impl StageSpec {
@@ -79,8 +84,14 @@ pub(crate) struct Place {
     pub stage: StageSpec,
     /// Scenes that were shown before this step.
     pub first_scene: usize,
-    /// Share of the run that is done before this step, from 0 to 1, by pixels.
+    /// Peak learning rate of the cosine.
+    pub peak: f64,
+    /// Steps of the cosine that were done before this one.
+    pub cosine_step: usize,
+    /// Share of the cosine that is done before this step, from 0 to 1, by pixels.
     pub progress: f64,
+    /// Whether this is the first cosine: the masks still find their roles.
+    pub first_cosine: bool,
 }
 
 impl PretrainSpec {
@@ -96,24 +107,39 @@ impl PretrainSpec {
 
     /// Where a step (from 0) lies; beyond the last one, the end of the last stage.
     pub(crate) fn place(&self, step: usize) -> Place {
-        let all: f64 = self.stages.iter().map(StageSpec::pixels).sum();
-        let (mut first_step, mut first_scene, mut pixels) = (0, 0, 0.0);
+        let (mut first_step, mut first_scene) = (0, 0);
+        let (mut cosine, mut cosine_first_step, mut peak) = (0, 0, 0.0);
         for (index, &stage) in self.stages.iter().enumerate() {
+            if let Some(rate) = stage.learning_rate {
+                (cosine, cosine_first_step, peak) = (index, first_step, rate);
+            }
             if step < first_step + stage.steps || index + 1 == self.stages.len() {
                 let done = step - first_step;
                 let share = done as f64 / stage.steps as f64;
+                let pixels =
+                    |stages: &[StageSpec]| stages.iter().map(StageSpec::pixels).sum::<f64>();
+                let all = pixels(&self.stages[cosine..self.cosine_end(cosine)]);
+                let before = pixels(&self.stages[cosine..index]);
                 return Place {
                     index,
                     stage,
                     first_scene: first_scene + done * stage.batch_size,
-                    progress: ((pixels + share * stage.pixels()) / all).min(1.0),
+                    peak,
+                    cosine_step: step - cosine_first_step,
+                    progress: ((before + share * stage.pixels()) / all).min(1.0),
+                    first_cosine: cosine == 0,
                 };
             }
             first_step += stage.steps;
             first_scene += stage.steps * stage.batch_size;
-            pixels += stage.pixels();
         }
         unreachable!("a recipe has a stage, `check` saw to that")
+    }
+
+    /// Index after the last stage of the cosine that begins with stage `first`.
+    fn cosine_end(&self, first: usize) -> usize {
+        let later = self.stages.iter().skip(first + 1);
+        first + 1 + later.take_while(|stage| stage.learning_rate.is_none()).count()
     }
 
     /// Reads and checks a file.
@@ -167,11 +193,13 @@ impl PretrainSpec {
                 });
             }
         }
-        let rates = [
-            ("learning_rate", self.learning_rate, self.learning_rate > 0.0),
+        let mut rates = vec![
             ("weight_decay", self.weight_decay.into(), self.weight_decay >= 0.0),
             ("max_gradient_norm", self.max_gradient_norm.into(), self.max_gradient_norm > 0.0),
         ];
+        for rate in self.stages.iter().filter_map(|stage| stage.learning_rate) {
+            rates.push(("stage.learning_rate", rate, rate > 0.0));
+        }
         for (key, value, positive) in rates {
             if !positive || !value.is_finite() {
                 let reason = "must be positive and finite";
@@ -185,12 +213,24 @@ impl PretrainSpec {
                 reason: "is the seed that backbones are judged by",
             });
         }
-        let range = 0.0..=1.0;
-        if let Some(stage) = self.stages.iter().find(|one| !range.contains(&one.area_exponent)) {
+        for stage in &self.stages {
+            let shares = [
+                ("stage.area_exponent", stage.area_exponent),
+                ("stage.box_share", stage.box_share),
+                ("stage.box_jitter", stage.box_jitter.into()),
+            ];
+            if let Some((key, value)) =
+                shares.into_iter().find(|(_, value)| !(0.0..=1.0).contains(value))
+            {
+                let reason = "must lie between 0 and 1";
+                return Err(PretrainError::Value { key, value: value.to_string(), reason });
+            }
+        }
+        if self.stages.first().is_some_and(|stage| stage.learning_rate.is_none()) {
             return Err(PretrainError::Value {
-                key: "stage.area_exponent",
-                value: stage.area_exponent.to_string(),
-                reason: "must lie between 0 and 1",
+                key: "stage.learning_rate",
+                value: "missing".into(),
+                reason: "the first stage must have it",
             });
         }
         let refused = |key, value: usize, reason| {
@@ -227,7 +267,6 @@ mod tests {
         output = "out.safetensors"
         rounds = 2
         shards = 2
-        learning_rate = 1e-3
         warmup_steps = 2
         weight_decay = 0.1
         max_gradient_norm = 1.0
@@ -238,12 +277,17 @@ mod tests {
         batch_size = 4
         masks_per_image = 2
         area_exponent = 0.5
+        box_share = 0.3
+        box_jitter = 0.1
+        learning_rate = 1e-3
         [[stage]]
         image_size = 256
         steps = 5
         batch_size = 2
         masks_per_image = 3
         area_exponent = 0.0
+        box_share = 0.5
+        box_jitter = 0.0
     "#;
 
     fn read(text: &str) -> Result<PretrainSpec, PretrainError> {
@@ -264,7 +308,7 @@ mod tests {
         let PretrainError::Parse { source, .. } = error else { panic!("{error}") };
         let text = source.to_string();
         assert!(text.contains("line 5") && text.contains("unknown field `round`"), "{text}");
-        assert!(text.contains("`learning_rate`"), "{text}");
+        assert!(text.contains("`warmup_steps`"), "{text}");
     }
 
     #[test]
@@ -288,6 +332,9 @@ mod tests {
     fn values_that_make_no_sense_are_refused() {
         for (from, to) in [
             ("learning_rate = 1e-3", "learning_rate = nan"),
+            ("learning_rate = 1e-3", ""),
+            ("box_share = 0.5", "box_share = 1.5"),
+            ("box_jitter = 0.0", "box_jitter = -0.1"),
             ("weight_decay = 0.1", "weight_decay = -0.1"),
             ("max_gradient_norm = 1.0", "max_gradient_norm = 0.0"),
             ("seed = 0", "seed = 20271231"),
@@ -318,5 +365,15 @@ mod tests {
         let spec = read(RECIPE).unwrap();
         let progress = [0, 5, 10, 15].map(|step| spec.place(step).progress);
         assert_eq!(progress, [0.0, 0.25, 0.5, 1.0]);
+    }
+
+    #[test]
+    fn a_stage_may_begin_a_cosine_of_its_own() {
+        let spec = read(&RECIPE.replace("steps = 5", "steps = 5\n learning_rate = 5e-4")).unwrap();
+        let places = [0, 5, 10, 12].map(|step| spec.place(step));
+        assert_eq!(places.map(|place| place.progress), [0.0, 0.5, 0.0, 0.4]);
+        assert_eq!(places.map(|place| place.peak), [1e-3, 1e-3, 5e-4, 5e-4]);
+        assert_eq!(places.map(|place| place.cosine_step), [0, 5, 0, 2]);
+        assert_eq!(places.map(|place| place.first_cosine), [true, true, false, false]);
     }
 }

@@ -9,6 +9,7 @@ use crate::{
     batch::{self, PromptedScene},
     loss::round_loss,
     prompt_sampling::{self, Click, ObjectPrompt, PromptKind},
+    spec::StageSpec,
 };
 
 /// Sums over the objects of a step.
@@ -29,7 +30,9 @@ pub(crate) struct Step<'a> {
     pub config: &'a SamConfig,
     /// Prompt rounds.
     pub rounds: usize,
-    /// Share of the run that is done.
+    /// Stage of the step.
+    pub stage: StageSpec,
+    /// How far the masks have found their roles, from 0 to 1.
     pub progress: f64,
     /// Where the graph is kept.
     pub device: &'a Device,
@@ -84,9 +87,12 @@ impl Step<'_> {
             &self.device.clone().without_autodiff(),
         );
 
-        let kind = PromptKind::random(rng);
-        let prompts: Vec<ObjectPrompt> =
-            objects.iter().map(|mask| prompt_sampling::random_prompt(mask, kind, rng)).collect();
+        let kind = PromptKind::random(self.stage.box_share, rng);
+        let box_jitter = self.stage.box_jitter;
+        let prompts: Vec<ObjectPrompt> = objects
+            .iter()
+            .map(|mask| prompt_sampling::random_prompt(mask, kind, box_jitter, rng))
+            .collect();
         let mut corrections: Vec<Vec<Click>> = vec![Vec::new(); objects.len()];
         let mut mask_input: Option<Tensor<4>> = None;
         let mut total: Option<Tensor<1>> = None;

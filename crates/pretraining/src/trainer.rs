@@ -138,7 +138,7 @@ pub fn pretrain(
             std::panic::resume_unwind(world.join().expect_err("it sends a batch for every step"));
         };
         let place = spec.place(step);
-        let rate = learning_rate(step, spec.warmup_steps, place.progress, spec.learning_rate);
+        let rate = learning_rate(place.cosine_step, spec.warmup_steps, place.progress, place.peak);
         if place.index != stage {
             stage = place.index;
             config = stage_config(spec, stage)?;
@@ -205,11 +205,13 @@ impl Shards {
         device: &Device,
     ) -> (GradientsParams, Sums) {
         let per_shard = batch.scenes.len() / spec.shards;
+        let place = spec.place(step);
         let step_loss = Step {
             config,
             // Even, so that most steps are cheap; the same for all shards, so that none waits.
             rounds: batch::generator(spec.seed, step, ROUNDS).random_range(1..=spec.rounds),
-            progress: spec.place(step).progress,
+            stage: place.stage,
+            progress: if place.first_cosine { place.progress } else { 1.0 },
             device,
         };
         let shard = |index: usize, scenes: &[PromptedScene], sam: &Sam| {

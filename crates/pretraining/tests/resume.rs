@@ -10,11 +10,11 @@ fn spec(folder: &Path, last_steps: usize) -> PretrainSpec {
     let output = folder.join("out/micro.safetensors");
     let text = format!(
         "backbone = \"micro\"\nseed = 7\noutput = {output:?}\nrounds = 2\nshards = 2\n\
-         learning_rate = 1e-3\nwarmup_steps = 1\nweight_decay = 0.1\nmax_gradient_norm = 1.0\n\
+         warmup_steps = 1\nweight_decay = 0.1\nmax_gradient_norm = 1.0\n\
          checkpoint_every = 100\n\
-         [[stage]]\nimage_size = 64\nsteps = 2\nbatch_size = 2\nmasks_per_image = 1\narea_exponent = 0.5\n\
+         [[stage]]\nimage_size = 64\nsteps = 2\nbatch_size = 2\nmasks_per_image = 1\narea_exponent = 0.5\nbox_share = 0.3\nbox_jitter = 0.1\nlearning_rate = 1e-3\n\
          [[stage]]\nimage_size = 256\nsteps = {last_steps}\nbatch_size = 2\nmasks_per_image = 1\n\
-         area_exponent = 0.0\n"
+         area_exponent = 0.0\nbox_share = 0.5\nbox_jitter = 0.03\nlearning_rate = 5e-4\n"
     );
     fs::write(&path, text).expect("written");
     PretrainSpec::from_path(&path).expect("valid")

@@ -18,6 +18,7 @@ use scoring::{read_prediction, score_case, summarize};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    median::median,
     peers::{PeerError, call},
     progress::Progress,
 };
@@ -243,18 +244,6 @@ impl Differences {
             (_, None) => self.undefined += 1,
         }
     }
-}
-
-/// The mean of the two in the middle if there are two; no number of none.
-fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let (Some(&low), Some(&high)) =
-        (sorted.get(sorted.len().saturating_sub(1) / 2), sorted.get(sorted.len() / 2))
-    else {
-        return f64::NAN;
-    };
-    f64::midpoint(low, high)
 }
 
 /// Writes made-up predictions and truths of 352 x 352 pixels below `folder`: ellipses, found more or less, with soft

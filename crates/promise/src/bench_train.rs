@@ -14,7 +14,7 @@ use std::{
 use apm::Apm;
 use burn::{
     data::dataloader::DataLoader,
-    optim::{AdamConfig, GradientsParams},
+    optim::GradientsParams,
     tensor::{Device, Tensor},
     train::TrainStep,
 };
@@ -36,6 +36,7 @@ use crate::{
     peers::{PeerError, call},
     plan::{Experiment, SpecError},
     progress::Progress,
+    train::adam,
     viewed_set::ViewedSet,
 };
 
@@ -101,6 +102,8 @@ pub struct Peer {
     pub step_ratio: f64,
     /// Relative difference of the first loss: both compute the same.
     pub loss_difference: f64,
+    /// The same of the last loss, after as many steps of Adam: both learn the same.
+    pub last_loss_difference: f64,
 }
 
 /// Why nothing was measured.
@@ -257,7 +260,7 @@ pub fn bench_train(
     let loader = batches(encoding, 0, 1 + repeats.steps)?;
 
     model.save(&folder.join("adapters.safetensors"))?;
-    let mut optimizer = AdamConfig::new().init();
+    let mut optimizer = adam();
     let (mut wait_secs, mut step_secs, mut losses) = (Vec::new(), Vec::new(), Vec::new());
     progress.start("train", 1 + repeats.steps as u64);
     let mut last = None;
@@ -317,6 +320,8 @@ pub fn bench_train(
                 serde_json::from_str(&report)?;
             let published = median(&encode_secs) + per_image(median(&step_secs));
             let first = |losses: &[f64]| losses.first().copied().unwrap_or(f64::NAN);
+            let last = |losses: &[f64]| losses.last().copied().unwrap_or(f64::NAN);
+            let apart = |theirs: f64, ours: f64| (theirs - ours).abs() / theirs.abs();
             let ratio_of = |of_theirs: Pick, of_ours: Pick| {
                 let published = of_theirs(&encode_secs) + per_image(of_theirs(&step_secs));
                 published / per_image(of_ours(&ours.step_secs) + of_ours(&wait_secs))
@@ -327,8 +332,8 @@ pub fn bench_train(
                 epoch_ratio: published / cached,
                 epoch_ratio_range: [ratio_of(smallest, largest), ratio_of(largest, smallest)],
                 step_ratio: median(&step_secs) / median(&ours.step_secs),
-                loss_difference: (first(&losses) - first(&ours.losses)).abs()
-                    / first(&losses).abs(),
+                loss_difference: apart(first(&losses), first(&ours.losses)),
+                last_loss_difference: apart(last(&losses), last(&ours.losses)),
                 times: StepTimes { encode_secs, step_secs, losses, peak_rss_mib },
             })
         }

@@ -15,9 +15,9 @@ use burn::tensor::Device;
 use run_record::{Failure, Outline, RunFolder};
 
 use crate::{
-    features::error_chain,
     plan::{Experiment, RunPlan},
     progress::{Ended, Watch},
+    reasons::error_chain,
     registry,
     run::{Context, Execution, FinishedRun, RunError, Shared, Sources, execute},
     run_folder::{self, Existing, Inputs, RunFolderError, RunState},

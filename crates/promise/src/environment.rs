@@ -5,7 +5,7 @@ use std::{path::Path, process::Command, sync::OnceLock};
 use run_record::Environment;
 use sha2::{Digest, Sha256};
 
-use crate::{device::DeviceKind, hex::hex};
+use crate::device::DeviceKind;
 
 /// Version of Burn, as `Cargo.toml` pins it.
 const BURN_VERSION: &str = "0.22.1";
@@ -42,7 +42,7 @@ pub fn program_sha256() -> Option<String> {
     let read = || {
         let own = Path::new("/proc/self/exe");
         let bytes = std::fs::read(own).or_else(|_| std::fs::read(std::env::current_exe()?)).ok()?;
-        Some(hex(&Sha256::digest(&bytes)))
+        Some(hex::encode(Sha256::digest(&bytes)))
     };
     PROGRAM.get_or_init(read).clone()
 }

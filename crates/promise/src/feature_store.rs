@@ -15,10 +15,7 @@ use image::RgbImage;
 use sam_backbone::{Frame, FrozenSam};
 use sha2::{Digest, Sha256};
 
-use crate::{
-    features::{HostFeatures, error_chain},
-    hex::hex,
-};
+use crate::{features::HostFeatures, reasons::error_chain};
 
 /// The tensor of an entry that holds the embedding.
 const EMBEDDING: &str = "image_embedding";
@@ -98,7 +95,7 @@ impl ImageName {
         // Pixels and the name of the way determine the frame, unless the code that finds it changes.
         hasher.update(format!("{frame:?}"));
         let preparation = format!("{preparation} {}", frame.input_size);
-        Self { digest: hex(&hasher.finalize()), preparation, view: view.id() }
+        Self { digest: hex::encode(hasher.finalize()), preparation, view: view.id() }
     }
 }
 

@@ -24,6 +24,7 @@ use crate::{
     feature_store::{FeatureStore, ImageName},
     frame::{frame_of, prepared},
     progress::Progress,
+    reasons::error_chain,
     target::low_res_target,
 };
 
@@ -584,15 +585,4 @@ impl HostFeatures {
             taps: output.block_features.into_iter().map(Tensor::into_data).collect(),
         }
     }
-}
-
-/// An error and its causes in one line.
-pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

@@ -14,7 +14,6 @@ use crate::{
     backbone,
     claim::{self, ClaimProblem, ClaimSpec},
     grid::{self, GridPoint},
-    hex::hex,
     model::BuildError,
     no_prompt::NO_PROMPT,
     place::{Place, place_of},
@@ -144,7 +143,7 @@ impl RunPlan {
 
     /// SHA-256 of the settings: file, variant and `--set` together.
     pub fn sha256(&self) -> String {
-        hex(&Sha256::digest(self.text.as_bytes()))
+        hex::encode(Sha256::digest(self.text.as_bytes()))
     }
 
     /// Whether there is anything to train.

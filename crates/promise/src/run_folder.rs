@@ -18,6 +18,7 @@ use crate::{
     evaluate::{Evaluated, Picture},
     features::EncodedSet,
     plan::{Experiment, RunPlan},
+    reasons::reasons,
     spec::ExperimentSpec,
 };
 
@@ -197,17 +198,7 @@ pub fn write_failure(
 
 /// An error and its causes.
 pub(crate) fn failure_of(error: &dyn std::error::Error) -> Failure {
-    let mut reasons = vec![error.to_string()];
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let text = cause.to_string();
-        // A transparent error repeats its cause.
-        if reasons.last() != Some(&text) {
-            reasons.push(text);
-        }
-        source = cause.source();
-    }
-    Failure { reasons }
+    Failure { reasons: reasons(error) }
 }
 
 /// Makes the folder around a run folder.

@@ -38,7 +38,6 @@ use run_record::{EpochRow, RunFolder, RunRecordError, TrainingSummary, read_rows
 
 use crate::{
     backbone::Backbone,
-    features::error_chain,
     learner::{Batch, CaseMean, DICE, IOU, LOSS},
     loader::{Batching, FeatureLoader},
     model::{Adapter, BuildError, Promise},
@@ -46,10 +45,14 @@ use crate::{
     plan::RunPlan,
     progress::Progress,
     prompt_source::PromptSource,
+    reasons::error_chain,
     spec::{Optimizer, Schedule, TrainSpec},
     viewed_set::ViewedSet,
 };
 
+/// PyTorch's. Burn's own default, 1e-5, is larger than many a gradient of the adapters and would hold
+/// their steps back.
+const ADAM_EPSILON: f32 = 1e-8;
 /// Weight decay of [`Optimizer::AdamW`].
 const WEIGHT_DECAY: f32 = 1e-4;
 
@@ -215,9 +218,17 @@ fn uses_oracle<M: PromptModule>(spec: &TrainSpec) -> bool {
 
 fn optimizer(spec: &TrainSpec) -> ModuleOptimizer {
     match spec.optimizer {
-        Optimizer::Adam => AdamConfig::new().init(),
-        Optimizer::AdamW => AdamWConfig::new().with_weight_decay(WEIGHT_DECAY).init(),
+        Optimizer::Adam => adam(),
+        Optimizer::AdamW => {
+            let config = AdamWConfig::new().with_epsilon(ADAM_EPSILON);
+            config.with_weight_decay(WEIGHT_DECAY).init()
+        }
     }
+}
+
+/// Adam with PyTorch's settings.
+pub(crate) fn adam() -> ModuleOptimizer {
+    AdamConfig::new().with_epsilon(ADAM_EPSILON).init()
 }
 
 fn scheduler(spec: &TrainSpec, train: &ViewedSet) -> ModuleLrScheduler {
@@ -560,6 +571,27 @@ mod tests {
             let used = (0..batches).map(|_| burn.step().base()).last().expect("four steps");
             let recorded = last_learning_rate(&spec, epoch * batches, batches);
             assert!((used - recorded).abs() < 1e-12, "epoch {epoch}: {used} {recorded}");
+        }
+    }
+
+    /// After one step, Adam has moved a value by `rate * gradient / (|gradient| + epsilon)`. PyTorch's
+    /// epsilon is 1e-8, so a gradient of 1e-6 moves it by 1 / 1.01 of the rate; Burn's default would
+    /// make it 1 / 11.
+    #[test]
+    fn small_gradients_move_as_in_pytorch() {
+        let device = Device::flex().autodiff();
+        for name in ["adam", "adamw"] {
+            let spec: TrainSpec =
+                toml::from_str(&format!("epochs = 1\noptimizer = \"{name}\"")).expect("valid");
+            let layer = burn::nn::LinearConfig::new(1, 1)
+                .with_bias(false)
+                .with_initializer(burn::nn::Initializer::Zeros)
+                .init(&device);
+            let loss = layer.weight.val().sum().mul_scalar(1e-6);
+            let gradients = burn::optim::GradientsParams::from_grads(loss.backward(), &layer);
+            let layer = optimizer(&spec).step(0.5, layer, gradients);
+            let moved = layer.weight.val().into_scalar::<f32>();
+            assert!((moved + 0.5 / 1.01).abs() < 1e-5, "{name}: {moved}");
         }
     }
 

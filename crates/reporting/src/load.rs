@@ -59,7 +59,7 @@ impl Run {
         let cases = if_present(&folder.cases(), read_rows)?.unwrap_or_default();
         let epochs = if_present(&folder.epochs(), read_rows)?.unwrap_or_default();
         let panels = if_present(&folder.panels(), read_json)?.unwrap_or_default();
-        let record_sha256 = hex(&Sha256::digest(&bytes));
+        let record_sha256 = hex::encode(Sha256::digest(&bytes));
         Ok(Self {
             folder,
             record,
@@ -151,10 +151,6 @@ pub fn load<P: AsRef<Path>>(paths: &[P]) -> Result<Vec<Run>, LoadError> {
     folders.sort();
     folders.dedup();
     folders.into_iter().map(Run::read).collect()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The run folders that a path names: itself, or those in it.

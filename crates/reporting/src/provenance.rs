@@ -170,10 +170,7 @@ mod tests {
         let runs = load(&[written.root()]).unwrap();
         let provenance = Provenance::new(&[&runs[0]], "table", &[]);
         let bytes = std::fs::read(written.record()).unwrap();
-        let expected: String = <sha2::Sha256 as sha2::Digest>::digest(&bytes)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let expected = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&bytes));
         assert_eq!(provenance.sources()[0].record_sha256, expected);
         assert!(
             provenance

@@ -14,12 +14,7 @@ use sha2::{Digest, Sha256};
 pub fn tensor_hash<M: Module>(module: &M) -> String {
     let mut visitor = HashVisitor { path: Vec::new(), hasher: Sha256::new() };
     module.visit(&mut visitor);
-    hex(&visitor.hasher.finalize())
-}
-
-/// Lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(visitor.hasher.finalize())
 }
 
 /// Path of the first parameter with a value that is infinite or no number.

@@ -32,7 +32,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     checkpoints::{KNOWN_CHECKPOINTS, KnownCheckpoint},
     sam::Sam,
-    tensor_hash::{hex, not_finite},
+    tensor_hash::not_finite,
 };
 
 /// Where weights come from.
@@ -213,7 +213,7 @@ pub fn load_weights(sam: &mut Sam, source: &WeightsSource) -> Result<LoadReport,
     let sha256 = match source {
         WeightsSource::File(path) => file_sha256(path)
             .map_err(|source| WeightsError::Read { origin: origin.clone(), source })?,
-        WeightsSource::Embedded { bytes, .. } => hex(&Sha256::digest(bytes)),
+        WeightsSource::Embedded { bytes, .. } => hex::encode(Sha256::digest(bytes)),
     };
     let known = known_checkpoint(source, &sha256)?;
 
@@ -351,7 +351,7 @@ fn file_sha256(path: &Path) -> io::Result<String> {
     let mut buffer = vec![0; 1 << 20];
     loop {
         match file.read(&mut buffer)? {
-            0 => return Ok(hex(&hasher.finalize())),
+            0 => return Ok(hex::encode(hasher.finalize())),
             n => hasher.update(&buffer[..n]),
         }
     }

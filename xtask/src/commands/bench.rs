@@ -235,6 +235,7 @@ impl Train {
             outln!("ratio of the last two: {:.1}, from {low:.1} to {high:.1}", peer.epoch_ratio);
             outln!("their step over ours, features given: {:.2}", peer.step_ratio);
             outln!("relative difference of the first loss: {:.1e}", peer.loss_difference);
+            outln!("relative difference of the last loss: {:.1e}", peer.last_loss_difference);
         }
         outln!("seconds that a step waited for its batch: {}", secs(&bench.wait_secs));
         outln!("seconds of reading a batch alone: {}", secs(&bench.read_secs));

@@ -10,7 +10,7 @@
 //! - both masks empty: Dice, IoU, F and weighted F are 0
 //!
 //! Defined by the evaluation toolbox of PraNet (Fan et al., PraNet: Parallel Reverse Attention Network for Polyp
-//! Segmentation, MICCAI 2020) as `pysodmetrics` 1.6.2 computes it; `tests/pranet.rs` compares every measure. The two
+//! Segmentation, MICCAI 2020) as `pysodmetrics` 1.6.2 computes it; `tests/measures/` compares every measure. The two
 //! differ nowhere but where the reference has no number: see [`s_measure`](fn@crate::s_measure).
 
 use super::{CaseScores, Column};

@@ -1,6 +1,0 @@
-//! Hexadecimal digests.
-
-/// Two lower-case digits per byte.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
