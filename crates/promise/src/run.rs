@@ -2,6 +2,7 @@
 //! [`campaign`](crate::campaign).
 
 use std::{
+    collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, atomic::AtomicBool},
 };
@@ -348,8 +349,9 @@ pub(crate) fn execute(
         training,
         skipped: distinct(skipped),
         rows,
+        files: BTreeMap::new(),
     };
-    run_folder::write_result(folder, &record, &cases, &curves, &panels)?;
+    let record = run_folder::write_result(folder, record, &cases, &curves, &panels)?;
     remove_checkpoints(folder);
     Ok(record)
 }

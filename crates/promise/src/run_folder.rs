@@ -299,18 +299,19 @@ pub fn remove(folder: &RunFolder) -> Result<(), RunFolderError> {
     }
 }
 
-/// Writes what a run found out; the record last, since its presence says that all is there.
+/// Writes what a run found out; the record last, since its presence says that all is there. Gives the
+/// record with the checksums of the other files.
 ///
 /// # Errors
 ///
 /// If a file cannot be written.
 pub fn write_result(
     folder: &RunFolder,
-    record: &RunRecord,
+    record: RunRecord,
     cases: &[CaseRow],
     curves: &[CurveRow],
     panels: &[Panel],
-) -> Result<(), RunFolderError> {
+) -> Result<RunRecord, RunFolderError> {
     let pictures = folder.panels_dir();
     fs::create_dir_all(&pictures)
         .map_err(|source| RunFolderError::Prepare { path: pictures, source })?;
@@ -320,8 +321,9 @@ pub fn write_result(
     if !curves.is_empty() {
         write_rows(&folder.curves(), curves)?;
     }
+    let record = RunRecord { files: folder.checksums()?, ..record };
     record.write(&folder.record())?;
-    Ok(())
+    Ok(record)
 }
 
 /// Reads the plan that a run folder was made from.

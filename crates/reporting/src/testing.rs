@@ -34,6 +34,7 @@ pub(crate) fn record(method: &str, seed: u64) -> RunRecord {
         training: None,
         skipped: vec![],
         rows: vec![],
+        files: std::collections::BTreeMap::new(),
     }
 }
 

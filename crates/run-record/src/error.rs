@@ -30,6 +30,16 @@ pub enum RunRecordError {
         /// The file.
         path: PathBuf,
     },
+    /// The file is not the one that the run wrote, says its checksum in the record.
+    #[error("changed since the run wrote it (SHA-256 {found}, the record says {recorded}): {}", path.display())]
+    Changed {
+        /// SHA-256 of the file.
+        found: String,
+        /// SHA-256 in the record.
+        recorded: String,
+        /// The file.
+        path: PathBuf,
+    },
     /// The file is not there or cannot be read.
     #[error("cannot read {}", path.display())]
     Read {

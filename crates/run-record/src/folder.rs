@@ -1,6 +1,13 @@
 //! What lies where in one run folder.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
+
+use sha2::{Digest as _, Sha256};
 
 use crate::error::RunRecordError;
 use crate::record::RunRecord;
@@ -36,7 +43,7 @@ pub const PANELS_FILE: &str = "panels.json";
 
 /// Paths inside one run folder, `runs/<experiment>/<variant>-seed<seed>/`.
 ///
-/// Only [`read_record`](Self::read_record) touches the disk.
+/// Only [`read_record`](Self::read_record) and [`checksums`](Self::checksums) touch the disk.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunFolder {
     root: PathBuf,
@@ -139,12 +146,22 @@ impl RunFolder {
     /// # Errors
     ///
     /// [`RunRecordError::NotARunFolder`] if there is neither a record nor an experiment,
-    /// [`RunRecordError::Unfinished`] if there is only an experiment, and those of
-    /// [`RunRecord::read`].
+    /// [`RunRecordError::Unfinished`] if there is only an experiment, [`RunRecordError::Changed`] if a
+    /// CSV file is another one than the record says, and those of [`RunRecord::read`]. A file that is
+    /// gone is no error: what needs it says so.
     pub fn read_record(&self) -> Result<RunRecord, RunRecordError> {
         let record = self.record();
         if record.is_file() {
-            return RunRecord::read(&record);
+            let record = RunRecord::read(&record)?;
+            for (name, found) in self.checksums()? {
+                if let Some(recorded) = record.files.get(&name)
+                    && *recorded != found
+                {
+                    let (recorded, path) = (recorded.clone(), self.root.join(name));
+                    return Err(RunRecordError::Changed { found, recorded, path });
+                }
+            }
+            return Ok(record);
         }
         let path = self.root.clone();
         Err(if self.experiment().is_file() {
@@ -152,5 +169,23 @@ impl RunFolder {
         } else {
             RunRecordError::NotARunFolder { path }
         })
+    }
+
+    /// SHA-256 of the CSV files that are there, by name: what [`RunRecord::files`] holds.
+    ///
+    /// # Errors
+    ///
+    /// [`RunRecordError::Read`] if one cannot be read.
+    pub fn checksums(&self) -> Result<BTreeMap<String, String>, RunRecordError> {
+        let mut all = BTreeMap::new();
+        for name in [CASES_FILE, CURVES_FILE, EPOCHS_FILE] {
+            let path = self.root.join(name);
+            match fs::read(&path) {
+                Ok(bytes) => all.insert(name.to_owned(), hex::encode(Sha256::digest(bytes))),
+                Err(error) if error.kind() == ErrorKind::NotFound => None,
+                Err(source) => return Err(RunRecordError::Read { path, source }),
+            };
+        }
+        Ok(all)
     }
 }

@@ -66,6 +66,7 @@ fn record() -> RunRecord {
             measures: [(Measure::Hd95, hd95())].into(),
             maxima: [(CurveMeasure::EMeasure, 0.75)].into(),
         }],
+        files: [("cases.csv".into(), "12".repeat(32))].into(),
     }
 }
 
@@ -362,6 +363,29 @@ fn a_csv_file_that_ends_within_a_line_is_refused() {
     fs::write(&path, &text[..text.len() - 3]).unwrap();
     let error = read_rows::<CaseRow>(&path).unwrap_err();
     assert!(matches!(error, RunRecordError::Truncated { .. }), "{}", chain(&error));
+}
+
+#[test]
+fn a_file_that_changed_since_the_run_is_refused_with_both_checksums() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = RunFolder::new(folder.path());
+    write_rows(&run.cases(), &[case("a.jpg", Some(0.5), 0.1)]).unwrap();
+    let whole = RunRecord { files: run.checksums().unwrap(), ..record() };
+    whole.write(&run.record()).unwrap();
+    assert_eq!(whole.files.keys().collect::<Vec<_>>(), ["cases.csv"]);
+    assert_eq!(run.read_record().unwrap(), whole);
+
+    let text = fs::read_to_string(run.cases()).unwrap();
+    fs::write(run.cases(), text.replace("0.5", "0.9")).unwrap();
+    let error = run.read_record().unwrap_err();
+    let RunRecordError::Changed { found, recorded, path } = &error else { panic!("{error}") };
+    assert_eq!((recorded, path), (&whole.files["cases.csv"], &run.cases()));
+    assert_eq!(*found, run.checksums().unwrap()["cases.csv"]);
+
+    // A record without checksums is of an earlier version: nothing can be said.
+    let old = RunRecord { files: [].into(), ..record() };
+    old.write(&run.record()).unwrap();
+    assert_eq!(run.read_record().unwrap(), old);
 }
 
 #[test]
