@@ -142,6 +142,11 @@ impl DataSet {
     /// [`DataError::Folder`], [`DataError::NoImages`], [`DataError::NoPairs`] or
     /// [`DataError::DuplicateId`] (`a.png` beside `a.jpg`).
     pub fn from_folders(images: &Path, masks: &Path) -> Result<Self, DataError> {
+        Ok(Self::new("folder", "all", Self::pair_folders(images, masks)?))
+    }
+
+    /// The cases of two folders.
+    pub(crate) fn pair_folders(images: &Path, masks: &Path) -> Result<Vec<Entry>, DataError> {
         let image_files = files::list_images(images)?;
         let first = image_files.first().cloned().unwrap_or_default();
         let mask_index = FolderIndex::of(masks)?;
@@ -168,7 +173,7 @@ impl DataSet {
             let masks = masks.to_owned();
             return Err(DataError::NoPairs { images: entries.len(), first, masks });
         }
-        Ok(Self::new("folder", "all", entries))
+        Ok(entries)
     }
 
     /// Takes the rows of a CSV file whose `train_type` is `split`.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::card::{NAME, Split};
 use crate::files::{self, FolderIndex, Found};
-use crate::{Card, Catalog, DataError, IMAGE_EXTENSIONS, Layout, MASK_NAMES};
+use crate::{Card, Catalog, DataError, DataSet, IMAGE_EXTENSIONS, Layout, MASK_NAMES};
 
 /// What lies on the disk of a data set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +25,9 @@ pub struct Inventory {
     pub ignored: Vec<Ignored>,
     /// Images with a mask in the folders that no split names.
     pub unlisted: usize,
+    /// Why [`DataSet::from_folders`](crate::DataSet::from_folders) refuses the folders as a whole; nothing if it does
+    /// not. A card has one reading for each split, and [`splits`](Self::splits) says what lacks.
+    pub refusal: Option<String>,
 }
 
 /// How much of a split was found.
@@ -151,6 +154,8 @@ impl Inventory {
     /// [`DataError::Folder`] if one of them cannot be listed, [`DataError::NoImages`].
     pub fn of_folders(images: &Path, masks: &Path) -> Result<Self, DataError> {
         let mut inventory = Self::new("folder");
+        inventory.refusal =
+            DataSet::pair_folders(images, masks).err().map(|error| error.to_string());
         let image_files = Scan::of(images)?.into_images(&IMAGE_EXTENSIONS, &mut inventory.ignored);
         if image_files.is_empty() {
             let extensions = IMAGE_EXTENSIONS.map(String::from).to_vec();
@@ -164,7 +169,7 @@ impl Inventory {
         for image in image_files {
             let id = files::stem(&image);
             if let Some(first) = seen.get(&id) {
-                inventory.ignored.push(same_stem(image, first));
+                inventory.ignored.push(refused_stem(image, first));
                 continue;
             }
             seen.insert(id.clone(), image.clone());
@@ -229,6 +234,7 @@ impl Inventory {
             unpaired: Vec::new(),
             ignored: Vec::new(),
             unlisted: 0,
+            refusal: None,
         }
     }
 
@@ -356,6 +362,12 @@ fn images_of_mask<'a>(mask: &'a str, names: &'a [String]) -> impl Iterator<Item 
 fn same_stem(path: PathBuf, first: &Path) -> Ignored {
     let first = first.file_name().unwrap_or_default().to_string_lossy();
     Ignored { path, reason: format!("has the stem of {first}, which is used") }
+}
+
+fn refused_stem(path: PathBuf, first: &Path) -> Ignored {
+    let first = first.file_name().unwrap_or_default().to_string_lossy();
+    let reason = format!("has the stem of {first}: folders with such a pair are refused");
+    Ignored { path, reason }
 }
 
 fn second_mask(path: PathBuf, id: &str) -> Ignored {
