@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use crate::card::{NAME, Split};
-use crate::files::{self, FolderIndex, Found};
+use crate::files::{self, FolderIndex, Found, Scan};
 use crate::{Card, Catalog, DataError, DataSet, IMAGE_EXTENSIONS, Layout, MASK_NAMES};
 
 /// What lies on the disk of a data set.
@@ -94,15 +94,17 @@ impl Inventory {
     ///
     /// # Errors
     ///
-    /// [`DataError::RootMissing`], and [`DataError::LayoutMissing`] if no folder of any layout is
-    /// there.
+    /// [`DataError::RootMissing`], [`DataError::LayoutMissing`] if no folder of any layout is
+    /// there, and [`DataError::Folder`] if of none can be said that it is there, but of some not that it is not,
+    /// for want of rights.
     pub fn of_card(card: &Card, root: &Path) -> Result<Self, DataError> {
         let mut inventory = Self::new(&card.name);
         let mut known: HashMap<PathBuf, usize> = HashMap::new();
         let mut used: Vec<&Layout> = Vec::new();
         let mut absent = BTreeSet::new();
+        let mut unreadable = None;
         for split in card.all_splits() {
-            let chosen = inventory.choose(card, &split, root)?;
+            let chosen = inventory.choose(card, &split, root, &mut unreadable)?;
             let index = inventory.splits.len();
             let (layout, found) = match chosen {
                 Some((layout, found)) => (Some(layout), found),
@@ -133,6 +135,9 @@ impl Inventory {
             used.extend(layout);
         }
         if inventory.splits.iter().all(|split| split.layout.is_none()) {
+            if let Some(error) = unreadable {
+                return Err(error);
+            }
             let mut looked_for: Vec<String> = Vec::new();
             for layout in &card.layouts {
                 if !looked_for.contains(&layout.images) {
@@ -213,7 +218,7 @@ impl Inventory {
     ///
     /// # Errors
     ///
-    /// [`DataError::RootMissing`].
+    /// [`DataError::RootMissing`] and [`DataError::Folder`], as of [`of_card`](Self::of_card).
     pub fn others(catalog: &Catalog, root: &Path, except: &str) -> Result<Vec<Self>, DataError> {
         let mut found = Vec::new();
         for card in catalog.cards().iter().filter(|card| card.name != except) {
@@ -239,15 +244,21 @@ impl Inventory {
     }
 
     /// The layout of a split that lacks least, with what it has. A folder that cannot be listed is
-    /// noted.
+    /// noted, and the first of which not even that it is there can be said is kept in `unreadable`.
     fn choose<'a>(
         &mut self,
         card: &'a Card,
         split: &Split<'_>,
         root: &Path,
+        unreadable: &mut Option<DataError>,
     ) -> Result<Option<(&'a Layout, Found)>, DataError> {
         let mut best: Option<(usize, &Layout, Found)> = None;
-        for layout in files::present_layouts(card, split, root)? {
+        let present = files::present_layouts(card, split, root)?;
+        for (path, source) in present.unreadable {
+            self.ignored.push(unlistable(path.clone(), &source));
+            unreadable.get_or_insert(DataError::Folder { path, source });
+        }
+        for layout in present.layouts {
             let found = match files::find_in_layout(layout, split, root) {
                 Ok(found) => found,
                 Err(DataError::NoImages { .. }) => Found::default(),
@@ -376,53 +387,4 @@ fn second_mask(path: PathBuf, id: &str) -> Ignored {
 
 fn unlistable(path: PathBuf, source: &std::io::Error) -> Ignored {
     Ignored { path, reason: format!("a folder that cannot be listed: {source}") }
-}
-
-/// Everything in one folder but hidden files, sorted by name. Folders inside it are not entered, so
-/// a loop of links is no danger.
-struct Scan {
-    files: Vec<PathBuf>,
-    ignored: Vec<Ignored>,
-}
-
-impl Scan {
-    fn of(folder: &Path) -> Result<Self, DataError> {
-        let folder_error = |source| DataError::Folder { path: folder.into(), source };
-        let mut scan = Self { files: Vec::new(), ignored: Vec::new() };
-        for item in std::fs::read_dir(folder).map_err(folder_error)? {
-            let item = item.map_err(folder_error)?;
-            if item.file_name().to_string_lossy().starts_with('.') {
-                continue;
-            }
-            let path = item.path();
-            let reason = match std::fs::metadata(&path) {
-                Ok(what) if what.is_file() => {
-                    scan.files.push(path);
-                    continue;
-                }
-                Ok(what) if what.is_dir() => "a folder; folders in folders are not read".into(),
-                Ok(_) => "neither a file nor a folder".into(),
-                Err(error) => format!("cannot be opened: {error}"),
-            };
-            scan.ignored.push(Ignored { path, reason });
-        }
-        scan.files.sort();
-        Ok(scan)
-    }
-
-    /// The files with one of the extensions; the others are noted.
-    fn into_images(
-        self,
-        extensions: &[impl AsRef<str>],
-        ignored: &mut Vec<Ignored>,
-    ) -> Vec<PathBuf> {
-        ignored.extend(self.ignored);
-        let (images, others): (Vec<_>, Vec<_>) = self.files.into_iter().partition(|path| {
-            extensions.iter().any(|one| files::has_extension(path, one.as_ref()))
-        });
-        let known: Vec<&str> = extensions.iter().map(AsRef::as_ref).collect();
-        let reason = format!("its extension is not one of {}", known.join(", "));
-        ignored.extend(others.into_iter().map(|path| Ignored { path, reason: reason.clone() }));
-        images
-    }
 }
