@@ -269,7 +269,7 @@ pub enum DataError {
     },
     /// The EXIF data turn image and mask differently, so that the mask may have been drawn on the pixels as they
     /// are stored. Which way is meant is not guessed at where the sizes do not show it: see
-    /// [`fit`](crate::fit).
+    /// [`fit`](crate::fit()).
     #[error(
         "the EXIF orientation turns image and mask differently, mask {} x {} and image {} x {}: store the \
          pixels of the image as those of the mask, without an orientation; {} and {}",
