@@ -96,6 +96,15 @@ fn preview_is_a_sheet_that_the_seed_decides() {
     let picture = image::load_from_memory(&first).expect("a picture");
     assert_eq!((picture.width(), picture.height()), (4 * 38 - 6, 2 * 38 - 6));
 
+    // The second of the three images cannot be read.
+    pairs(folder.path());
+    let own = ["data", "preview", "--images", "images", "--masks", "masks", "--out", "own.png"];
+    let output = xtask(folder.path(), &[&own[..], &["--size", "64", "--tile", "32"]].concat());
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("skipped b: the file is empty") && text.contains("2 images"), "{text}");
+    assert!(folder.path().join("own.png").is_file());
+
     fs::write(folder.path().join("wrong.toml"), "rotate = 10").expect("a free disk");
     let arguments = ["data", "preview", "phantom", "--spec", "wrong.toml", "--out", "d.png"];
     let errors = xtask(folder.path(), &arguments).stderr;

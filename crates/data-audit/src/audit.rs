@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use data_loaders::{FilePair, Inventory};
+use data_loaders::{FilePair, Fit, Inventory};
 use rayon::prelude::*;
 
 use crate::duplicates::{self, Known, Match};
@@ -11,8 +11,9 @@ use crate::examine::{self, Examined, ImageFacts};
 use crate::leaks;
 use crate::progress::Progress;
 use crate::report::{
-    Against, Audit, ColoredMask, Duplicate, GrayMask, IgnoredFile, Item, Leak, MaskValues,
-    NoPartner, Same, SizeCount, SizeMismatch, SplitCount, Spread, Unreadable,
+    Against, Audit, ColoredMask, DarkImage, Duplicate, GrayMask, IgnoredFile, Item, Leak,
+    MaskValues, NoPartner, OrientationMismatch, Same, SizeCount, SizeMismatch, SplitCount, Spread,
+    Unreadable,
 };
 
 /// Reads every pair of a data set and compares its images with each other and with those of other
@@ -57,6 +58,7 @@ pub fn audit(inventory: &Inventory, others: &[Inventory], progress: &dyn Progres
         .map(|(_, mask)| mask.foreground as f64 / pixels(mask.size) as f64);
     Audit {
         data: inventory.data.clone(),
+        refusal: inventory.refusal.clone(),
         pairs: inventory.pairs.len(),
         unlisted: inventory.unlisted,
         splits: splits(inventory, &examined),
@@ -78,8 +80,36 @@ pub fn audit(inventory: &Inventory, others: &[Inventory], progress: &dyn Progres
             .iter()
             .enumerate()
             .filter_map(|(index, one)| {
-                let [image_size, mask_size] = differing_sizes(one)?;
-                Some(SizeMismatch { item: item(index), image_size, mask_size })
+                let misfit = one.misfit()?;
+                let [image_size, mask_size] = misfit.sizes;
+                let exif_orientations =
+                    (misfit.fit == Fit::Orientation).then_some(misfit.exif_orientations);
+                let differ = image_size != mask_size;
+                differ.then(|| SizeMismatch {
+                    item: item(index),
+                    image_size,
+                    mask_size,
+                    exif_orientations,
+                })
+            })
+            .collect(),
+        orientation_mismatches: examined
+            .iter()
+            .enumerate()
+            .filter_map(|(index, one)| {
+                let misfit = one.misfit()?;
+                let [image, mask] = misfit.exif_orientations;
+                let same_size = misfit.sizes[0] == misfit.sizes[1];
+                same_size.then(|| OrientationMismatch { item: item(index), image, mask })
+            })
+            .collect(),
+        dark_16_bit_images: examined
+            .iter()
+            .enumerate()
+            .filter_map(|(index, one)| {
+                let largest = one.image.as_ref().ok()?.largest_of_16_bits?;
+                let is_dark = largest < u16::MAX / 4;
+                is_dark.then(|| DarkImage { item: item(index), largest })
             })
             .collect(),
         exact_duplicates: listed(&exact),
@@ -215,15 +245,10 @@ fn groups(exact: &[Match]) -> Vec<Vec<usize>> {
     groups
 }
 
-fn differing_sizes(one: &Examined) -> Option<[[u32; 2]; 2]> {
-    let sizes = [one.image.as_ref().ok()?.size, one.mask.as_ref().ok()?.size];
-    (sizes[0] != sizes[1]).then_some(sizes)
-}
-
 fn splits(inventory: &Inventory, examined: &[Examined]) -> Vec<SplitCount> {
     let mut usable = vec![0; inventory.splits.len()];
     for (pair, one) in inventory.pairs.iter().zip(examined) {
-        if one.image.is_ok() && one.mask.is_ok() && differing_sizes(one).is_none() {
+        if one.image.is_ok() && one.mask.is_ok() && one.misfit().is_none() {
             for membership in &pair.memberships {
                 usable[membership.split] += 1;
             }

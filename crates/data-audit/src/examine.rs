@@ -4,7 +4,9 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
-use data_loaders::{DataError, FilePair, decode_image, decode_mask, mask_histogram};
+use data_loaders::{
+    DataError, FilePair, Fit, Shown, decode_image_with_facts, decode_mask, fit, mask_histogram,
+};
 use sha2::{Digest as _, Sha256};
 
 use crate::fingerprint::Fingerprint;
@@ -17,9 +19,39 @@ pub(crate) struct Examined {
     pub values: Option<Box<[u64; 256]>>,
 }
 
+/// An image and a mask that do not belong together pixel by pixel.
+pub(crate) struct Misfit {
+    /// [`Fit::Sizes`] or [`Fit::Orientation`].
+    pub fit: Fit,
+    /// `[width, height]` of image and mask as a viewer shows them.
+    pub sizes: [[u32; 2]; 2],
+    /// EXIF orientation of image and mask.
+    pub exif_orientations: [u8; 2],
+}
+
+impl Examined {
+    /// What is wrong between image and mask; nothing if they fit, or if one of them is not readable.
+    pub(crate) fn misfit(&self) -> Option<Misfit> {
+        let (image, mask) = (self.image.as_ref().ok()?, self.mask.as_ref().ok()?);
+        let shown = |[width, height]: [u32; 2], exif_orientation: u8| Shown {
+            width,
+            height,
+            exif_orientation,
+        };
+        let exif_orientations = [image.exif_orientation, mask.exif_orientation];
+        let sizes = [image.size, mask.size];
+        let fit = fit(shown(sizes[0], exif_orientations[0]), shown(sizes[1], exif_orientations[1]));
+        (fit != Fit::Fits).then_some(Misfit { fit, sizes, exif_orientations })
+    }
+}
+
 /// What is kept of an image.
 pub(crate) struct ImageFacts {
     pub size: [u32; 2],
+    /// 1 to 8; 1 if there is none.
+    pub exif_orientation: u8,
+    /// Of a file of 16 bits.
+    pub largest_of_16_bits: Option<u16>,
     /// SHA-256 of the file.
     pub bytes: [u8; 32],
     /// SHA-256 of width, height and 8-bit RGB pixels.
@@ -30,6 +62,8 @@ pub(crate) struct ImageFacts {
 /// What is kept of a mask.
 pub(crate) struct MaskFacts {
     pub size: [u32; 2],
+    /// 1 to 8; 1 if there is none.
+    pub exif_orientation: u8,
     pub foreground: u64,
     pub colored_pixels: u64,
     /// SHA-256 of width, height and which pixels are foreground.
@@ -45,12 +79,16 @@ pub(crate) fn pair(pair: &FilePair) -> Examined {
 
 /// Reads an image.
 pub(crate) fn image(path: &Path) -> Result<ImageFacts, String> {
-    let decoded = decode_image(path).map_err(reason)?;
+    let decoded = decode_image_with_facts(path).map_err(reason)?;
+    let (exif_orientation, largest_of_16_bits) =
+        (decoded.exif_orientation, decoded.largest_of_16_bits);
+    let decoded = decoded.pixels;
     let bytes = hash_file(path).map_err(|error| format!("cannot be read: {error}"))?;
     let (width, height) = decoded.dimensions();
     let pixels = hash_pixels([width, height], decoded.as_raw());
     let fingerprint = Fingerprint::of(&decoded);
-    Ok(ImageFacts { size: [width, height], bytes, pixels, fingerprint })
+    let size = [width, height];
+    Ok(ImageFacts { size, exif_orientation, largest_of_16_bits, bytes, pixels, fingerprint })
 }
 
 fn mask(path: &Path) -> (Result<MaskFacts, String>, Option<Box<[u64; 256]>>) {
@@ -70,7 +108,8 @@ fn mask(path: &Path) -> (Result<MaskFacts, String>, Option<Box<[u64; 256]>>) {
             let foreground_bytes: Vec<u8> = truth.values.iter().map(|&one| u8::from(one)).collect();
             let pixels = hash_pixels(size, &foreground_bytes);
             let colored_pixels = decoded.colored_pixels as u64;
-            (Ok(MaskFacts { size, foreground, colored_pixels, pixels }), values)
+            let exif_orientation = decoded.exif_orientation;
+            (Ok(MaskFacts { size, exif_orientation, foreground, colored_pixels, pixels }), values)
         }
         Err(error) => {
             let values = match error {

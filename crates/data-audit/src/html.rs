@@ -33,6 +33,9 @@ impl Audit {
             "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>\
              <style>{STYLE}</style></head>\n<body><h1>{title}</h1>\n"
         );
+        if let Some(warning) = self.refusal_sentence() {
+            page.push_str(&format!("<p><b>{}</b></p>\n", escape(&warning)));
+        }
         page.push_str(&table(&["what", "number"], &self.summary(), usize::MAX));
         page.push_str("<h2>Splits</h2>\n");
         let header = ["split", "layout", "expected", "found", "usable"];
@@ -45,8 +48,12 @@ impl Audit {
             }
         }
         let mismatches: Vec<&Item> = self.size_mismatches.iter().map(|one| &one.item).collect();
+        let turned = self.orientation_mismatches.iter().map(|one| &one.item).collect();
+        let dark = self.dark_16_bit_images.iter().map(|one| &one.item).collect();
         for (title, items) in [
             ("Different sizes", mismatches),
+            ("EXIF orientations of image and mask differ", turned),
+            ("Images of 16 bits below a quarter of white", dark),
             ("Empty masks", self.empty_masks.iter().collect()),
             ("Masks without background", self.full_masks.iter().collect()),
         ] {

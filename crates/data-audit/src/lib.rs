@@ -43,6 +43,7 @@ pub use duplicates::MAX_PARTNERS;
 pub use fingerprint::{Fingerprint, MAX_HASH_DISTANCE, MIN_CORRELATION};
 pub use progress::{Progress, Silent};
 pub use report::{
-    Against, Audit, ColoredMask, Duplicate, GrayMask, IgnoredFile, Item, Leak, MaskValues,
-    NoPartner, Same, SizeCount, SizeMismatch, SplitCount, Spread, Unreadable,
+    Against, Audit, ColoredMask, DarkImage, Duplicate, GrayMask, IgnoredFile, Item, Leak,
+    MaskValues, NoPartner, OrientationMismatch, Same, SizeCount, SizeMismatch, SplitCount, Spread,
+    Unreadable,
 };

@@ -14,6 +14,9 @@ impl Audit {
     /// Tables of what was found; of long lists the first rows, with the number of the others.
     pub fn markdown(&self) -> String {
         let mut text = format!("# Check of `{}`\n\n", self.data);
+        if let Some(warning) = self.refusal_sentence() {
+            text.push_str(&format!("**{}**\n\n", escape(&warning)));
+        }
         table(&mut text, &["what", "number"], &self.summary(), usize::MAX);
         section(&mut text, "Splits");
         table(
@@ -37,6 +40,12 @@ impl Audit {
         text
     }
 
+    /// That nothing runs on these folders, and why.
+    pub(crate) fn refusal_sentence(&self) -> Option<String> {
+        let reason = self.refusal.as_ref()?;
+        Some(format!("No other command reads these folders: {reason}"))
+    }
+
     /// What was found, as names and numbers.
     pub(crate) fn summary(&self) -> Vec<Vec<String>> {
         let mut rows = Vec::new();
@@ -49,6 +58,10 @@ impl Audit {
         add("images, masks or names without partner", self.unpaired.len().to_string());
         add("files and folders not read", self.ignored.len().to_string());
         add("pairs of different sizes", self.size_mismatches.len().to_string());
+        let turned = self.orientation_mismatches.len();
+        add("pairs whose EXIF orientations differ", turned.to_string());
+        let dark = self.dark_16_bit_images.len();
+        add("images of 16 bits below a quarter of white", dark.to_string());
         add("image sizes", self.sizes());
         let gray = self.mask_values.gray_masks.len();
         let values = self.mask_values.pixels.len();
@@ -133,8 +146,22 @@ impl Audit {
         let sizes = self.size_mismatches.iter().map(|one| {
             let [image, mask] =
                 [one.image_size, one.mask_size].map(|size| format!("{} x {}", size[0], size[1]));
-            vec![one.item.id.clone(), image, mask]
+            let cause = one.exif_orientations.map_or_else(
+                || "-".to_owned(),
+                |[image, mask]| {
+                    format!("EXIF orientation {image} of the image, {mask} of the mask")
+                },
+            );
+            vec![one.item.id.clone(), image, mask, cause]
         });
+        let orientations = self
+            .orientation_mismatches
+            .iter()
+            .map(|one| vec![one.item.id.clone(), one.image.to_string(), one.mask.to_string()]);
+        let dark = self
+            .dark_16_bit_images
+            .iter()
+            .map(|one| vec![one.item.id.clone(), one.largest.to_string()]);
         let gray =
             self.mask_values.gray_masks.iter().map(|one| {
                 vec![one.id.clone(), one.values.to_string(), one.gray_pixels.to_string()]
@@ -151,7 +178,17 @@ impl Audit {
             ("Unreadable files", &["id", "file", "reason"], unreadable.collect()),
             ("Without partner", &["id", "image", "mask", "looked for"], unpaired.collect()),
             ("Not read", &["path", "reason"], ignored.collect()),
-            ("Different sizes", &["id", "image", "mask"], sizes.collect()),
+            ("Different sizes", &["id", "image", "mask", "cause"], sizes.collect()),
+            (
+                "EXIF orientations of image and mask differ",
+                &["id", "image", "mask"],
+                orientations.collect(),
+            ),
+            (
+                "Images of 16 bits below a quarter of white",
+                &["id", "largest value"],
+                dark.collect(),
+            ),
             (
                 "Masks with values besides 0 and 255",
                 &["id", "different values", "pixels"],

@@ -13,6 +13,8 @@ use serde::{Serialize, Serializer};
 pub struct Audit {
     /// Name of the data set, or `folder`.
     pub data: String,
+    /// Why no command reads these folders, whatever else is found in them; nothing if they are read.
+    pub refusal: Option<String>,
     /// Images with a mask that belong to a split.
     pub pairs: usize,
     /// Images with a mask in the folders that no split names; they were not read.
@@ -37,6 +39,12 @@ pub struct Audit {
     pub foreground_share: Option<Spread>,
     /// Pairs whose image and mask have different sizes.
     pub size_mismatches: Vec<SizeMismatch>,
+    /// Pairs of one size whose EXIF data turn or mirror image and mask differently: the loader refuses them, since
+    /// nothing tells on which of the two the mask was drawn.
+    pub orientation_mismatches: Vec<OrientationMismatch>,
+    /// Images of 16 bits whose largest value is below a quarter of white, e.g. of 12 bits that were not spread: 8
+    /// bits of them are nearly black.
+    pub dark_16_bit_images: Vec<DarkImage>,
     /// Images that are the same: each with the first image that it repeats.
     pub exact_duplicates: Vec<Duplicate>,
     /// Images that look the same, see [`Fingerprint`](crate::Fingerprint): each with at most
@@ -77,7 +85,7 @@ pub struct SplitCount {
     pub expected: Option<usize>,
     /// Cases with image and mask.
     pub found: usize,
-    /// Cases whose image and mask are readable and of one size.
+    /// Cases whose image and mask are readable, of one size and turned alike.
     pub usable: usize,
 }
 
@@ -181,6 +189,28 @@ pub struct SizeMismatch {
     pub image_size: [u32; 2],
     /// `[width, height]` of the mask.
     pub mask_size: [u32; 2],
+    /// EXIF orientations of image and mask, if they would fit but for them.
+    pub exif_orientations: Option<[u8; 2]>,
+}
+
+/// A pair of one size that may lie on each other turned or mirrored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OrientationMismatch {
+    /// The pair.
+    pub item: Item,
+    /// EXIF orientation of the image, 1 to 8; 1 for none.
+    pub image: u8,
+    /// EXIF orientation of the mask.
+    pub mask: u8,
+}
+
+/// An image of 16 bits that is nearly black.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DarkImage {
+    /// The image with its mask.
+    pub item: Item,
+    /// The largest value of a color channel, where white is 65,535.
+    pub largest: u16,
 }
 
 /// Two images that are the same or look the same.
@@ -280,11 +310,14 @@ impl Audit {
         let incomplete = |split: &SplitCount| {
             split.layout.is_some() && split.expected.is_some_and(|expected| expected != split.found)
         };
-        self.unreadable.is_empty()
+        self.refusal.is_none()
+            && self.unreadable.is_empty()
             && self.unpaired.is_empty()
             && self.empty_masks.is_empty()
             && self.full_masks.is_empty()
             && self.size_mismatches.is_empty()
+            && self.orientation_mismatches.is_empty()
+            && self.dark_16_bit_images.is_empty()
             && self.exact_duplicates.is_empty()
             && self.leaks.is_empty()
             && !self.splits.iter().any(incomplete)

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use data_audit::{Audit, Leak, Progress, Same, Silent, audit};
-use data_loaders::{Catalog, Inventory};
-use image::{DynamicImage, GrayImage, Luma, Rgb, RgbImage, imageops};
+use data_loaders::{BadCases, Catalog, DataError, DataSet, Inventory};
+use image::codecs::jpeg::JpegEncoder;
+use image::{DynamicImage, GrayImage, ImageBuffer, Luma, Rgb, RgbImage, imageops};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -154,6 +155,111 @@ fn every_kind_of_bad_file_is_a_row_with_its_reason() {
     assert_eq!(colored.len(), 1);
     assert_eq!((&*colored[0].id, colored[0].colored_pixels), ("red", 9 * 60));
     assert_eq!((report.splits[0].found, report.splits[0].usable), (9, 4));
+}
+
+/// Saves an image as a JPEG file with an EXIF segment that holds an orientation of 1 to 8.
+fn save_oriented(path: &Path, image: &RgbImage, orientation: u8) {
+    let mut jpeg = Vec::new();
+    JpegEncoder::new(&mut jpeg).encode_image(image).unwrap();
+    // Segment of 34 bytes; big-endian TIFF with one directory of one entry: tag 274, SHORT, one value.
+    let mut exif = b"\xFF\xE1\0\x22Exif\0\0MM\0\x2A\0\0\0\x08\0\x01".to_vec();
+    exif.extend([0x01, 0x12, 0, 3, 0, 0, 0, 1, 0, orientation, 0, 0, 0, 0, 0, 0]);
+    fs::write(path, [&jpeg[..2], &exif, &jpeg[2..]].concat()).unwrap();
+}
+
+#[test]
+fn an_orientation_of_the_image_alone_is_a_row_of_its_own_or_the_cause_of_other_sizes() {
+    let root = TempDir::new().unwrap();
+    for (seed, orientation) in (0..).zip([1, 2, 3, 4, 6]) {
+        let image = at(&root, &format!("images/turned_{orientation}.jpg"));
+        save_oriented(&image, &scene(seed, 80, 60), orientation);
+        mask(80, 60).save(at(&root, &format!("masks/turned_{orientation}.png"))).unwrap();
+    }
+    // Image and mask are turned alike; the mask was drawn on the image as it is shown; another size.
+    save_oriented(&at(&root, "images/both.jpg"), &scene(10, 80, 60), 3);
+    let plain = DynamicImage::ImageLuma8(mask(80, 60)).to_rgb8();
+    save_oriented(&at(&root, "masks/both.jpg"), &plain, 3);
+    save_oriented(&at(&root, "images/shown.jpg"), &scene(11, 80, 60), 6);
+    mask(60, 80).save(at(&root, "masks/shown.png")).unwrap();
+    save_oriented(&at(&root, "images/size.jpg"), &scene(12, 80, 60), 3);
+    mask(60, 60).save(at(&root, "masks/size.png")).unwrap();
+
+    let report = check(&root);
+    assert!(!report.is_clean());
+    let turned: Vec<_> = report
+        .orientation_mismatches
+        .iter()
+        .map(|one| (&*one.item.id, one.image, one.mask))
+        .collect();
+    assert_eq!(turned, [("turned_2", 2, 1), ("turned_3", 3, 1), ("turned_4", 4, 1)]);
+    let sizes: Vec<_> = report
+        .size_mismatches
+        .iter()
+        .map(|one| (&*one.item.id, one.image_size, one.mask_size, one.exif_orientations))
+        .collect();
+    assert_eq!(
+        sizes,
+        [("size", [80, 60], [60, 60], None), ("turned_6", [60, 80], [80, 60], Some([6, 1])),]
+    );
+    assert_eq!((report.splits[0].found, report.splits[0].usable), (8, 3));
+
+    let document = serde_json::to_value(&report).unwrap();
+    assert_eq!(document["orientation_mismatches"][1]["image"], 3);
+    assert_eq!(document["size_mismatches"][1]["exif_orientations"][0], 6);
+    let (text, page) = (report.markdown(), report.html());
+    assert!(text.contains("| pairs whose EXIF orientations differ | 3 |"), "{text}");
+    assert!(text.contains("| turned_4 | 4 | 1 |"), "{text}");
+    let cause = "EXIF orientation 6 of the image, 1 of the mask";
+    assert!(text.contains(cause) && page.contains(cause), "{text}");
+    assert!(page.contains("<h2>EXIF orientations of image and mask differ (3)</h2>"));
+
+    // As the loader has it.
+    let set =
+        DataSet::from_folders(&root.path().join("images"), &root.path().join("masks")).unwrap();
+    let skipped = set.load_all(BadCases::Skip).unwrap().skipped;
+    let ids: Vec<_> = skipped.iter().map(|one| &*one.id).collect();
+    assert_eq!(ids, ["size", "turned_2", "turned_3", "turned_4", "turned_6"]);
+}
+
+#[test]
+fn images_of_16_bits_that_are_nearly_black_are_named() {
+    let root = TempDir::new().unwrap();
+    pair(&root, "a", 1);
+    for (name, largest) in [("b", 4095), ("c", 16_382), ("d", 16_383), ("e", 65_535)] {
+        let step = largest / 79;
+        let image: ImageBuffer<Luma<u16>, Vec<u16>> = ImageBuffer::from_fn(80, 60, |x, y| {
+            Luma([if x == 79 { largest } else { step * ((x * y) % 79) as u16 }])
+        });
+        image.save(at(&root, &format!("images/{name}.png"))).unwrap();
+        mask(80, 60).save(at(&root, &format!("masks/{name}.png"))).unwrap();
+    }
+    let report = check(&root);
+    let dark: Vec<_> =
+        report.dark_16_bit_images.iter().map(|one| (&*one.item.id, one.largest)).collect();
+    assert_eq!(dark, [("b", 4095), ("c", 16_382)]);
+    assert!(!report.is_clean());
+    let text = report.markdown();
+    assert!(text.contains("| images of 16 bits below a quarter of white | 2 |"), "{text}");
+    assert!(text.contains("| b | 4095 |"), "{text}");
+}
+
+#[test]
+fn folders_that_nothing_runs_on_are_called_so() {
+    let root = TempDir::new().unwrap();
+    pair(&root, "a", 1);
+    pair(&root, "b", 2);
+    assert_eq!(check(&root).refusal, None);
+    scene(3, 80, 60).save(at(&root, "images/a.bmp")).unwrap();
+    let report = check(&root);
+    let images = root.path().join("images");
+    let error = DataSet::from_folders(&images, &root.path().join("masks")).unwrap_err();
+    assert!(matches!(error, DataError::DuplicateId { .. }), "{error}");
+    assert_eq!(report.refusal, Some(error.to_string()));
+    assert!(!report.is_clean());
+    let sentence = "No other command reads these folders: two images have the id `a`";
+    assert!(report.markdown().contains(sentence), "{}", report.markdown());
+    assert!(report.html().contains(sentence));
+    assert_eq!(serde_json::to_value(&report).unwrap()["refusal"], error.to_string());
 }
 
 #[test]

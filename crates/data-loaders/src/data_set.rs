@@ -8,8 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Deserialize;
 
-use crate::files::{self, FIRST_MISSING, FolderIndex};
-use crate::{CardError, Case, Catalog, DataError, TruthMask, card, decode, synthetic};
+use crate::files::{self, FIRST_MISSING, FolderIndex, Scan};
+use crate::{
+    CardError, Case, Catalog, DataError, IMAGE_EXTENSIONS, Ignored, TruthMask, card, decode,
+    synthetic,
+};
 
 /// Name of the built-in synthetic data set.
 const PHANTOM: &str = "phantom";
@@ -135,16 +138,29 @@ impl DataSet {
     /// the order of their names. The stem of a mask is one of the
     /// [`MASK_NAMES`](crate::MASK_NAMES). An image without a mask is a bad case that
     /// [`load`](Self::load) reports; if no image has one, the folder is most likely wrong, and
-    /// this function says so. The set is named `folder`, its split `all`.
+    /// this function says so. What else lies in the folders (other files, folders, links that lead nowhere) is
+    /// worth one warning. The set is named `folder`, its split `all`.
     ///
     /// # Errors
     ///
     /// [`DataError::Folder`], [`DataError::NoImages`], [`DataError::NoPairs`] or
     /// [`DataError::DuplicateId`] (`a.png` beside `a.jpg`).
     pub fn from_folders(images: &Path, masks: &Path) -> Result<Self, DataError> {
-        let image_files = files::list_images(images)?;
+        let (entries, left_out) = Self::pair_folders(images, masks)?;
+        files::warn_left_out(images, left_out);
+        Ok(Self::new("folder", "all", entries))
+    }
+
+    /// The cases of two folders, and what else lies in them.
+    pub(crate) fn pair_folders(
+        images: &Path,
+        masks: &Path,
+    ) -> Result<(Vec<Entry>, Vec<Ignored>), DataError> {
+        let mut left_out = Vec::new();
+        let image_files = files::list_images(images, &mut left_out)?;
         let first = image_files.first().cloned().unwrap_or_default();
-        let mask_index = FolderIndex::of(masks)?;
+        let mask_files = Scan::of(masks)?.into_images(&IMAGE_EXTENSIONS, &mut left_out);
+        let mask_index = FolderIndex::of_files(mask_files);
         let data: Arc<str> = "folder".into();
         let mut entries: Vec<Entry> = Vec::with_capacity(image_files.len());
         let stems: HashSet<String> = image_files.iter().map(|image| files::stem(image)).collect();
@@ -168,7 +184,9 @@ impl DataSet {
             let masks = masks.to_owned();
             return Err(DataError::NoPairs { images: entries.len(), first, masks });
         }
-        Ok(Self::new("folder", "all", entries))
+        // `data` and `data/masks` are a usual pair.
+        left_out.retain(|one| one.path != images && one.path != masks);
+        Ok((entries, left_out))
     }
 
     /// Takes the rows of a CSV file whose `train_type` is `split`.
@@ -181,7 +199,8 @@ impl DataSet {
     /// # Errors
     ///
     /// [`DataError::Csv`] (with the line), [`DataError::UnknownSplit`] (with the ones that there
-    /// are), [`DataError::FilesMissing`] or [`DataError::DuplicateId`].
+    /// are), [`DataError::FilesMissing`], [`DataError::Open`] if it cannot be said whether a file is there, or
+    /// [`DataError::DuplicateId`].
     pub fn from_csv(path: &Path, split: &str, root: &Path) -> Result<Self, DataError> {
         let name = files::stem(path);
         let csv_error = |source| DataError::Csv { path: path.into(), source };
@@ -201,13 +220,17 @@ impl DataSet {
             return Err(DataError::UnknownSplit { data: name, split: split.into(), known });
         }
 
-        let absent: Vec<&str> = rows
-            .iter()
-            .filter_map(|row| {
-                let both = [&row.image_name, &row.mask_name];
-                both.into_iter().find(|file| !root.join(file).is_file()).map(String::as_str)
-            })
-            .collect();
+        let mut absent: Vec<&str> = Vec::new();
+        for row in &rows {
+            for file in [&row.image_name, &row.mask_name] {
+                let path = root.join(file);
+                let is_there = files::is_file(&path);
+                if !is_there.map_err(|source| DataError::Open { path, source })? {
+                    absent.push(file);
+                    break;
+                }
+            }
+        }
         if !absent.is_empty() {
             return Err(DataError::FilesMissing {
                 data: name,

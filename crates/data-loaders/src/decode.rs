@@ -4,12 +4,14 @@ use std::fs::File;
 use std::io::{Cursor, Read};
 use std::path::Path;
 
+use image::error::{UnsupportedError, UnsupportedErrorKind};
 use image::metadata::Orientation;
 use image::{
-    ColorType, DynamicImage, GrayImage, ImageDecoder, ImageFormat, ImageReader, Limits, Luma,
-    RgbImage,
+    ColorType, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage,
 };
 
+use crate::fit::{Fit, Shown, fit};
+use crate::levels::Levels;
 use crate::{DataError, TruthMask, jpeg, pictures};
 
 /// The most pixels an image may have: 64 Mi, e.g. 8192 x 8192.
@@ -25,20 +27,34 @@ const MAX_PIXEL_BYTES: u64 = 8;
 /// holds.
 const MAX_FILE_BYTES: u64 = MAX_PIXELS * MAX_PIXEL_BYTES + (16 << 20);
 
-/// A mask pixel whose largest and smallest channel differ by more than this has a color. The chroma
-/// noise of a gray JPEG is far below.
-const COLOR_DISTANCE: u8 = 64;
+/// The formats that are read. Named here, since a decoder is there if any crate of a program asks for
+/// it: which files are images must not depend on what draws the figures.
+const FORMATS: [ImageFormat; 4] =
+    [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::Bmp, ImageFormat::Tiff];
+
+/// A decoded image file, and what of it the pixels do not show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DecodedImage {
+    /// The image as [`decode_image`] gives it.
+    pub pixels: RgbImage,
+    /// The EXIF orientation that it was turned by, 1 to 8; 1 if there was none.
+    pub exif_orientation: u8,
+    /// The largest value of a color channel in a file of 16 bits, where white is 65,535; nothing for other files.
+    pub largest_of_16_bits: Option<u16>,
+}
 
 /// A decoded mask file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decoded {
     /// The thresholded mask.
     pub truth: TruthMask,
-    /// How many pixels were neither 0 nor 255: anti-aliased edges, JPEG masks. Colored pixels are counted
-    /// by their brightest channel.
+    /// How many pixels were neither black nor white (0 and 255, or 0 and 65,535): anti-aliased edges, JPEG masks.
+    /// Colored pixels are counted by their brightest channel.
     pub gray_pixels: usize,
     /// How many pixels had a color: more than one class, or a mask drawn in red.
     pub colored_pixels: usize,
+    /// The EXIF orientation that it was turned by, 1 to 8; 1 if there was none.
+    pub exif_orientation: u8,
 }
 
 /// Decodes a png, jpeg, bmp or tiff image to 8-bit RGB.
@@ -49,14 +65,34 @@ pub struct Decoded {
 ///
 /// # Errors
 ///
-/// [`DataError::Open`], [`DataError::EmptyFile`], [`DataError::LongFile`], [`DataError::Truncated`],
-/// [`DataError::SeveralPictures`], [`DataError::TooLarge`], [`DataError::FloatPixels`] or
+/// [`DataError::Open`], [`DataError::NotAFile`], [`DataError::EmptyFile`], [`DataError::LongFile`],
+/// [`DataError::Truncated`], [`DataError::SeveralPictures`], [`DataError::TooLarge`], [`DataError::FloatPixels`] or
 /// [`DataError::Decode`].
 pub fn decode_image(path: &Path) -> Result<RgbImage, DataError> {
     Ok(decode(path)?.0.into_rgb8())
 }
 
-/// Decodes a mask: gray above 127 is foreground.
+/// Decodes an image like [`decode_image`], and says what somebody who checks a data set wants to know besides.
+///
+/// # Errors
+///
+/// Those of [`decode_image`].
+pub fn decode_image_with_facts(path: &Path) -> Result<DecodedImage, DataError> {
+    let (image, turn) = decode(path)?;
+    let largest_of_16_bits = match &image {
+        DynamicImage::ImageLuma16(image) => image.as_raw().iter().max().copied(),
+        DynamicImage::ImageLumaA16(image) => image.pixels().map(|pixel| pixel.0[0]).max(),
+        DynamicImage::ImageRgb16(image) => image.as_raw().iter().max().copied(),
+        DynamicImage::ImageRgba16(image) => {
+            image.pixels().flat_map(|pixel| pixel.0.into_iter().take(3)).max()
+        }
+        _ => None,
+    };
+    let exif_orientation = turn.to_exif();
+    Ok(DecodedImage { pixels: image.into_rgb8(), exif_orientation, largest_of_16_bits })
+}
+
+/// Decodes a mask: gray above 127 (above 32,767 in a file of 16 bits) is foreground.
 ///
 /// Any format of [`decode_image`]; a slight tint becomes luma (Rec. 709), a color counts by its brightest
 /// channel, so that a mask drawn in red or blue is not dark. All classes of a mask with several colors are
@@ -65,21 +101,24 @@ pub fn decode_image(path: &Path) -> Result<RgbImage, DataError> {
 /// # Errors
 ///
 /// Those of [`decode_image`], and [`DataError::DimMask`] for a mask that is not all black but has
-/// no value above the threshold.
+/// no value above the threshold, at the depth of the file.
 pub fn decode_mask(path: &Path) -> Result<Decoded, DataError> {
-    mask_of(decode(path)?.0, path)
+    let (mask, turn) = decode(path)?;
+    mask_of(&mask, turn, path)
 }
 
 /// How many pixels of a mask have each level, before thresholding; also of a mask that
 /// [`decode_mask`] calls too dim.
 ///
+/// Levels of 16 bits are rounded to 8, but only black counts as 0 and only white as 255.
+///
 /// # Errors
 ///
 /// Those of [`decode_image`].
 pub fn mask_histogram(path: &Path) -> Result<[u64; 256], DataError> {
-    let (levels, _) = mask_levels(&decode(path)?.0);
+    let levels = Levels::of_mask(&decode(path)?.0);
     let mut histogram = [0; 256];
-    for &level in levels.as_raw() {
+    for level in levels.of_8_bits() {
         histogram[usize::from(level)] += 1;
     }
     Ok(histogram)
@@ -90,7 +129,7 @@ pub fn mask_histogram(path: &Path) -> Result<[u64; 256], DataError> {
 /// # Errors
 ///
 /// Those of [`decode_image`] and [`decode_mask`] for either file, [`DataError::SizeMismatch`], and
-/// [`DataError::Orientation`] if they would fit but for an orientation in the EXIF data of one of them.
+/// [`DataError::Orientation`] as [`fit`] says.
 pub(crate) fn decode_pair(
     image_path: &Path,
     mask_path: &Path,
@@ -98,55 +137,35 @@ pub(crate) fn decode_pair(
     let (image, image_turn) = decode(image_path)?;
     let (mask, mask_turn) = decode(mask_path)?;
     let (image_size, mask_size) = ((image.width(), image.height()), (mask.width(), mask.height()));
-    if image_size != mask_size {
-        let (image, mask) = (image_path.into(), mask_path.into());
-        let turned = exchanges_sides(image_turn) != exchanges_sides(mask_turn);
-        return Err(if turned && image_size == (mask_size.1, mask_size.0) {
-            DataError::Orientation { image_size, mask_size, image, mask }
-        } else {
-            DataError::SizeMismatch { image_size, mask_size, image, mask }
-        });
-    }
-    Ok((image.into_rgb8(), mask_of(mask, mask_path)?))
-}
-
-/// Whether width and height are exchanged.
-fn exchanges_sides(turn: Orientation) -> bool {
-    use Orientation::{
-        FlipHorizontal, FlipVertical, NoTransforms, Rotate90, Rotate90FlipH, Rotate180, Rotate270,
-        Rotate270FlipH,
-    };
-    match turn {
-        Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH => true,
-        NoTransforms | Rotate180 | FlipHorizontal | FlipVertical => false,
-    }
-}
-
-fn mask_of(mask: DynamicImage, path: &Path) -> Result<Decoded, DataError> {
-    let (gray, colored_pixels) = mask_levels(&mask);
-    let max = gray.as_raw().iter().copied().max().unwrap_or(0);
-    if (1..=TruthMask::THRESHOLD).contains(&max) {
-        return Err(DataError::DimMask { max, path: path.into() });
-    }
-    let gray_pixels = gray.as_raw().iter().filter(|&&value| value != 0 && value != 255).count();
-    Ok(Decoded { truth: TruthMask::from_gray(&gray), gray_pixels, colored_pixels })
-}
-
-/// The level of each pixel, and how many had a color.
-pub(crate) fn mask_levels(mask: &DynamicImage) -> (GrayImage, usize) {
-    let mut gray = mask.to_luma8();
-    let mut colored = 0;
-    if mask.color().has_color() {
-        for (level, pixel) in gray.pixels_mut().zip(mask.to_rgb8().pixels()) {
-            let [r, g, b] = pixel.0;
-            let (low, high) = (r.min(g).min(b), r.max(g).max(b));
-            if high - low > COLOR_DISTANCE {
-                *level = Luma([high]);
-                colored += 1;
-            }
+    let named = || (image_path.to_owned(), mask_path.to_owned());
+    match fit(Shown::new(image_size, image_turn), Shown::new(mask_size, mask_turn)) {
+        Fit::Fits => Ok((image.into_rgb8(), mask_of(&mask, mask_turn, mask_path)?)),
+        Fit::Sizes => {
+            let (image, mask) = named();
+            Err(DataError::SizeMismatch { image_size, mask_size, image, mask })
+        }
+        Fit::Orientation => {
+            let (image, mask) = named();
+            Err(DataError::Orientation { image_size, mask_size, image, mask })
         }
     }
-    (gray, colored)
+}
+
+fn mask_of(mask: &DynamicImage, turn: Orientation, path: &Path) -> Result<Decoded, DataError> {
+    let levels = Levels::of_mask(mask);
+    levels.refuse_dim(path)?;
+    let (black, white) = (0, levels.white);
+    let gray = levels.values.iter().filter(|&&value| value != black && value != white);
+    Ok(Decoded {
+        gray_pixels: gray.count(),
+        truth: TruthMask::new(
+            mask.width(),
+            mask.height(),
+            levels.values.iter().map(|&value| value > white / 2).collect(),
+        ),
+        colored_pixels: levels.colored_pixels,
+        exif_orientation: turn.to_exif(),
+    })
 }
 
 /// The image as a viewer shows it, and how it was turned for that.
@@ -154,6 +173,10 @@ pub(crate) fn decode(path: &Path) -> Result<(DynamicImage, Orientation), DataErr
     let open_error = |source| DataError::Open { path: path.into(), source };
     let decode_error = |source| DataError::Decode { path: path.into(), source };
 
+    // Before it is opened: to open a pipe is to wait for somebody who writes.
+    if !std::fs::metadata(path).map_err(open_error)?.is_file() {
+        return Err(DataError::NotAFile { path: path.into() });
+    }
     let file = File::open(path).map_err(open_error)?;
     let length = file.metadata().map_err(open_error)?.len();
     if length > MAX_FILE_BYTES {
@@ -168,6 +191,11 @@ pub(crate) fn decode(path: &Path) -> Result<(DynamicImage, Orientation), DataErr
     let mut reader =
         ImageReader::new(Cursor::new(&bytes)).with_guessed_format().map_err(open_error)?;
     let format = reader.format();
+    if let Some(other) = format.filter(|format| !FORMATS.contains(format)) {
+        let kind = UnsupportedErrorKind::Format(other.into());
+        let error = UnsupportedError::from_format_and_kind(other.into(), kind);
+        return Err(decode_error(ImageError::Unsupported(error)));
+    }
     if format == Some(ImageFormat::Jpeg) && !jpeg::is_whole(&bytes) {
         return Err(DataError::Truncated { path: path.into() });
     }

@@ -183,6 +183,12 @@ pub enum DataError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A folder, a pipe or a device: to open it may mean to wait for ever.
+    #[error("not a regular file: {}", path.display())]
+    NotAFile {
+        /// What lies there.
+        path: PathBuf,
+    },
     /// An image or mask has 0 bytes, as after an interrupted download.
     #[error("the file is empty (0 bytes): {}", path.display())]
     EmptyFile {
@@ -261,12 +267,12 @@ pub enum DataError {
         /// The mask.
         mask: PathBuf,
     },
-    /// Image and mask would fit, but the EXIF data of only one of them turn it by 90 degrees: the mask was
-    /// drawn on the pixels as they are stored. Which way is meant is not guessed at, since other images of
-    /// the set may be turned by 180 degrees, which no size shows.
+    /// The EXIF data turn image and mask differently, so that the mask may have been drawn on the pixels as they
+    /// are stored. Which way is meant is not guessed at where the sizes do not show it: see
+    /// [`fit`](crate::fit()).
     #[error(
-        "the EXIF orientation turns only one of the two, mask {} x {} and image {} x {}: remove it from the \
-         images, or turn the masks; {} and {}",
+        "the EXIF orientation turns image and mask differently, mask {} x {} and image {} x {}: store the \
+         pixels of the image as those of the mask, without an orientation; {} and {}",
         mask_size.0, mask_size.1, image_size.0, image_size.1, mask.display(), image.display()
     )]
     Orientation {
@@ -282,13 +288,15 @@ pub enum DataError {
     /// The mask has non-zero values, but none reaches the threshold: stored as 0/1 or as class
     /// numbers. Thresholding it would silently give an empty mask.
     #[error(
-        "largest mask value is {max}, but foreground starts at 128: stored as 0/1 instead of \
-         0/255? In {}",
-        path.display()
+        "largest mask value is {max}, but foreground starts at {}: stored as 0/{max} instead of \
+         0/{white}? In {}",
+        white / 2 + 1, path.display()
     )]
     DimMask {
-        /// Largest gray value.
-        max: u8,
+        /// Largest gray value, at the depth of the file.
+        max: u16,
+        /// The value of white at this depth: 255 or 65,535.
+        white: u16,
         /// The mask.
         path: PathBuf,
     },

@@ -1,10 +1,12 @@
 //! Finding images and masks on the disk.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use crate::card::{NAME, Split};
-use crate::{Card, DataError, Layout};
+use crate::{Card, DataError, Ignored, Layout};
 
 /// Extensions that count as images, in order of preference; case does not matter.
 pub const IMAGE_EXTENSIONS: [&str; 6] = ["png", "jpg", "jpeg", "bmp", "tif", "tiff"];
@@ -26,11 +28,16 @@ pub(crate) struct FolderIndex {
 
 impl FolderIndex {
     pub(crate) fn of(folder: &Path) -> Result<Self, DataError> {
+        Ok(Self::of_files(Scan::of(folder)?.files))
+    }
+
+    /// The files of one folder, sorted by name.
+    pub(crate) fn of_files(files: Vec<PathBuf>) -> Self {
         let mut by_stem: HashMap<String, Vec<PathBuf>> = HashMap::new();
-        for path in list(folder)? {
+        for path in files {
             by_stem.entry(stem(&path)).or_default().push(path);
         }
-        Ok(Self { by_stem })
+        Self { by_stem }
     }
 
     /// The file with this stem and the first possible of the extensions.
@@ -57,15 +64,72 @@ pub(crate) fn stem(path: &Path) -> String {
     path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-/// The images of a folder, sorted by name.
-pub(crate) fn list_images(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
-    let mut images = list(folder)?;
-    images.retain(|path| IMAGE_EXTENSIONS.iter().any(|one| has_extension(path, one)));
+/// The images of a folder, sorted by name; what else lies there is added to `left_out`.
+pub(crate) fn list_images(
+    folder: &Path,
+    left_out: &mut Vec<Ignored>,
+) -> Result<Vec<PathBuf>, DataError> {
+    let images = Scan::of(folder)?.into_images(&IMAGE_EXTENSIONS, left_out);
     if images.is_empty() {
         let extensions = IMAGE_EXTENSIONS.map(String::from).to_vec();
         return Err(DataError::NoImages { extensions, path: folder.into() });
     }
     Ok(images)
+}
+
+/// Warns of what lies in the folders of a set and is not read.
+///
+/// Once for each folder: a set is opened for every split and every run, and the same warning again
+/// would hide others.
+pub(crate) fn warn_left_out(folder: &Path, mut left_out: Vec<Ignored>) {
+    static TOLD: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+    // Images and masks may lie in one folder.
+    left_out.sort();
+    left_out.dedup();
+    let is_new = || TOLD.lock().unwrap_or_else(PoisonError::into_inner).insert(folder.into());
+    if left_out.is_empty() || !is_new() {
+        return;
+    }
+    let first = left_out.iter().take(FIRST_MISSING);
+    let first: Vec<String> =
+        first.map(|one| format!("{} ({})", one.path.display(), one.reason)).collect();
+    tracing::warn!(
+        folder = %folder.display(),
+        left_out = left_out.len(),
+        first = first.join(", "),
+        "not everything in the folders of images and masks is read (said once; `data check` lists it)"
+    );
+}
+
+/// Whether a folder is there; `path` is not one if a file lies there.
+///
+/// # Errors
+///
+/// What the system says if it does not tell, e.g. for want of rights: that is not the same as absent.
+fn is_folder(path: &Path) -> io::Result<bool> {
+    match std::fs::metadata(path) {
+        Ok(what) => Ok(what.is_dir()),
+        Err(error) if is_absence(&error) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a file is there that is neither a folder nor a pipe.
+///
+/// # Errors
+///
+/// As of [`is_folder`].
+pub(crate) fn is_file(path: &Path) -> io::Result<bool> {
+    match std::fs::metadata(path) {
+        Ok(what) => Ok(what.is_file()),
+        Err(error) if is_absence(&error) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn is_absence(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 /// What a split has on the disk, in one layout.
@@ -142,14 +206,16 @@ pub(crate) const FIRST_MISSING: usize = 5;
 
 /// The cases of a split, in the first layout that has them all.
 ///
-/// If no layout is complete, the error is about the one that lacks least.
+/// If no layout is complete, the error is about one of which cannot be said whether it is there, or
+/// else about the one that lacks least.
 pub(crate) fn find_split(
     card: &Card,
     split: &Split<'_>,
     root: &Path,
 ) -> Result<Vec<FoundCase>, DataError> {
     let mut best: Option<Wrong> = None;
-    for layout in present_layouts(card, split, root)? {
+    let present = present_layouts(card, split, root)?;
+    for layout in present.layouts {
         let found = find_in_layout(layout, split, root)?;
         // A list of names may be looked for in many folders; what was counted lies in one.
         let folder = if split.by.folder { root.join(&layout.images) } else { root.into() };
@@ -161,22 +227,45 @@ pub(crate) fn find_split(
             Err(_) => {}
         }
     }
+    if let Some((path, source)) = present.unreadable.into_iter().next() {
+        return Err(DataError::Folder { path, source });
+    }
     Err(best.map_or_else(|| layout_missing(card, split, root), |wrong| wrong.error))
 }
 
-/// The layouts that a split may have and whose image folder is there.
+/// The layouts that a split may have.
+#[derive(Default)]
+pub(crate) struct Present<'a> {
+    /// Those whose image folder is there.
+    pub(crate) layouts: Vec<&'a Layout>,
+    /// Image folders of which the system does not say whether they are there, and what it says.
+    pub(crate) unreadable: Vec<(PathBuf, io::Error)>,
+}
+
+/// Looks for the layouts that a split may have.
+///
+/// # Errors
+///
+/// [`DataError::RootMissing`], or [`DataError::Folder`] if the root cannot be looked at.
 pub(crate) fn present_layouts<'a>(
     card: &'a Card,
     split: &Split<'_>,
     root: &Path,
-) -> Result<Vec<&'a Layout>, DataError> {
-    if !root.is_dir() {
+) -> Result<Present<'a>, DataError> {
+    let root_error = |source| DataError::Folder { path: root.into(), source };
+    if !is_folder(root).map_err(root_error)? {
         return Err(DataError::RootMissing { root: root.into() });
     }
-    let is_present = |layout: &&Layout| {
-        layout.holds(&split.name) && root.join(fixed_part(&layout.images)).is_dir()
-    };
-    Ok(card.layouts.iter().filter(is_present).collect())
+    let mut present = Present::default();
+    for layout in card.layouts.iter().filter(|layout| layout.holds(&split.name)) {
+        let images = root.join(fixed_part(&layout.images));
+        match is_folder(&images) {
+            Ok(true) => present.layouts.push(layout),
+            Ok(false) => {}
+            Err(source) => present.unreadable.push((images, source)),
+        }
+    }
+    Ok(present)
 }
 
 fn layout_missing(card: &Card, split: &Split<'_>, root: &Path) -> DataError {
@@ -212,7 +301,8 @@ pub(crate) fn find_in_layout(
     let Some(members) = split.members() else {
         let folder = root.join(&layout.images);
         let mut seen = HashSet::new();
-        let stems: Vec<String> = list(&folder)?
+        let stems: Vec<String> = Scan::of(&folder)?
+            .files
             .iter()
             .filter(|path| layout.image_extensions.iter().any(|one| has_extension(path, one)))
             .map(|path| stem(path))
@@ -281,7 +371,8 @@ impl Folders<'_> {
     fn of(&mut self, folder: &str, optional: bool) -> Result<&FolderIndex, DataError> {
         if !self.listed.contains_key(folder) {
             let path = self.root.join(folder);
-            let index = match optional && !path.is_dir() {
+            let folder_error = |source| DataError::Folder { path: path.clone(), source };
+            let index = match optional && !is_folder(&path).map_err(folder_error)? {
                 true => FolderIndex::default(),
                 false => FolderIndex::of(&path)?,
             };
@@ -303,19 +394,53 @@ pub(crate) fn has_extension(path: &Path, extension: &str) -> bool {
     path.extension().is_some_and(|one| one.eq_ignore_ascii_case(extension))
 }
 
-/// All files of a folder but hidden ones, sorted by name.
-fn list(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
-    let folder_error = |source| DataError::Folder { path: folder.into(), source };
-    let mut paths = Vec::new();
-    for item in std::fs::read_dir(folder).map_err(folder_error)? {
-        let item = item.map_err(folder_error)?;
-        let path = item.path();
-        // `._a.jpg` beside `a.jpg` is what macOS leaves in archives.
-        let hidden = item.file_name().to_string_lossy().starts_with('.');
-        if !hidden && path.is_file() {
-            paths.push(path);
+/// Everything in one folder but hidden files, sorted by name. Folders inside it are not entered, so
+/// a loop of links is no danger.
+pub(crate) struct Scan {
+    pub(crate) files: Vec<PathBuf>,
+    ignored: Vec<Ignored>,
+}
+
+impl Scan {
+    pub(crate) fn of(folder: &Path) -> Result<Self, DataError> {
+        let folder_error = |source| DataError::Folder { path: folder.into(), source };
+        let mut scan = Self { files: Vec::new(), ignored: Vec::new() };
+        for item in std::fs::read_dir(folder).map_err(folder_error)? {
+            let item = item.map_err(folder_error)?;
+            // `._a.jpg` beside `a.jpg` is what macOS leaves in archives.
+            if item.file_name().to_string_lossy().starts_with('.') {
+                continue;
+            }
+            let path = item.path();
+            let reason = match std::fs::metadata(&path) {
+                Ok(what) if what.is_file() => {
+                    scan.files.push(path);
+                    continue;
+                }
+                Ok(what) if what.is_dir() => "a folder; folders in folders are not read".into(),
+                Ok(_) => "neither a file nor a folder".into(),
+                Err(error) => format!("cannot be opened: {error}"),
+            };
+            scan.ignored.push(Ignored { path, reason });
         }
+        scan.files.sort();
+        Ok(scan)
     }
-    paths.sort();
-    Ok(paths)
+
+    /// The files with one of the extensions; the others are noted.
+    pub(crate) fn into_images(
+        self,
+        extensions: &[impl AsRef<str>],
+        ignored: &mut Vec<Ignored>,
+    ) -> Vec<PathBuf> {
+        ignored.extend(self.ignored);
+        let (images, others): (Vec<_>, Vec<_>) = self
+            .files
+            .into_iter()
+            .partition(|path| extensions.iter().any(|one| has_extension(path, one.as_ref())));
+        let known: Vec<&str> = extensions.iter().map(AsRef::as_ref).collect();
+        let reason = format!("its extension is not one of {}", known.join(", "));
+        ignored.extend(others.into_iter().map(|path| Ignored { path, reason: reason.clone() }));
+        images
+    }
 }

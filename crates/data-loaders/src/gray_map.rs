@@ -2,10 +2,9 @@
 
 use std::path::Path;
 
-use image::DynamicImage;
-
 use crate::DataError;
-use crate::decode::{decode, mask_levels};
+use crate::decode::decode;
+use crate::levels::Levels;
 
 /// The gray levels of a picture at the depth of its file: a prediction of another program, or a mask before it is cut.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,23 +21,33 @@ pub struct GrayMap {
 
 /// Decodes the levels of a gray picture.
 ///
-/// Any format of [`decode_image`](crate::decode_image). A gray file of 16 bits keeps them; everything else has 8, and a
-/// color counts as in [`decode_mask`](crate::decode_mask).
+/// Any format of [`decode_image`](crate::decode_image), at the depth of the file. A color counts as in
+/// [`decode_mask`](crate::decode_mask).
 ///
 /// # Errors
 ///
 /// Those of [`decode_image`](crate::decode_image).
 pub fn decode_gray_map(path: &Path) -> Result<GrayMap, DataError> {
     let picture = decode(path)?.0;
-    let (width, height) = (picture.width(), picture.height());
-    let (levels, white) = match picture {
-        DynamicImage::ImageLuma16(gray) => (gray.into_raw(), u16::MAX),
-        other => {
-            let levels = mask_levels(&other).0.into_raw().into_iter().map(u16::from).collect();
-            (levels, u16::from(u8::MAX))
-        }
-    };
-    Ok(GrayMap { width, height, levels, white })
+    Ok(gray_map((picture.width(), picture.height()), Levels::of_mask(&picture)))
+}
+
+/// Decodes the levels of a mask, for somebody who cuts it at another level than
+/// [`decode_mask`](crate::decode_mask) does.
+///
+/// # Errors
+///
+/// Those of [`decode_mask`](crate::decode_mask): a mask that is neither all black nor above half of white anywhere is
+/// [`DataError::DimMask`].
+pub fn decode_truth_map(path: &Path) -> Result<GrayMap, DataError> {
+    let picture = decode(path)?.0;
+    let levels = Levels::of_mask(&picture);
+    levels.refuse_dim(path)?;
+    Ok(gray_map((picture.width(), picture.height()), levels))
+}
+
+fn gray_map((width, height): (u32, u32), levels: Levels) -> GrayMap {
+    GrayMap { width, height, levels: levels.values, white: levels.white }
 }
 
 #[cfg(test)]

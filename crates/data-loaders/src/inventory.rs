@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use crate::card::{NAME, Split};
-use crate::files::{self, FolderIndex, Found};
-use crate::{Card, Catalog, DataError, IMAGE_EXTENSIONS, Layout, MASK_NAMES};
+use crate::files::{self, FolderIndex, Found, Scan};
+use crate::{Card, Catalog, DataError, DataSet, IMAGE_EXTENSIONS, Layout, MASK_NAMES};
 
 /// What lies on the disk of a data set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +25,9 @@ pub struct Inventory {
     pub ignored: Vec<Ignored>,
     /// Images with a mask in the folders that no split names.
     pub unlisted: usize,
+    /// Why [`DataSet::from_folders`](crate::DataSet::from_folders) refuses the folders as a whole; nothing if it does
+    /// not. A card has one reading for each split, and [`splits`](Self::splits) says what lacks.
+    pub refusal: Option<String>,
 }
 
 /// How much of a split was found.
@@ -91,15 +94,17 @@ impl Inventory {
     ///
     /// # Errors
     ///
-    /// [`DataError::RootMissing`], and [`DataError::LayoutMissing`] if no folder of any layout is
-    /// there.
+    /// [`DataError::RootMissing`], [`DataError::LayoutMissing`] if no folder of any layout is
+    /// there, and [`DataError::Folder`] if of none can be said that it is there, but of some not that it is not,
+    /// for want of rights.
     pub fn of_card(card: &Card, root: &Path) -> Result<Self, DataError> {
         let mut inventory = Self::new(&card.name);
         let mut known: HashMap<PathBuf, usize> = HashMap::new();
         let mut used: Vec<&Layout> = Vec::new();
         let mut absent = BTreeSet::new();
+        let mut unreadable = None;
         for split in card.all_splits() {
-            let chosen = inventory.choose(card, &split, root)?;
+            let chosen = inventory.choose(card, &split, root, &mut unreadable)?;
             let index = inventory.splits.len();
             let (layout, found) = match chosen {
                 Some((layout, found)) => (Some(layout), found),
@@ -130,6 +135,9 @@ impl Inventory {
             used.extend(layout);
         }
         if inventory.splits.iter().all(|split| split.layout.is_none()) {
+            if let Some(error) = unreadable {
+                return Err(error);
+            }
             let mut looked_for: Vec<String> = Vec::new();
             for layout in &card.layouts {
                 if !looked_for.contains(&layout.images) {
@@ -151,6 +159,8 @@ impl Inventory {
     /// [`DataError::Folder`] if one of them cannot be listed, [`DataError::NoImages`].
     pub fn of_folders(images: &Path, masks: &Path) -> Result<Self, DataError> {
         let mut inventory = Self::new("folder");
+        inventory.refusal =
+            DataSet::pair_folders(images, masks).err().map(|error| error.to_string());
         let image_files = Scan::of(images)?.into_images(&IMAGE_EXTENSIONS, &mut inventory.ignored);
         if image_files.is_empty() {
             let extensions = IMAGE_EXTENSIONS.map(String::from).to_vec();
@@ -164,7 +174,7 @@ impl Inventory {
         for image in image_files {
             let id = files::stem(&image);
             if let Some(first) = seen.get(&id) {
-                inventory.ignored.push(same_stem(image, first));
+                inventory.ignored.push(refused_stem(image, first));
                 continue;
             }
             seen.insert(id.clone(), image.clone());
@@ -208,7 +218,7 @@ impl Inventory {
     ///
     /// # Errors
     ///
-    /// [`DataError::RootMissing`].
+    /// [`DataError::RootMissing`] and [`DataError::Folder`], as of [`of_card`](Self::of_card).
     pub fn others(catalog: &Catalog, root: &Path, except: &str) -> Result<Vec<Self>, DataError> {
         let mut found = Vec::new();
         for card in catalog.cards().iter().filter(|card| card.name != except) {
@@ -229,19 +239,26 @@ impl Inventory {
             unpaired: Vec::new(),
             ignored: Vec::new(),
             unlisted: 0,
+            refusal: None,
         }
     }
 
     /// The layout of a split that lacks least, with what it has. A folder that cannot be listed is
-    /// noted.
+    /// noted, and the first of which not even that it is there can be said is kept in `unreadable`.
     fn choose<'a>(
         &mut self,
         card: &'a Card,
         split: &Split<'_>,
         root: &Path,
+        unreadable: &mut Option<DataError>,
     ) -> Result<Option<(&'a Layout, Found)>, DataError> {
         let mut best: Option<(usize, &Layout, Found)> = None;
-        for layout in files::present_layouts(card, split, root)? {
+        let present = files::present_layouts(card, split, root)?;
+        for (path, source) in present.unreadable {
+            self.ignored.push(unlistable(path.clone(), &source));
+            unreadable.get_or_insert(DataError::Folder { path, source });
+        }
+        for layout in present.layouts {
             let found = match files::find_in_layout(layout, split, root) {
                 Ok(found) => found,
                 Err(DataError::NoImages { .. }) => Found::default(),
@@ -358,59 +375,16 @@ fn same_stem(path: PathBuf, first: &Path) -> Ignored {
     Ignored { path, reason: format!("has the stem of {first}, which is used") }
 }
 
+fn refused_stem(path: PathBuf, first: &Path) -> Ignored {
+    let first = first.file_name().unwrap_or_default().to_string_lossy();
+    let reason = format!("has the stem of {first}: folders with such a pair are refused");
+    Ignored { path, reason }
+}
+
 fn second_mask(path: PathBuf, id: &str) -> Ignored {
     Ignored { path, reason: format!("{id} has another mask, which is used") }
 }
 
 fn unlistable(path: PathBuf, source: &std::io::Error) -> Ignored {
     Ignored { path, reason: format!("a folder that cannot be listed: {source}") }
-}
-
-/// Everything in one folder but hidden files, sorted by name. Folders inside it are not entered, so
-/// a loop of links is no danger.
-struct Scan {
-    files: Vec<PathBuf>,
-    ignored: Vec<Ignored>,
-}
-
-impl Scan {
-    fn of(folder: &Path) -> Result<Self, DataError> {
-        let folder_error = |source| DataError::Folder { path: folder.into(), source };
-        let mut scan = Self { files: Vec::new(), ignored: Vec::new() };
-        for item in std::fs::read_dir(folder).map_err(folder_error)? {
-            let item = item.map_err(folder_error)?;
-            if item.file_name().to_string_lossy().starts_with('.') {
-                continue;
-            }
-            let path = item.path();
-            let reason = match std::fs::metadata(&path) {
-                Ok(what) if what.is_file() => {
-                    scan.files.push(path);
-                    continue;
-                }
-                Ok(what) if what.is_dir() => "a folder; folders in folders are not read".into(),
-                Ok(_) => "neither a file nor a folder".into(),
-                Err(error) => format!("cannot be opened: {error}"),
-            };
-            scan.ignored.push(Ignored { path, reason });
-        }
-        scan.files.sort();
-        Ok(scan)
-    }
-
-    /// The files with one of the extensions; the others are noted.
-    fn into_images(
-        self,
-        extensions: &[impl AsRef<str>],
-        ignored: &mut Vec<Ignored>,
-    ) -> Vec<PathBuf> {
-        ignored.extend(self.ignored);
-        let (images, others): (Vec<_>, Vec<_>) = self.files.into_iter().partition(|path| {
-            extensions.iter().any(|one| files::has_extension(path, one.as_ref()))
-        });
-        let known: Vec<&str> = extensions.iter().map(AsRef::as_ref).collect();
-        let reason = format!("its extension is not one of {}", known.join(", "));
-        ignored.extend(others.into_iter().map(|path| Ignored { path, reason: reason.clone() }));
-        images
-    }
 }

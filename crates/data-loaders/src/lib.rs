@@ -39,9 +39,11 @@ mod decode;
 mod download_spec;
 mod error;
 mod files;
+mod fit;
 mod gray_map;
 mod inventory;
 mod jpeg;
+mod levels;
 mod load;
 mod pairing;
 mod pictures;
@@ -57,11 +59,15 @@ pub use card::{Card, Layout, Member, SplitFile};
 pub use case::Case;
 pub use catalog::Catalog;
 pub use data_set::{DataSet, PHANTOM_SPLITS};
-pub use decode::{Decoded, MAX_PIXELS, decode_image, decode_mask, mask_histogram};
+pub use decode::{
+    Decoded, DecodedImage, MAX_PIXELS, decode_image, decode_image_with_facts, decode_mask,
+    mask_histogram,
+};
 pub use download_spec::Download;
 pub use error::{CardError, DataError};
 pub use files::{IMAGE_EXTENSIONS, MASK_NAMES};
-pub use gray_map::{GrayMap, decode_gray_map};
+pub use fit::{Fit, Shown, fit};
+pub use gray_map::{GrayMap, decode_gray_map, decode_truth_map};
 pub use inventory::{FilePair, FoundSplit, Ignored, Inventory, Membership, Unpaired};
 pub use load::{BadCases, Loaded, Skipped};
 pub use pairing::{PredictionPair, pair_predictions};

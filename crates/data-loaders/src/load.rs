@@ -34,6 +34,26 @@ pub struct Skipped {
 }
 
 impl DataSet {
+    /// Decodes some cases, one after the other, hands the good ones to `keep`, and gives the bad ones.
+    ///
+    /// One image is in memory at a time, but for what `keep` keeps.
+    ///
+    /// # Panics
+    ///
+    /// Panics if an index is not below [`len`](Self::len): a bug in the caller.
+    pub fn load_each(&self, indices: &[usize], mut keep: impl FnMut(Case)) -> Vec<Skipped> {
+        let mut skipped = Vec::new();
+        for &index in indices {
+            match self.load(index) {
+                Ok(case) => keep(case),
+                Err(reason) => {
+                    skipped.push(Skipped { index, id: self.id(index).to_owned(), reason });
+                }
+            }
+        }
+        skipped
+    }
+
     /// Decodes every case, on all threads of the current rayon pool, in the order of the set.
     ///
     /// The result does not depend on the number of threads. All images are in memory at once:

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use crate::DataError;
-use crate::files::{FolderIndex, list_images, stem};
+use crate::files::{FolderIndex, list_images, stem, warn_left_out};
 
 /// A prediction of a folder and the truth that it is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub struct PredictionPair {
 ///
 /// A truth belongs to a prediction as a mask to its image in
 /// [`DataSet::from_folders`](crate::DataSet::from_folders): it has the same stem, or one made of it by
-/// [`MASK_NAMES`](crate::MASK_NAMES).
+/// [`MASK_NAMES`](crate::MASK_NAMES). What else lies in the folders is worth one warning.
 ///
 /// # Errors
 ///
@@ -33,14 +33,16 @@ pub fn pair_predictions(
     truths: &Path,
 ) -> Result<(Vec<PredictionPair>, Vec<PathBuf>), DataError> {
     let mut by_id: BTreeMap<String, PathBuf> = BTreeMap::new();
-    for path in list_images(predictions)? {
+    let mut left_out = Vec::new();
+    for path in list_images(predictions, &mut left_out)? {
         let id = stem(&path);
         if let Some(first) = by_id.insert(id.clone(), path.clone()) {
             return Err(DataError::DuplicateId { id, first, second: path });
         }
     }
-    let all_truths = list_images(truths)?;
-    let index = FolderIndex::of(truths)?;
+    let all_truths = list_images(truths, &mut left_out)?;
+    let index = FolderIndex::of_files(all_truths.clone());
+    warn_left_out(predictions, left_out);
     let ids: HashSet<String> = by_id.keys().cloned().collect();
     let pairs: Vec<PredictionPair> = by_id
         .into_iter()

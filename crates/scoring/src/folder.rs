@@ -3,12 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use data_loaders::{DataError, PredictionPair, decode_gray_map, pair_predictions};
+use data_loaders::{
+    DataError, PredictionPair, decode_gray_map, decode_truth_map, pair_predictions,
+};
 use metrics::{LevelCounts, Mask, MetricsError, Protocol};
 use rayon::prelude::*;
 use run_record::{CaseRow, CurveRow, ResultRow};
 
-use crate::{ScoredCase, read_prediction, score_case, summarize};
+use crate::prediction::soft_map;
+use crate::{ScoredCase, score_case, summarize};
 
 /// Seed of the bootstrap intervals. Any number would do; the same one gives the same file.
 const SEED: u64 = 0;
@@ -28,6 +31,9 @@ pub struct FolderScores {
     pub unpredicted: Vec<PathBuf>,
     /// Predictions whose size was not that of their truth.
     pub resized: usize,
+    /// Predictions whose largest level is 1 (of 255, or of 65,535), sorted: most likely masks that were stored as 0 and
+    /// 1, which are scored as black.
+    pub nearly_black: Vec<PathBuf>,
 }
 
 /// Why a folder was not scored.
@@ -65,7 +71,8 @@ pub enum ScoreError {
 ///
 /// Predictions are gray pictures of 8 or 16 bits, of whatever program; white is 1. One of another size than its truth
 /// is brought to it bilinearly and counted. A truth is foreground above the level that the
-/// [protocol](Protocol::truth_threshold) says. Several cases are scored at a time; `progress` gets the number of
+/// [protocol](Protocol::truth_threshold) says; one that is neither all black nor above half of white anywhere is an
+/// error ([`DataError::DimMask`]), since it would count as empty. Several cases are scored at a time; `progress` gets the number of
 /// cases done and of all: first 0, then, from any thread, one more after each.
 ///
 /// # Errors
@@ -90,7 +97,7 @@ pub fn score_folder(
     let named = CaseRow { method: name(predictions), data: name(truths), ..CaseRow::default() };
     let done = AtomicUsize::new(0);
     progress(0, pairs.len());
-    let results: Vec<Result<(ScoredCase, bool), ScoreError>> = pairs
+    let results: Vec<Result<ScoredPair, ScoreError>> = pairs
         .par_iter()
         .map(|pair| {
             let scored = score_pair(pair, protocol, &named);
@@ -100,16 +107,19 @@ pub fn score_folder(
         .collect();
 
     let (mut cases, mut curves, mut levels) = (Vec::new(), Vec::new(), Vec::<LevelCounts>::new());
-    let mut resized = 0;
-    for result in results {
-        let (case, was_resized) = result?;
-        resized += usize::from(was_resized);
-        curves.extend(case.curve());
-        levels.extend(case.levels);
-        cases.push(case.row);
+    let (mut resized, mut nearly_black) = (0, Vec::new());
+    for (result, pair) in results.into_iter().zip(&pairs) {
+        let scored = result?;
+        resized += usize::from(scored.resized);
+        if scored.nearly_black {
+            nearly_black.push(pair.prediction.clone());
+        }
+        curves.extend(scored.case.curve());
+        levels.extend(scored.case.levels);
+        cases.push(scored.case.row);
     }
     let mean = summarize(protocol, &cases, &levels, SEED);
-    Ok(FolderScores { protocol, cases, curves, mean, unpredicted, resized })
+    Ok(FolderScores { protocol, cases, curves, mean, unpredicted, resized, nearly_black })
 }
 
 /// The name of a folder, as it stands in the rows.
@@ -117,25 +127,35 @@ fn name(folder: &Path) -> String {
     folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-/// Scores one prediction, and says whether it had another size than its truth.
+/// A prediction that was scored.
+struct ScoredPair {
+    case: ScoredCase,
+    /// Whether it had another size than its truth.
+    resized: bool,
+    /// Whether its largest level is 1.
+    nearly_black: bool,
+}
+
 fn score_pair(
     pair: &PredictionPair,
     protocol: Protocol,
     named: &CaseRow,
-) -> Result<(ScoredCase, bool), ScoreError> {
+) -> Result<ScoredPair, ScoreError> {
     let truth = pair.truth.as_deref().expect("predictions without a truth were refused");
     let truth = read_truth(truth, protocol)?;
-    let map = read_prediction(&pair.prediction)?;
+    let picture = decode_gray_map(&pair.prediction)?;
+    let nearly_black = picture.levels.iter().max() == Some(&1);
+    let map = soft_map(picture);
     let resized = (map.width(), map.height()) != (truth.width(), truth.height());
     let named = CaseRow { file: pair.id.clone(), ..named.clone() };
     let case = score_case(protocol, &map, &truth, named)
         .map_err(|source| ScoreError::Metrics { path: pair.prediction.clone(), source })?;
-    Ok((case, resized))
+    Ok(ScoredPair { case, resized, nearly_black })
 }
 
 /// Reads a truth as the protocol cuts it.
 fn read_truth(path: &Path, protocol: Protocol) -> Result<Mask, DataError> {
-    let truth = decode_gray_map(path)?;
+    let truth = decode_truth_map(path)?;
     let most = f64::from(truth.white);
     // In levels of 8 bits, whatever the depth of the file.
     let above = f64::from(protocol.truth_threshold()) / 255.0;

@@ -22,11 +22,15 @@ pub struct PredictionError {
 ///
 /// Those of [`decode_gray_map`].
 pub fn read_prediction(path: &Path) -> Result<SoftMap, DataError> {
-    let GrayMap { width, height, levels, white } = decode_gray_map(path)?;
+    Ok(soft_map(decode_gray_map(path)?))
+}
+
+/// The probabilities that a picture stands for.
+pub(crate) fn soft_map(GrayMap { width, height, levels, white }: GrayMap) -> SoftMap {
     let white = f64::from(white);
     let probabilities = levels.into_iter().map(|level| f64::from(level) / white).collect();
-    Ok(SoftMap::new(width as usize, height as usize, probabilities)
-        .expect("a picture has pixels, and levels up to white"))
+    SoftMap::new(width as usize, height as usize, probabilities)
+        .expect("a picture has pixels, and levels up to white")
 }
 
 /// Writes a soft map as a gray PNG of 16 bits; the folder is there already.

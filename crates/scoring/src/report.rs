@@ -36,7 +36,8 @@ impl FolderScores {
         );
         let mut remark = |count: usize, what: &str| {
             if count > 0 {
-                text.push_str(&format!(" {count} {what}."));
+                let end = if what.ends_with('?') { "" } else { "." };
+                text.push_str(&format!(" {count} {what}{end}"));
             }
         };
         remark(
@@ -45,6 +46,10 @@ impl FolderScores {
         );
         remark(self.resized, "predictions were resized to their truth");
         remark(self.unpredicted.len(), "truths have no prediction");
+        remark(
+            self.nearly_black.len(),
+            "predictions have no level above 1 and count as black: stored as 0/1 instead of 0/255?",
+        );
         text.push_str(
             "\n\n| measure | value | 95 % interval | sd | median | n |\n| --- | ---: | ---: | ---: | ---: | ---: |\n",
         );
@@ -72,16 +77,17 @@ impl FolderScores {
     }
 }
 
-/// `protocol`, `n`, `skipped_empty`, `resized`, `unpredicted`, then `mean` by label, `summary` (mean, deviation, interval)
+/// `protocol`, `n`, `skipped_empty`, `resized`, `unpredicted`, `nearly_black`, then `mean` by label, `summary` (mean, deviation, interval)
 /// of each measure by its name in files, and `cases` with `file`, size and scores by label.
 impl Serialize for FolderScores {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut document = serializer.serialize_struct("FolderScores", 8)?;
+        let mut document = serializer.serialize_struct("FolderScores", 9)?;
         document.serialize_field("protocol", self.protocol.name())?;
         document.serialize_field("n", &self.mean.n)?;
         document.serialize_field("skipped_empty", &self.mean.skipped_empty)?;
         document.serialize_field("resized", &self.resized)?;
         document.serialize_field("unpredicted", &self.unpredicted)?;
+        document.serialize_field("nearly_black", &self.nearly_black)?;
         document.serialize_field("mean", &Means(self))?;
         document.serialize_field("summary", &self.mean.measures)?;
         let cases: Vec<Case<'_>> =

@@ -127,6 +127,43 @@ fn sixteen_bits_are_read_as_they_are() {
 }
 
 #[test]
+fn a_truth_stored_as_0_and_1_is_refused_by_every_protocol() {
+    let root = folder(&[("a.png", 255)], &[("a.png", 1)]);
+    let truth = root.path().join("truths/a.png");
+    for white in [255, 65_535] {
+        if white == 65_535 {
+            let deep: ImageBuffer<Luma<u16>, Vec<u16>> = ImageBuffer::from_pixel(4, 2, Luma([1]));
+            deep.save(&truth).unwrap();
+        }
+        for &protocol in Protocol::ALL {
+            let error = score(root.path(), protocol).unwrap_err();
+            let ScoreError::Data(DataError::DimMask { max, white: found, path }) = error else {
+                panic!("{error}")
+            };
+            assert_eq!((max, found, &path), (1, white, &truth));
+        }
+    }
+    GrayImage::new(4, 2).save(&truth).unwrap();
+    assert!(score(root.path(), Protocol::Default).is_ok(), "all black is a truth");
+}
+
+#[test]
+fn predictions_stored_as_0_and_1_are_named() {
+    let files = [("a.png", 255), ("b.png", 255), ("c.png", 255), ("d.png", 255)];
+    let root = folder(&[("a.png", 1), ("b.png", 2), ("c.png", 0)], &files);
+    let deep: ImageBuffer<Luma<u16>, Vec<u16>> =
+        ImageBuffer::from_fn(4, 2, |x, _| Luma([(x % 2) as u16]));
+    let predictions = root.path().join("predictions");
+    deep.save(predictions.join("d.png")).unwrap();
+    let scores = score(root.path(), Protocol::Default).unwrap();
+    assert_eq!(scores.nearly_black, [predictions.join("a.png"), predictions.join("d.png")]);
+    let text = scores.markdown();
+    assert!(text.contains("2 predictions have no level above 1"), "{text}");
+    let document = serde_json::to_value(&scores).unwrap();
+    assert_eq!(document["nearly_black"].as_array().unwrap().len(), 2);
+}
+
+#[test]
 fn the_truth_is_cut_where_the_protocol_says() {
     let gray = folder(&[("a.png", 255)], &[("a.png", 128)]);
     let recall = |protocol| score(gray.path(), protocol).unwrap().cases[0].dice;

@@ -53,6 +53,13 @@ impl Score {
             scores.unpredicted.len(),
             scores.unpredicted[0].display()
         );
+        if let [first, ..] = scores.nearly_black.as_slice() {
+            tracing::warn!(
+                predictions = scores.nearly_black.len(),
+                first = %first.display(),
+                "no level above 1, scored as black: stored as 0/1 instead of 0/255?"
+            );
+        }
         if let Some(file) = &self.out {
             run_record::write_rows(file, &scores.cases)?;
         }

@@ -2,11 +2,20 @@
 
 use std::fs;
 
-use data_loaders::{DataError, DataSet, MAX_PIXELS, decode_image, decode_mask};
-use image::{GrayImage, Luma, Rgb, Rgb32FImage};
+use data_loaders::{
+    DataError, DataSet, MAX_PIXELS, decode_image, decode_mask, decode_truth_map, mask_histogram,
+};
+use image::codecs::gif::GifEncoder;
+use image::codecs::jpeg::JpegEncoder;
+use image::{
+    DynamicImage, Frame, GrayImage, ImageBuffer, Luma, LumaA, Rgb, Rgb32FImage, RgbImage, Rgba,
+    RgbaImage,
+};
 use tempfile::TempDir;
 
-use crate::support::{HEIGHT, WIDTH, folder, mask, message, pairs, path, write_image};
+use crate::support::{
+    HEIGHT, WIDTH, folder, mask, message, oriented, pairs, path, with_orientation, write_image,
+};
 
 fn load(root: &TempDir) -> Result<data_loaders::Case, DataError> {
     DataSet::from_folders(&root.path().join("images"), &root.path().join("masks"))?.load(0)
@@ -144,17 +153,59 @@ fn several_pictures_in_one_file_are_refused_and_thumbnails_are_not() {
     assert_eq!(decode_image(&file).unwrap().get_pixel(3, 2), &Rgb([200, 10, 10]));
 }
 
+/// A GIF of so many frames, whole and readable.
+fn gif(frames: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut encoder = GifEncoder::new(&mut bytes);
+    for frame in 0..frames {
+        let picture = RgbaImage::from_pixel(WIDTH, HEIGHT, Rgba([90 * frame as u8, 60, 200, 255]));
+        encoder.encode_frame(Frame::new(picture)).unwrap();
+    }
+    drop(encoder);
+    bytes
+}
+
 #[test]
 fn gif_and_webp_are_no_formats_of_ours() {
     let root = folder();
-    let files: [(&str, &[u8]); 2] =
-        [("a.gif", b"GIF89a\x01\0\x01\0\0\0\0;"), ("a.webp", b"RIFF\x10\0\0\0WEBPVP8L")];
-    for (name, bytes) in files {
+    // Another crate of a program may switch the decoder on, as the one of this test is.
+    for frames in [1, 2] {
+        assert!(image::load_from_memory(&gif(frames)).is_ok(), "the decoder is there");
+    }
+    let webp = b"RIFF\x10\0\0\0WEBPVP8L".to_vec();
+    for (name, bytes) in [("one.gif", gif(1)), ("two.png", gif(2)), ("a.webp", webp)] {
         let file = path(&root, name);
         fs::write(&file, bytes).unwrap();
-        let error = decode_image(&file).unwrap_err();
-        assert!(matches!(error, DataError::Decode { .. }), "{error:?}");
+        for error in [decode_image(&file).unwrap_err(), decode_mask(&file).unwrap_err()] {
+            assert!(matches!(error, DataError::Decode { .. }), "{error:?}");
+            assert_eq!(
+                message(&error, root.path()),
+                format!("not a readable png, jpeg, bmp or tiff image: ROOT/{name}")
+            );
+            let source = std::error::Error::source(&error).unwrap().to_string();
+            assert!(source.contains("is not supported"), "{source}");
+        }
     }
+}
+
+#[cfg(unix)]
+#[test]
+fn only_regular_files_are_opened() {
+    let root = folder();
+    let inner = root.path().join("a.png");
+    fs::create_dir(&inner).unwrap();
+    let pipe = root.path().join("b.png");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    // Nobody writes to the pipe: to open it would be to wait for ever.
+    for file in [inner, pipe] {
+        let error = decode_image(&file).unwrap_err();
+        let name = file.file_name().unwrap().to_string_lossy();
+        assert_eq!(message(&error, root.path()), format!("not a regular file: ROOT/{name}"));
+    }
+    let linked = root.path().join("c.png");
+    write_image(&root.path().join("d.png"));
+    std::os::unix::fs::symlink("d.png", &linked).unwrap();
+    decode_image(&linked).unwrap();
 }
 
 #[test]
@@ -168,8 +219,9 @@ fn a_mask_drawn_on_pixels_that_exif_turns_is_named() {
     let error = load(&root).unwrap_err();
     assert_eq!(
         message(&error, root.path()),
-        "the EXIF orientation turns only one of the two, mask 24 x 16 and image 16 x 24: remove it \
-         from the images, or turn the masks; ROOT/masks/a.png and ROOT/images/a.jpg"
+        "the EXIF orientation turns image and mask differently, mask 24 x 16 and image 16 x 24: \
+         store the pixels of the image as those of the mask, without an orientation; \
+         ROOT/masks/a.png and ROOT/images/a.jpg"
     );
     // A mask of the turned size fits, and so does one that is turned itself.
     mask(16, 24).save(&mask_file).unwrap();
@@ -179,6 +231,47 @@ fn a_mask_drawn_on_pixels_that_exif_turns_is_named() {
     assert_eq!(load(&root).unwrap().truth.height, 24);
     mask(20, 16).save(&mask_file).unwrap();
     assert!(matches!(load(&root).unwrap_err(), DataError::SizeMismatch { .. }));
+}
+
+#[test]
+fn an_orientation_that_no_size_shows_is_refused_if_only_the_image_has_it() {
+    let root = pairs(&["a"]);
+    fs::remove_file(root.path().join("images/a.png")).unwrap();
+    let image = path(&root, "images/a.jpg");
+    let mask_file = root.path().join("masks/a.png");
+    mask(24, 16).save(&mask_file).unwrap();
+    for orientation in [2, 3, 4] {
+        fs::write(&image, oriented(orientation)).unwrap();
+        let error = load(&root).unwrap_err();
+        assert_eq!(
+            message(&error, root.path()),
+            "the EXIF orientation turns image and mask differently, mask 24 x 16 and image 24 x \
+             16: store the pixels of the image as those of the mask, without an orientation; \
+             ROOT/masks/a.png and ROOT/images/a.jpg",
+            "{orientation}"
+        );
+    }
+    // Both have it.
+    fs::remove_file(&mask_file).unwrap();
+    fs::copy(&image, root.path().join("masks/a.jpg")).unwrap();
+    assert_eq!(load(&root).unwrap().image.dimensions(), (24, 16));
+    // Only the mask has it.
+    RgbImage::from_pixel(24, 16, Rgb([9, 9, 9])).save(&image).unwrap();
+    assert!(matches!(load(&root).unwrap_err(), DataError::Orientation { .. }));
+}
+
+#[test]
+fn a_square_hides_which_way_it_was_turned() {
+    let root = pairs(&["a"]);
+    fs::remove_file(root.path().join("images/a.png")).unwrap();
+    mask(24, 24).save(root.path().join("masks/a.png")).unwrap();
+    let mut jpeg = Vec::new();
+    JpegEncoder::new(&mut jpeg).encode_image(&RgbImage::new(24, 24)).unwrap();
+    let image = path(&root, "images/a.jpg");
+    fs::write(&image, with_orientation(&jpeg, 6)).unwrap();
+    assert!(matches!(load(&root).unwrap_err(), DataError::Orientation { .. }));
+    fs::write(&image, with_orientation(&jpeg, 1)).unwrap();
+    load(&root).unwrap();
 }
 
 #[test]
@@ -204,6 +297,62 @@ fn a_mask_stored_as_0_and_1_is_not_taken_for_an_empty_one() {
         "largest mask value is 1, but foreground starts at 128: stored as 0/1 instead of 0/255? \
          In ROOT/masks/a.png"
     );
+}
+
+#[test]
+fn a_mask_of_16_bits_is_judged_at_its_own_depth() {
+    let root = folder();
+    let file = path(&root, "mask.png");
+    let written = |image: DynamicImage| image.save(&file).unwrap();
+    let gray = |level: u16| -> DynamicImage {
+        ImageBuffer::from_fn(4, 2, |x, _| Luma([if x < 1 { level } else { 0 }])).into()
+    };
+    // 128 is what rounding to 8 bits turns into black.
+    for max in [1, 127, 128, 255, 32_767] {
+        written(gray(max));
+        let expected = format!(
+            "largest mask value is {max}, but foreground starts at 32768: stored as 0/{max} \
+             instead of 0/65535? In ROOT/mask.png"
+        );
+        for error in [decode_mask(&file).unwrap_err(), decode_truth_map(&file).unwrap_err()] {
+            assert_eq!(message(&error, root.path()), expected);
+        }
+        let histogram = mask_histogram(&file).unwrap();
+        assert_eq!(
+            (histogram[0], histogram[1..].iter().sum::<u64>()),
+            (6, 2),
+            "{max} is not black"
+        );
+    }
+    for max in [32_768, 65_534, 65_535] {
+        written(gray(max));
+        let decoded = decode_mask(&file).unwrap();
+        assert_eq!(decoded.truth.values[..4], [true, false, false, false], "{max}");
+        assert_eq!(decoded.gray_pixels, if max == 65_535 { 0 } else { 2 }, "{max}");
+        let histogram = mask_histogram(&file).unwrap();
+        assert_eq!(histogram[255], if max == 65_535 { 2 } else { 0 }, "{max} is not white");
+    }
+
+    written(gray(0));
+    assert!(decode_mask(&file).unwrap().truth.is_empty());
+    for image in [
+        ImageBuffer::from_pixel(2, 2, LumaA([1_u16, 65_535])).into(),
+        ImageBuffer::from_pixel(2, 2, Rgb([1_u16; 3])).into(),
+        ImageBuffer::from_pixel(2, 2, Rgba([1_u16, 1, 1, 65_535])).into(),
+    ] {
+        written(image);
+        let error = decode_mask(&file).unwrap_err();
+        assert!(matches!(error, DataError::DimMask { max: 1, white: 65_535, .. }), "{error}");
+    }
+}
+
+#[test]
+fn a_mask_in_a_color_too_dark_for_its_luma_is_not_empty() {
+    let root = folder();
+    let file = path(&root, "mask.png");
+    RgbImage::from_pixel(2, 2, Rgb([0, 0, 2])).save(&file).unwrap();
+    let error = decode_mask(&file).unwrap_err();
+    assert!(matches!(error, DataError::DimMask { max: 2, white: 255, .. }), "{error}");
 }
 
 #[test]

@@ -98,3 +98,14 @@ fn an_absent_file_a_missing_column_and_a_short_row_are_named() {
     let error = open(&root, "image_name,train_type,mask_name\na,b,c\nd,e\n", "train").unwrap_err();
     assert!(error.source().unwrap().to_string().contains("line: 3"));
 }
+
+#[cfg(unix)]
+#[test]
+fn a_file_that_cannot_be_looked_at_is_not_called_missing() {
+    let root = pairs(&["a"]);
+    std::os::unix::fs::symlink("loop.png", root.path().join("loop.png")).unwrap();
+    let csv = "image_name,train_type,mask_name\nimages/a.png,train,loop.png\n";
+    let error = open(&root, csv, "train").unwrap_err();
+    assert_eq!(message(&error, root.path()), "cannot open ROOT/loop.png");
+    assert!(error.source().unwrap().to_string().contains("symbolic link"));
+}

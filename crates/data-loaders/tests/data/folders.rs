@@ -120,6 +120,18 @@ fn skipping_keeps_the_good_cases_in_order_and_says_what_was_skipped() {
 }
 
 #[test]
+fn some_cases_are_loaded_in_their_order_and_the_bad_ones_named() {
+    let root = pairs(&["a", "b", "c", "d"]);
+    fs::write(root.path().join("images/b.png"), "").unwrap();
+    let mut good = Vec::new();
+    let skipped = open(&root).unwrap().load_each(&[3, 1, 0], |case| good.push(case.id));
+    assert_eq!(good, ["d", "a"]);
+    let bad: Vec<_> = skipped.iter().map(|one| (one.index, &*one.id)).collect();
+    assert_eq!(bad, [(1, "b")]);
+    assert!(matches!(skipped[0].reason, DataError::EmptyFile { .. }));
+}
+
+#[test]
 fn sets_can_be_limited_and_joined() {
     let (first, second) = (pairs(&["a", "b"]), pairs(&["a"]));
     let joined = DataSet::join(&[open(&first).unwrap(), open(&second).unwrap()]);

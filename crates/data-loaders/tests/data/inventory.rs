@@ -214,7 +214,13 @@ fn two_folders_have_one_split_and_duplicate_stems_are_rows() {
     let unpaired: Vec<_> = inventory.unpaired.iter().map(|one| &*one.id).collect();
     assert_eq!(unpaired, ["c", "d_mask"]);
     let rows = names(&root, &inventory.ignored);
-    assert_eq!(rows[0], ("images/a.png".into(), "has the stem of a.jpg, which is used".into()));
+    assert_eq!(
+        rows[0],
+        (
+            "images/a.png".into(),
+            "has the stem of a.jpg: folders with such a pair are refused".into()
+        )
+    );
     assert_eq!(rows[1], ("masks/b_mask.png".into(), "b has another mask, which is used".into()));
 }
 

@@ -353,3 +353,44 @@ fn a_layout_without_its_mask_folder_is_an_error_with_the_folder() {
     let error = open("kvasir-seg", "test", root.path()).unwrap_err();
     assert_eq!(message(&error, root.path()), "cannot list the folder ROOT/kvasir-seg/masks");
 }
+
+/// A link to itself: the system says neither that it is there nor that it is not, as of a folder in one
+/// that may not be entered. Rights are no way to test that, since root has them all.
+#[cfg(unix)]
+#[test]
+fn a_folder_that_cannot_be_looked_at_is_not_called_absent() {
+    use std::error::Error as _;
+    use std::os::unix::fs::symlink;
+
+    let root = folder();
+    symlink("kvasir-seg", root.path().join("kvasir-seg")).unwrap();
+    let catalog = Catalog::built_in();
+    let open = |root: &Path| DataSet::open("kvasir-seg", "train", Some(root), &catalog);
+    let card = catalog.get("kvasir-seg").unwrap();
+    for error in
+        [open(root.path()).unwrap_err(), Inventory::of_card(card, root.path()).unwrap_err()]
+    {
+        let expected = "cannot list the folder ROOT/kvasir-seg/images";
+        assert_eq!(message(&error, root.path()), expected);
+        let system = error.source().unwrap().to_string();
+        assert!(system.contains("symbolic link"), "{system}");
+    }
+    let error = open(&root.path().join("kvasir-seg")).unwrap_err();
+    assert_eq!(message(&error, root.path()), "cannot list the folder ROOT/kvasir-seg");
+
+    // Another layout that is there and complete does.
+    let image = |name: &str| path(&root, &format!("TestDataset/Kvasir/images/{name}.png"));
+    for member in card.members("test").unwrap() {
+        let mask = path(&root, &format!("TestDataset/Kvasir/masks/{}.png", member.name));
+        write_pair(&image(&member.name), &mask);
+    }
+    assert_eq!(
+        DataSet::open("kvasir-seg", "test", Some(root.path()), &catalog).unwrap().len(),
+        100
+    );
+    let inventory = Inventory::of_card(card, root.path()).unwrap();
+    assert_eq!(inventory.pairs.len(), 100);
+    let named =
+        inventory.ignored.iter().any(|one| one.path == root.path().join("kvasir-seg/images"));
+    assert!(named, "{:?}", inventory.ignored);
+}

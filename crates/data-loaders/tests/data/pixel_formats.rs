@@ -2,10 +2,10 @@
 
 use std::fs;
 
-use data_loaders::{decode_image, decode_mask};
+use data_loaders::{decode_image, decode_image_with_facts, decode_mask};
 use image::{DynamicImage, ImageBuffer, Luma, LumaA, Rgb, RgbImage, Rgba};
 
-use crate::support::{folder, path, write_mask};
+use crate::support::{folder, oriented, path, write_mask};
 
 /// 3 x 1 pixels of an 8-bit palette: (10, 20, 30), (200, 100, 50), white. Made with Python's
 /// `zlib` and `struct`: IHDR of color type 3, PLTE, IDAT of the row `00 00 01 02`, IEND.
@@ -42,6 +42,32 @@ fn gray_alpha_and_16_bits_become_8_bit_rgb() {
         let file = path(&root, name);
         image.save(&file).unwrap();
         assert_eq!(decode_image(&file).unwrap().as_raw(), &[77; 6], "{name}");
+    }
+}
+
+#[test]
+fn what_of_a_file_the_pixels_do_not_show_is_said() {
+    let root = folder();
+    let images: [(&str, DynamicImage, Option<u16>); 6] = [
+        ("gray.png", ImageBuffer::from_pixel(2, 1, Luma([77_u8])).into(), None),
+        ("rgb.png", ImageBuffer::from_pixel(2, 1, Rgb([77_u8; 3])).into(), None),
+        ("gray16.png", ImageBuffer::from_pixel(2, 1, Luma([4095_u16])).into(), Some(4095)),
+        ("gray_alpha16.png", ImageBuffer::from_pixel(2, 1, LumaA([7_u16, 9])).into(), Some(7)),
+        ("rgb16.tif", ImageBuffer::from_pixel(2, 1, Rgb([1_u16, 8, 3])).into(), Some(8)),
+        ("rgba16.png", ImageBuffer::from_pixel(2, 1, Rgba([1_u16, 2, 3, 9])).into(), Some(3)),
+    ];
+    for (name, image, largest) in images {
+        let file = path(&root, name);
+        image.save(&file).unwrap();
+        let decoded = decode_image_with_facts(&file).unwrap();
+        assert_eq!((decoded.largest_of_16_bits, decoded.exif_orientation), (largest, 1), "{name}");
+        assert_eq!(decoded.pixels, decode_image(&file).unwrap(), "{name}");
+    }
+    for orientation in 1..=8 {
+        let file = path(&root, "turned.jpg");
+        fs::write(&file, oriented(orientation)).unwrap();
+        assert_eq!(decode_image_with_facts(&file).unwrap().exif_orientation, orientation);
+        assert_eq!(decode_mask(&file).unwrap().exif_orientation, orientation);
     }
 }
 

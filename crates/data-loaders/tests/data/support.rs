@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use image::codecs::jpeg::JpegEncoder;
 use image::{GrayImage, Luma, Rgb, RgbImage};
 use tempfile::TempDir;
 
@@ -41,6 +42,22 @@ pub fn mask(width: u32, height: u32) -> GrayImage {
 pub fn write_pair(image: &Path, mask: &Path) {
     write_image(image);
     write_mask(mask);
+}
+
+/// A JPEG file of 24 x 16 pixels as stored, with an EXIF orientation of 1 to 8.
+pub fn oriented(orientation: u8) -> Vec<u8> {
+    let mut jpeg = Vec::new();
+    let picture = RgbImage::from_fn(24, 16, |x, y| Rgb([10 * x as u8, 15 * y as u8, 7]));
+    JpegEncoder::new(&mut jpeg).encode_image(&picture).unwrap();
+    with_orientation(&jpeg, orientation)
+}
+
+/// A JPEG file with an EXIF segment behind its first marker that holds an orientation and no more.
+pub fn with_orientation(jpeg: &[u8], orientation: u8) -> Vec<u8> {
+    // Segment of 34 bytes; big-endian TIFF with one directory of one entry: tag 274, SHORT, one value.
+    let mut exif = b"\xFF\xE1\0\x22Exif\0\0MM\0\x2A\0\0\0\x08\0\x01".to_vec();
+    exif.extend([0x01, 0x12, 0, 3, 0, 0, 0, 1, 0, orientation, 0, 0, 0, 0, 0, 0]);
+    [&jpeg[..2], &exif, &jpeg[2..]].concat()
 }
 
 /// A folder with `images/` and `masks/` and a pair of PNG files for each name.

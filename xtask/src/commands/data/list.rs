@@ -29,6 +29,10 @@ impl List {
                 Some(root) => match Inventory::of_card(card, root) {
                     Ok(inventory) => Some(inventory),
                     Err(DataError::LayoutMissing { .. }) => None,
+                    Err(error @ DataError::Folder { .. }) => {
+                        tracing::warn!("{}: {:#}", card.name, anyhow::Error::from(error));
+                        None
+                    }
                     Err(error) => return Err(error.into()),
                 },
                 None => None,

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::Args;
 use data_loaders::TruthMask;
 use data_loaders::augment::{AugmentSpec, Pair, contact_sheet, drawn_cases, sample_key};
@@ -52,12 +52,16 @@ impl Preview {
         };
         let set = self.source.open()?;
         let mut pairs = Vec::new();
-        for index in drawn_cases(set.len(), self.n as usize, self.seed) {
-            let case = set.load(index)?;
+        let drawn = drawn_cases(set.len(), self.n as usize, self.seed);
+        let skipped = set.load_each(&drawn, |case| {
             let input = prepared(&case, self.mode, self.size as usize);
             let mask = TruthMask::from_gray(&input.mask);
             pairs.push(Pair { image: input.image, mask, sample: sample_key(&case.data, &case.id) });
+        });
+        for case in &skipped {
+            outln!("skipped {}: {}", case.id, case.reason);
         }
+        ensure!(!pairs.is_empty(), "none of the {} drawn images can be read", drawn.len());
         contact_sheet(&pairs, &spec, self.seed, self.columns, self.tile)
             .save(&self.out)
             .with_context(|| format!("cannot write {}", self.out.display()))?;
@@ -70,6 +74,6 @@ impl Preview {
             self.seed,
             self.columns
         );
-        Ok(ExitCode::SUCCESS)
+        Ok(if skipped.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
