@@ -8,7 +8,9 @@ use polars::prelude::*;
 use run_record::{CASES_FILE, ResultRow};
 
 use crate::columns::column_name;
-use crate::entries::{Entries, Entry, Number, Remarks, Scope, Selection, label};
+use crate::entries::{
+    Entries, Entry, Number, Remarks, Scope, Selection, label, marked_method, marked_prompts,
+};
 use crate::provenance::Provenance;
 use crate::scores::{Subject, scores};
 use crate::{MethodName, Run};
@@ -130,6 +132,21 @@ pub enum TableError {
         /// A run folder of the other.
         second_path: Box<Path>,
     },
+    /// Runs with other settings, weights or data are no seeds of one method, and their mean is none of it.
+    #[error(
+        "{line}: its seeds differ in {} and cannot be averaged (`--mix` allows it, and marks it): {} and {}",
+        what.join(", "), first_path.display(), second_path.display()
+    )]
+    MixedSeeds {
+        /// Experiment and method, in words.
+        line: String,
+        /// Dotted keys of settings, `experiment_sha256`, `weights_sha256`, data sets.
+        what: Vec<String>,
+        /// Run folder of the first seed.
+        first_path: Box<Path>,
+        /// Run folder of the seed that differs.
+        second_path: Box<Path>,
+    },
     /// Two rows claim the same line, so the table could not say which is meant.
     #[error(
         "two results for {line}: {} and {}",
@@ -180,8 +197,8 @@ impl ResultTable {
     ///
     /// [`TableError::NoResults`] without any row, [`TableError::Duplicate`] if two rows are about the
     /// same line, [`TableError::NoCases`] if there are several seeds and a run has lost its case rows;
-    /// unless the scope allows to mix, [`TableError::MixedProtocols`], [`TableError::MixedSplits`] and
-    /// [`TableError::MixedPrompts`].
+    /// unless the scope allows to mix, [`TableError::MixedProtocols`], [`TableError::MixedSplits`],
+    /// [`TableError::MixedPrompts`] and [`TableError::MixedSeeds`].
     pub fn new(runs: &[Run], options: &TableOptions) -> Result<Self, TableError> {
         let entries = Entries::of(runs, &options.scope)?;
         let several_seeds = entries.entries.iter().any(|entry| entry.seeds.len() > 1);
@@ -437,17 +454,13 @@ impl Line {
                 sd: rounded(if several_seeds { seed_sd } else { case_sd }, digits),
             });
         }
-        let on_test = match entry.selection() {
-            Selection::OnTest => " (chosen on test data)",
-            Selection::Clean | Selection::Unknown => "",
-        };
         Ok(Self {
             experiment: escape(entry.experiment),
             data: escape(entry.data),
             split: escape(entry.split),
             protocol: escape(entry.protocol),
-            method: escape(entry.method) + on_test,
-            prompts: escape(entry.prompts) + if entry.oracle { " (oracle)" } else { "" },
+            method: marked_method(&escape(entry.method), entry.selection()),
+            prompts: marked_prompts(&escape(entry.prompts), entry.oracle),
             seeds: seeds.join(", "),
             n: count(n, skipped),
             scores,
