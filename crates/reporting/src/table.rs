@@ -176,6 +176,14 @@ pub enum TableError {
         /// Rows that there are.
         known: Vec<String>,
     },
+    /// An oracle knows the truth, so a difference to it says nothing about a method.
+    #[error("`{name}` is an oracle and no baseline, name one of: {}", known.join(", "))]
+    OracleBaseline {
+        /// The name that was asked for.
+        name: String,
+        /// Rows that are no oracles.
+        known: Vec<String>,
+    },
     /// The data frame refused an operation.
     #[error("cannot build the table")]
     Frame(#[from] PolarsError),
@@ -195,12 +203,16 @@ impl ResultTable {
     ///
     /// # Errors
     ///
-    /// [`TableError::NoResults`] without any row, [`TableError::Duplicate`] if two rows are about the
+    /// [`TableError::UnknownMethod`] and [`TableError::OracleBaseline`] if no row can be the baseline that was
+    /// asked for, [`TableError::NoResults`] without any row, [`TableError::Duplicate`] if two rows are about the
     /// same line, [`TableError::NoCases`] if there are several seeds and a run has lost its case rows;
     /// unless the scope allows to mix, [`TableError::MixedProtocols`], [`TableError::MixedSplits`],
     /// [`TableError::MixedPrompts`] and [`TableError::MixedSeeds`].
     pub fn new(runs: &[Run], options: &TableOptions) -> Result<Self, TableError> {
         let entries = Entries::of(runs, &options.scope)?;
+        if let Some(name) = &options.baseline {
+            check_baseline(&entries.entries, name)?;
+        }
         let several_seeds = entries.entries.iter().any(|entry| entry.seeds.len() > 1);
         let columns = match &options.columns[..] {
             [] => entries.default_columns(),
@@ -383,6 +395,31 @@ pub(crate) fn one_protocol<'a>(
             second_path: run.folder.root().into(),
         }),
     }
+}
+
+/// Refuses a baseline that is no row, or an oracle.
+///
+/// # Errors
+///
+/// [`TableError::UnknownMethod`] and [`TableError::OracleBaseline`].
+pub(crate) fn check_baseline(entries: &[Entry<'_>], name: &MethodName) -> Result<(), TableError> {
+    let named = |entry: &&Entry<'_>| entry.is(name);
+    if entries.iter().filter(named).any(|entry| !entry.oracle) {
+        return Ok(());
+    }
+    let of = |entries: &[&Entry<'_>]| {
+        let names: BTreeSet<String> =
+            entries.iter().map(|entry| format!("`{}:{}`", entry.method, entry.prompts)).collect();
+        names.into_iter().collect()
+    };
+    let is_oracle = entries.iter().any(|entry| entry.is(name));
+    let known: Vec<&Entry<'_>> =
+        entries.iter().filter(|entry| !is_oracle || !entry.oracle).collect();
+    let (name, known) = (name.to_string(), of(&known));
+    Err(match is_oracle {
+        true => TableError::OracleBaseline { name, known },
+        false => TableError::UnknownMethod { name, known },
+    })
 }
 
 /// Refuses a result whose cases are gone.
@@ -902,6 +939,24 @@ mod tests {
         // What is held out of the test split is test data, too.
         assert_eq!(trained("Dice on held-out training images", "test"), (true, false));
         assert_eq!(trained("last epoch", "train"), (false, true));
+    }
+
+    #[test]
+    fn a_baseline_that_there_is_not_is_refused_although_this_layout_tests_nothing() {
+        let with =
+            |name: &str| TableOptions { baseline: name.parse().ok(), ..TableOptions::default() };
+        ResultTable::new(&runs(), &with("apm")).unwrap();
+        let error = ResultTable::new(&runs(), &with("nobody")).unwrap_err();
+        assert!(matches!(error, TableError::UnknownMethod { .. }), "{error}");
+        assert_eq!(
+            error.to_string(),
+            "no row is called `nobody`, there are: `apm:apm`, `zero_shot:ground_truth`"
+        );
+        let error = ResultTable::new(&runs(), &with("zero_shot")).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`zero_shot` is an oracle and no baseline, name one of: `apm:apm`"
+        );
     }
 
     #[test]
