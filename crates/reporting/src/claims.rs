@@ -8,6 +8,7 @@ use polars::prelude::*;
 use run_record::{Claim, Side};
 use serde::Serialize;
 
+use crate::entries::{Selection, marked_method, marked_prompts, unlike_seeds};
 use crate::scores::{BOOTSTRAP_SEED, Scores, Subject, cases, mean, mean_over_runs, scores};
 use crate::table::{check_cases, escape, one_protocol, optional};
 use crate::{Run, TableError};
@@ -35,6 +36,8 @@ pub struct ClaimReport {
     pub seeds: Vec<u64>,
     /// Tests that p values are corrected for.
     pub tests: usize,
+    /// Runs on a side of a claim whose record does not say what their checkpoint was chosen on.
+    pub unknown: Vec<String>,
     /// Claims in the order of the file, test sets in the order of evaluation.
     pub results: Vec<ClaimResult>,
 }
@@ -91,6 +94,10 @@ pub struct ClaimNumbers {
     pub better_is_oracle: bool,
     /// Whether the prompts of `than` were made from the ground truth.
     pub than_is_oracle: bool,
+    /// Whether the checkpoint of `better` has seen the tested images with any of the seeds.
+    pub better_on_test: bool,
+    /// Whether the checkpoint of `than` has seen the tested images with any of the seeds.
+    pub than_on_test: bool,
     /// Cases with a score on both sides with every seed.
     pub n: usize,
     /// Cases left out because a score is undefined or missing.
@@ -184,11 +191,22 @@ impl ClaimReport {
                 result.verdict = verdict(&result.claim, numbers);
             }
         }
+        let on_a_side = |run: &&&Run| {
+            let mut sides = claims.iter().flat_map(|claim| [&claim.better, &claim.than]);
+            sides.any(|side| side.method == run.record.method)
+        };
+        let unknown: BTreeSet<String> = runs
+            .iter()
+            .filter(on_a_side)
+            .filter(|run| Selection::of_run(run) == Selection::Unknown)
+            .map(|run| run.id())
+            .collect();
         Ok(Self {
             experiment: runs[0].record.experiment.clone(),
             protocol: protocol.to_owned(),
             seeds,
             tests: p_values.len(),
+            unknown: unknown.into_iter().collect(),
             results,
         })
     }
@@ -234,6 +252,15 @@ impl ClaimReport {
         if numbers().any(|numbers| numbers.better_is_oracle || numbers.than_is_oracle) {
             text.push_str("; (oracle): prompts are made from the ground truth");
         }
+        if numbers().any(|numbers| numbers.better_on_test || numbers.than_on_test) {
+            text.push_str("; (chosen on test data): the checkpoint has seen the tested images");
+        }
+        if !self.unknown.is_empty() {
+            text.push_str(&format!(
+                "; the records of {} do not say what the checkpoint was chosen on",
+                self.unknown.join(", ")
+            ));
+        }
         text.push_str(
             ".\n\n| claim | data | verdict | better | than | difference [95 % interval] | p | \
              wins / ties / losses | effect | seeds above 0 | n |\n\
@@ -261,6 +288,9 @@ impl ClaimReport {
         let number = |cell: fn(&ClaimNumbers) -> Option<f64>| -> Vec<Option<f64>> {
             let cell = |result: &ClaimResult| result.numbers.as_ref().and_then(cell);
             self.results.iter().map(cell).collect()
+        };
+        let flag = |cell: fn(&ClaimNumbers) -> bool| -> Vec<Option<bool>> {
+            self.results.iter().map(|result| result.numbers.as_ref().map(cell)).collect()
         };
         let margins: Vec<Option<f64>> =
             self.results.iter().map(|result| result.claim.margin).collect();
@@ -303,6 +333,10 @@ impl ClaimReport {
             "p_holm" => number(|numbers| Some(numbers.p_holm)),
             "rank_biserial" => number(|numbers| numbers.rank_biserial),
             "difference_by_seed" => if_any(&by_seed),
+            "better_oracle" => flag(|numbers| numbers.better_is_oracle),
+            "than_oracle" => flag(|numbers| numbers.than_is_oracle),
+            "better_on_test" => flag(|numbers| numbers.better_on_test),
+            "than_on_test" => flag(|numbers| numbers.than_on_test),
         )?;
         let mut bytes = Vec::new();
         CsvWriter::new(&mut bytes).finish(&mut frame)?;
@@ -345,11 +379,36 @@ fn compare(
         Ok(found)
     };
     let (better, than) = (by_seed(&claim.better)?, by_seed(&claim.than)?);
+    for side in [&claim.better, &claim.than] {
+        let of_side: Vec<&Run> =
+            runs.iter().copied().filter(|run| run.record.method == side.method).collect();
+        if let Some((first, second, what)) = unlike_seeds(&of_side) {
+            let name = format!(
+                "seeds of {} that can be averaged ({} and {} differ in {})",
+                side.method,
+                first.record.seed,
+                second.record.seed,
+                what.join(", ")
+            );
+            if !missing.contains(&name) {
+                missing.push(name);
+            }
+        }
+    }
+    let on_test = |side: &Side| {
+        let subject = Subject { data, split, prompts: &side.prompts };
+        runs.iter().filter(|run| run.record.method == side.method).any(|run| {
+            let mut rows = run.record.rows.iter().filter(|row| subject == Subject::of(row));
+            rows.any(|row| Selection::of(run, row) == Selection::OnTest)
+        })
+    };
     let rows = runs.iter().flat_map(|run| &run.record.rows);
     let is_oracle = |side: &Side| rows.clone().any(|row| row.oracle && row.prompts == side.prompts);
     let numbers = missing.is_empty().then(|| ClaimNumbers {
         better_is_oracle: is_oracle(&claim.better),
         than_is_oracle: is_oracle(&claim.than),
+        better_on_test: on_test(&claim.better),
+        than_on_test: on_test(&claim.than),
         ..numbers(&better, &than, seeds)
     });
     Ok(ClaimResult {
@@ -384,6 +443,8 @@ fn numbers(better: &[Scores<'_>], than: &[Scores<'_>], seeds: &[u64]) -> ClaimNu
     ClaimNumbers {
         better_is_oracle: false,
         than_is_oracle: false,
+        better_on_test: false,
+        than_on_test: false,
         n: compared.n,
         left_out: all.len() - compared.n,
         better: mean(&firsts),
@@ -437,10 +498,11 @@ fn line(result: &ClaimResult, with_split: bool) -> String {
         let missing = escape(&missing.join("; "));
         return format!("{start} missing: {missing} | | | | | | | |\n");
     };
-    let side = |side: &Side, is_oracle: bool, score| {
-        let name = escape(&format!("{}, {}", side.method, side.prompts));
-        let oracle = if is_oracle { " (oracle)" } else { "" };
-        format!("{name}{oracle}: {} {}", claim.measure, optional(score))
+    let side = |side: &Side, is_oracle: bool, on_test: bool, score| {
+        let selection = if on_test { Selection::OnTest } else { Selection::Clean };
+        let method = marked_method(&escape(&side.method), selection);
+        let prompts = marked_prompts(&escape(&side.prompts), is_oracle);
+        format!("{method}, {prompts}: {} {}", claim.measure, optional(score))
     };
     let signed = |number: Option<f64>| {
         number.map_or_else(|| optional(None), |number| format!("{number:+.3}"))
@@ -462,8 +524,8 @@ fn line(result: &ClaimResult, with_split: bool) -> String {
     };
     format!(
         "{start} {} | {} | {difference} | {p} | {} / {} / {} | {} | {} of {} | {}{left_out} |\n",
-        side(&claim.better, numbers.better_is_oracle, numbers.better),
-        side(&claim.than, numbers.than_is_oracle, numbers.than),
+        side(&claim.better, numbers.better_is_oracle, numbers.better_on_test, numbers.better),
+        side(&claim.than, numbers.than_is_oracle, numbers.than_on_test, numbers.than),
         numbers.wins,
         numbers.ties,
         numbers.losses,
@@ -744,6 +806,53 @@ mod tests {
         }
         let error = ClaimReport::from_runs(&runs).unwrap_err();
         assert!(matches!(error, TableError::MixedProtocols { .. }));
+    }
+
+    #[test]
+    fn a_side_whose_checkpoint_has_seen_the_tested_images_is_marked() {
+        let mut runs = low_and_high(8);
+        runs[0].record.training = crate::testing::trained("high", 1, 2, 0.5).record.training;
+        let claims = [claim("high", "low", None), claim("low", "high", None)];
+        // `validation split`, but no settings that say of which split: unknown.
+        let unknown = report(runs.clone(), &claims);
+        assert_eq!(unknown.unknown, ["polyps/high-seed1"]);
+        assert!(unknown.markdown().contains("the records of polyps/high-seed1 do not say"));
+        if let Some(training) = &mut runs[0].record.training {
+            training.selection = "Dice on the test set".into();
+        }
+        let report = report(runs, &claims);
+        let marks = [0, 1].map(|i| {
+            let numbers = report.results[i].numbers.as_ref().unwrap();
+            (numbers.better_on_test, numbers.than_on_test)
+        });
+        assert_eq!(marks, [(true, false), (false, true)]);
+        let markdown = report.markdown();
+        assert!(markdown.contains("| high (chosen on test data), auto: Dice"), "{markdown}");
+        assert!(
+            markdown.contains("; (chosen on test data): the checkpoint has seen"),
+            "{markdown}"
+        );
+        assert!(!markdown.contains("low (chosen"), "{markdown}");
+    }
+
+    #[test]
+    fn seeds_that_ran_with_other_settings_decide_nothing() {
+        let mut runs = low_and_high(8);
+        let mut second = low_and_high(8);
+        for run in &mut second {
+            run.record.seed = 2;
+            run.folder =
+                run_record::RunFolder::new(format!("runs/polyps/{}-seed2", run.record.method));
+        }
+        runs.extend(second);
+        runs[2].record.experiment_sha256 = "ff".repeat(32);
+        let report = report(runs, &[claim("high", "low", None), claim("low", "low", None)]);
+        let verdicts = [0, 1].map(|i| report.results[i].verdict);
+        assert_eq!(verdicts, [Verdict::NotRun, Verdict::Open]);
+        assert_eq!(
+            report.results[0].missing,
+            ["seeds of high that can be averaged (1 and 2 differ in experiment_sha256)"]
+        );
     }
 
     #[test]

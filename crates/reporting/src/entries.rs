@@ -174,11 +174,16 @@ pub(crate) enum Selection {
 }
 
 impl Selection {
+    /// The worst that the record of a run says about any of its results.
+    pub(crate) fn of_run(run: &Run) -> Self {
+        run.record.rows.iter().map(|row| Self::of(run, row)).max().unwrap_or(Self::Clean)
+    }
+
     /// What the record of a run says about one of its results.
     ///
     /// `training.selection` is prose ("Dice on held-out training images"). If the split that was trained on is
     /// the split that is tested, held-out images are test images whatever it says.
-    fn of(run: &Run, row: &ResultRow) -> Self {
+    pub(crate) fn of(run: &Run, row: &ResultRow) -> Self {
         let Some(training) = &run.record.training else {
             return Self::Clean;
         };
@@ -248,18 +253,23 @@ impl<'a> Entries<'a> {
     /// [`TableError::NoResults`] if there is none, [`TableError::Duplicate`] if two runs claim the same
     /// entry and seed, and unless the scope allows to mix: [`TableError::MixedProtocols`],
     /// [`TableError::MixedSplits`] if a data set comes with two splits, [`TableError::MixedPrompts`] if
-    /// two experiments have other prompt sources on a data set. (The sources of one experiment stand
+    /// two experiments have other prompt sources on a data set, [`TableError::MixedSeeds`] if seeds of one
+    /// entry ran with other settings, weights or data. (The sources of one experiment stand
     /// side by side because its file says so.)
-    pub(crate) fn of(runs: &'a [Run], scope: &Scope) -> Result<Self, TableError> {
+    pub(crate) fn of(
+        runs: impl IntoIterator<Item = &'a Run>,
+        scope: &Scope,
+    ) -> Result<Self, TableError> {
+        let runs: Vec<&Run> = runs.into_iter().collect();
         let mut rows: Vec<(&Run, &ResultRow)> = runs
             .iter()
-            .flat_map(|run| run.record.rows.iter().map(move |row| (run, row)))
+            .flat_map(|&run| run.record.rows.iter().map(move |row| (run, row)))
             .filter(|(_, row)| scope.shows(&row.data, &row.prompts))
             .collect();
         if rows.is_empty() {
             return Err(TableError::NoResults { runs: runs.len() });
         }
-        let mixed = mixed(&rows, scope.mix)?;
+        let mut mixed = mixed(&rows, scope.mix)?;
 
         rows.sort_by_cached_key(|&(run, row)| key(run, row));
         let mut entries: Vec<Entry<'a>> = Vec::new();
@@ -288,6 +298,26 @@ impl<'a> Entries<'a> {
                 }),
             }
             last = Some(group);
+        }
+
+        for entry in &entries {
+            let Some((first, second, what)) =
+                unlike_seeds(&entry.seeds.iter().map(|&(run, _)| run).collect::<Vec<_>>())
+            else {
+                continue;
+            };
+            if !scope.mix {
+                return Err(TableError::MixedSeeds {
+                    line: format!("experiment `{}`, method `{}`", entry.experiment, entry.method),
+                    what,
+                    first_path: first.folder.root().into(),
+                    second_path: second.folder.root().into(),
+                });
+            }
+            let words = format!("seeds of `{}` that differ in {}", entry.method, what.join(", "));
+            if !mixed.contains(&words) {
+                mixed.push(words);
+            }
         }
 
         let unknown: BTreeSet<String> = entries
@@ -358,6 +388,45 @@ pub(crate) fn label(protocol_name: &str, column: Column) -> &'static str {
 /// What rows have in common that differ in their seed only.
 fn group<'a>(run: &'a Run, row: &'a ResultRow) -> [&'a str; 6] {
     [&run.record.experiment, &row.data, &row.split, &row.protocol, &row.method, &row.prompts]
+}
+
+/// The first run, another one that is no further seed of it, and in what the two differ: settings by their
+/// dotted keys, weights, data. Nothing if the runs differ in their seeds alone.
+///
+/// The hash of the settings covers the text that they were written as, with its comments and its list of
+/// seeds. So where hashes differ the settings themselves are compared, and only if a run did not keep them the
+/// hash decides.
+pub(crate) fn unlike_seeds<'a>(runs: &[&'a Run]) -> Option<(&'a Run, &'a Run, Vec<String>)> {
+    let (first, others) = runs.split_first()?;
+    others.iter().find_map(|other| {
+        let mut what = Vec::new();
+        if first.record.experiment_sha256 != other.record.experiment_sha256 {
+            match (&first.settings, &other.settings) {
+                (Some(one), Some(two)) => what.extend(one.unlike(two)),
+                _ => what.push("experiment_sha256".to_owned()),
+            }
+        } else if let (Some(one), Some(two)) = (&first.settings, &other.settings) {
+            // The same text on other data.
+            what.extend(one.unlike(two));
+        }
+        if first.record.backbone.weights_sha256 != other.record.backbone.weights_sha256 {
+            what.push("weights_sha256".to_owned());
+        }
+        (!what.is_empty()).then_some((*first, *other, what))
+    })
+}
+
+/// A method with what a reader must know of its checkpoint.
+pub(crate) fn marked_method(method: &str, selection: Selection) -> String {
+    match selection {
+        Selection::OnTest => format!("{method} (chosen on test data)"),
+        Selection::Clean | Selection::Unknown => method.to_owned(),
+    }
+}
+
+/// A prompt source, marked if its prompts are made from the truth.
+pub(crate) fn marked_prompts(prompts: &str, oracle: bool) -> String {
+    if oracle { format!("{prompts} (oracle)") } else { prompts.to_owned() }
 }
 
 /// Where a row stands: data set, split, protocol, experiment, place in its file, name, prompts, seed.
@@ -503,6 +572,42 @@ mod tests {
         let columns = entries.default_columns();
         assert!(columns.contains(&Column::Mean(Measure::Dice)));
         assert!(!columns.contains(&Column::Mean(Measure::Hd95)), "{columns:?}");
+    }
+
+    #[test]
+    fn seeds_with_other_settings_or_weights_are_no_seeds_of_one_entry() {
+        let pair =
+            || [1, 2].map(|seed| with_cases("apm", seed, &[("kvasir", "auto", &[Some(0.5)])]));
+        let settings = |rate: f64, seeds: &[u64]| {
+            Some(crate::Settings::of(serde_json::json!({
+                "seeds": seeds, "train": { "learning_rate": rate },
+            })))
+        };
+        let refused =
+            |runs: &[Run]| Entries::of(runs, &Scope::default()).err().unwrap().to_string();
+        Entries::of(&pair(), &Scope::default()).unwrap();
+
+        // Another hash, and nothing that says why.
+        let mut runs = pair();
+        runs[1].record.experiment_sha256 = "ff".repeat(32);
+        let error = refused(&runs);
+        assert!(error.contains("experiment_sha256"), "{error}");
+        assert!(error.ends_with("runs/polyps/apm-seed1 and runs/polyps/apm-seed2"), "{error}");
+        // The list of seeds alone is another text of the same settings.
+        (runs[0].settings, runs[1].settings) = (settings(0.1, &[1]), settings(0.1, &[2]));
+        Entries::of(&runs, &Scope::default()).unwrap();
+        runs[1].settings = settings(0.2, &[2]);
+        assert!(refused(&runs).contains("train.learning_rate"));
+
+        let mut runs = pair();
+        runs[1].record.backbone.weights_sha256 = "ff".repeat(32);
+        assert!(refused(&runs).contains("weights_sha256"));
+        let mixed = Entries::of(&runs, &Scope { mix: true, ..Scope::default() }).unwrap();
+        let sentences = mixed.remarks.sentences();
+        assert!(
+            sentences[0].starts_with("MIXED: seeds of `apm` that differ in weights_sha256"),
+            "{sentences:?}"
+        );
     }
 
     #[test]

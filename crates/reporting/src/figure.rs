@@ -31,10 +31,11 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use metrics::Measure;
-use run_record::{BadLevels, RunRecordError, write_bytes};
+use run_record::{BadLevels, Panel, RunRecordError, write_bytes};
 
-use self::canvas::{Drawing, POINTS_PER_MM, Sketch};
-use crate::entries::Scope;
+use self::canvas::{Area, DrawResult, Drawing, POINTS_PER_MM, Picture, Sketch};
+use self::legend::Footer;
+use crate::entries::{Entries, Remarks, Scope};
 use crate::provenance::Provenance;
 use crate::{MethodName, Run, TableError};
 
@@ -167,6 +168,13 @@ impl FigureKind {
         if runs.is_empty() {
             return Err(FigureError::NothingToDraw { what: "a result", runs: 0 });
         }
+        let behind = self.behind(runs, options)?;
+        let remarks = match Entries::of(behind.iter().copied(), &options.scope) {
+            Ok(all) => all.remarks,
+            // A curve or a picture needs no result; what needs one says so itself.
+            Err(TableError::NoResults { .. }) => Remarks::default(),
+            Err(error) => return Err(error.into()),
+        };
         let sketch: Box<dyn Sketch> = match self {
             Self::TrainingCurves => Box::new(training_curves::TrainingCurves::new(runs, width)?),
             Self::Qualitative => Box::new(qualitative::Qualitative::new(runs, options, width)?),
@@ -189,10 +197,72 @@ impl FigureKind {
                 Box::new(prompt_heatmap::PromptHeatmap::new(runs, options, width)?)
             }
         };
-        let all: Vec<&Run> = runs.iter().collect();
+        let sketch = Noted::new(sketch, &remarks.sentences());
         let command = format!("figure {}", self.name());
-        let provenance = Provenance::new(&all, &command, &options.options());
-        Ok(Figure { kind: self, drawing: Drawing::of(&*sketch)?, provenance })
+        let provenance = Provenance::new(&behind, &command, &options.options());
+        Ok(Figure { kind: self, drawing: Drawing::of(&sketch)?, provenance })
+    }
+
+    /// The runs that the figure is made of: drawn, averaged, or chosen from.
+    fn behind<'a>(
+        self,
+        runs: &'a [Run],
+        options: &FigureOptions,
+    ) -> Result<Vec<&'a Run>, FigureError> {
+        let shows = |panel: &Panel| options.scope.shows(&panel.data, &panel.prompts);
+        let with = |wanted: &dyn Fn(&Run) -> bool| runs.iter().filter(|run| wanted(run)).collect();
+        Ok(match self {
+            Self::TrainingCurves => with(&|run| !run.epochs.is_empty()),
+            Self::Qualitative => with(&|run| run.panels.iter().any(shows)),
+            Self::QualitativeGrid => qualitative_grid::shown_runs(runs, options),
+            Self::PromptHeatmap => with(&|run| {
+                let sources = overlay::shown_sources(run, &options.scope);
+                let mut panels = run.panels.iter().filter(|panel| shows(panel));
+                panels.any(|panel| {
+                    sources.contains(&panel.prompts.as_str())
+                        && panel.points.iter().any(|point| matches!(point.label, 0 | 1))
+                })
+            }),
+            Self::AblationBars
+            | Self::PairedScatter
+            | Self::Boxes
+            | Self::ThresholdCurves
+            | Self::PointsVsDice
+            | Self::ParametersVsDice => Entries::of(runs, &options.scope)?.runs(),
+        })
+    }
+}
+
+/// A sketch of any kind, and below it what a reader has to know of its runs.
+struct Noted {
+    sketch: Box<dyn Sketch>,
+    notes: Footer,
+}
+
+impl Noted {
+    /// Left and right of the notes, in points.
+    const MARGIN: f64 = 3.0;
+
+    fn new(sketch: Box<dyn Sketch>, sentences: &[String]) -> Self {
+        let width = sketch.size().0 - 2.0 * Self::MARGIN;
+        Self { sketch, notes: Footer::new(vec![], sentences, width) }
+    }
+}
+
+impl Sketch for Noted {
+    fn size(&self) -> (f64, f64) {
+        let (width, height) = self.sketch.size();
+        (width, height + self.notes.height())
+    }
+
+    fn pictures(&self) -> &[Picture] {
+        self.sketch.pictures()
+    }
+
+    fn draw(&self, area: &Area<'_>) -> DrawResult {
+        self.sketch.draw(area)?;
+        // Into the margin that the sketch has below.
+        self.notes.draw(area, (Self::MARGIN, self.sketch.size().1 - Self::MARGIN))
     }
 }
 
@@ -346,7 +416,10 @@ pub enum FigureError {
         runs: usize,
     },
     /// More methods than looks that can be told apart; draw fewer runs at once.
-    #[error("{methods} methods in one figure, at most {limit} can be told apart")]
+    #[error(
+        "{methods} methods in one figure, at most {limit} can be told apart: choose prompts \
+         (`--prompts auto`) or data (`--data`), or name fewer runs"
+    )]
     TooManyMethods {
         /// Methods in the runs.
         methods: usize,
@@ -548,6 +621,53 @@ mod tests {
     }
 
     #[test]
+    fn no_kind_draws_two_protocols_unless_it_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut runs = study(folder.path());
+        for run in runs.iter_mut().filter(|run| run.record.method == "apm_16_points") {
+            for row in &mut run.record.rows {
+                row.protocol = "pranet".into();
+            }
+        }
+        for &kind in FigureKind::ALL {
+            let error = kind.draw(&runs).err().expect("two protocols in one figure");
+            assert!(
+                matches!(error, FigureError::Results(TableError::MixedProtocols { .. })),
+                "{kind}: {error}"
+            );
+            let mut mixed = options(174.0);
+            mixed.scope.mix = true;
+            // Points of one method with two protocols make no line.
+            let Ok(figure) = kind.draw_with(&runs, &mixed) else {
+                assert_eq!(kind, FigureKind::PointsVsDice);
+                continue;
+            };
+            let svg = figure.svg();
+            let said = svg.lines().filter(|line| line.starts_with("MIXED: protocols")).count();
+            assert_eq!(said, 1, "{kind}");
+        }
+    }
+
+    #[test]
+    fn the_sources_are_the_runs_that_are_drawn() {
+        let folder = tempfile::tempdir().unwrap();
+        let runs = study(folder.path());
+        let sources = |kind: FigureKind| -> Vec<String> {
+            let figure = kind.draw(&runs).unwrap();
+            figure.provenance().sources().iter().map(|source| source.id.clone()).collect()
+        };
+        // `frozen` is not trained.
+        let curves = sources(FigureKind::TrainingCurves);
+        assert_eq!(curves.len(), 4);
+        assert!(curves.iter().all(|id| !id.contains("frozen")), "{curves:?}");
+        // The lowest seed stands for a method.
+        let grid = sources(FigureKind::QualitativeGrid);
+        assert_eq!(grid.len(), 3);
+        assert!(grid.iter().all(|id| id.ends_with("seed1")), "{grid:?}");
+        assert_eq!(sources(FigureKind::Boxes).len(), 6);
+    }
+
+    #[test]
     fn the_same_runs_give_the_same_bytes_in_every_format_and_wherever_they_lie() {
         let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
         let [one, other] = folders.each_ref().map(|folder| study(folder.path()));
@@ -565,11 +685,11 @@ mod tests {
         let runs = study(folder.path());
         let options = FigureOptions {
             width_mm: Some(100.0),
-            scope: Scope { prompts: vec!["auto".into()], ..Scope::default() },
+            scope: Scope { data: vec!["kvasir".into()], ..Scope::default() },
             ..FigureOptions::default()
         };
         let figure = FigureKind::Boxes.draw_with(&runs, &options).unwrap();
-        let command = "cargo xtask figure boxes runs/polyps --width-mm 100 --prompts auto";
+        let command = "cargo xtask figure boxes runs/polyps --width-mm 100 --data kvasir";
         let hash = &runs[0].record_sha256;
         assert_eq!(hash.len(), 64);
 

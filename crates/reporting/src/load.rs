@@ -1,8 +1,10 @@
 //! Loads run folders.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use metrics::Measure;
 use run_record::{
     CaseRow, CurveRow, Environment, EpochRow, Outline, Panel, RunFolder, RunRecord, RunRecordError,
     read_json, read_rows,
@@ -36,7 +38,8 @@ pub struct Run {
 }
 
 impl Run {
-    /// Reads one run folder and checks that its backbone stayed frozen.
+    /// Reads one run folder and checks that its backbone stayed frozen, that its scores are ones, and that its
+    /// cases are those that its record counts.
     ///
     /// # Errors
     ///
@@ -57,7 +60,10 @@ impl Run {
         let environment = if_present(&folder.environment(), read_json)?;
         let outline = if_present(&folder.outline(), Outline::read)?;
         let cases = if_present(&folder.cases(), read_rows)?.unwrap_or_default();
+        check_scores(&folder.cases(), &cases)?;
+        check_counts(&folder.cases(), &record, &cases)?;
         let epochs = if_present(&folder.epochs(), read_rows)?.unwrap_or_default();
+        check_epochs(&folder.epochs(), &record, &epochs)?;
         let panels = if_present(&folder.panels(), read_json)?.unwrap_or_default();
         let record_sha256 = hex::encode(Sha256::digest(&bytes));
         Ok(Self {
@@ -113,6 +119,67 @@ pub enum LoadError {
         /// The run folder.
         path: PathBuf,
     },
+    /// A score that no case can have.
+    #[error(
+        "{measure} of `{case}` is {score}, must be finite and 0 to {most}: {}",
+        path.display()
+    )]
+    CaseScore {
+        /// Name of the measure in files.
+        measure: &'static str,
+        /// The case.
+        case: String,
+        /// What was found.
+        score: f64,
+        /// The largest score that there is, infinite for a distance.
+        most: f64,
+        /// `cases.csv`
+        path: PathBuf,
+    },
+    /// The rows of a result are others than the record counts: one of the two files was changed.
+    #[error(
+        "{line}: the record counts {n} cases and {skipped_empty} without a score, there are {rows_n} and \
+         {rows_skipped}: {}",
+        path.display()
+    )]
+    CaseCount {
+        /// Data set, split and prompts, in words.
+        line: String,
+        /// Cases with a score by the record.
+        n: usize,
+        /// Cases without one by the record.
+        skipped_empty: usize,
+        /// Rows with a score of Dice.
+        rows_n: usize,
+        /// Rows without one.
+        rows_skipped: usize,
+        /// `cases.csv`
+        path: PathBuf,
+    },
+    /// A case that has two rows of one result.
+    #[error("{line}: two rows of `{case}`: {}", path.display())]
+    CaseTwice {
+        /// Data set, split and prompts, in words.
+        line: String,
+        /// The case.
+        case: String,
+        /// `cases.csv`
+        path: PathBuf,
+    },
+    /// A number of a training curve that no epoch can have. (Those of a diverged training are NaN.)
+    #[error("{column} of epoch {epoch} is {number}, must be {expected}: {}", path.display())]
+    EpochNumber {
+        /// The column.
+        column: &'static str,
+        /// The epoch.
+        epoch: usize,
+        /// What was found.
+        number: f64,
+        /// What it can be.
+        expected: &'static str,
+        /// `epochs.csv`
+        path: PathBuf,
+    },
     /// The folder is no run and holds none.
     #[error("no run and no folder of runs: {}", path.display())]
     NoRun {
@@ -140,7 +207,9 @@ pub enum LoadError {
 ///
 /// # Errors
 ///
-/// [`LoadError::BackboneChanged`] if a run is void, [`LoadError::NoRun`] if a path holds no run,
+/// [`LoadError::BackboneChanged`] if a run is void, [`LoadError::CaseScore`], [`LoadError::CaseCount`],
+/// [`LoadError::CaseTwice`] and [`LoadError::EpochNumber`] if its files hold what no run writes,
+/// [`LoadError::NoRun`] if a path holds no run,
 /// [`LoadError::List`] if it is not there or cannot be listed, and [`LoadError::Record`] if a file is broken or a
 /// run did not finish: leaving such a run out in silence would make a table that looks complete.
 pub fn load<P: AsRef<Path>>(paths: &[P]) -> Result<Vec<Run>, LoadError> {
@@ -180,6 +249,111 @@ fn is_run(folder: &RunFolder) -> bool {
     folder.record().is_file() || folder.experiment().is_file()
 }
 
+/// What the order of additions may add to a score of 1.
+const ROUNDING: f64 = 1e-9;
+
+/// Refuses scores that are no numbers or lie outside of their bounds.
+fn check_scores(path: &Path, cases: &[CaseRow]) -> Result<(), LoadError> {
+    for row in cases {
+        for &measure in Measure::ALL {
+            // The error is there even where Dice is undefined.
+            let score = match measure {
+                Measure::Mae => Some(row.mae),
+                _ => row.get(measure),
+            };
+            let Some(score) = score else { continue };
+            let most = match measure {
+                // The sum over n pixels is divided by n - 1, as published; of one pixel by almost nothing.
+                Measure::EMeasure | Measure::EMeasureAdaptive => {
+                    match row.width.saturating_mul(row.height) {
+                        0 | 1 => f64::INFINITY,
+                        // A protocol may score at another size than the file's, so the bound is that of any.
+                        _ => 2.0,
+                    }
+                }
+                _ if measure.unit().is_some() => f64::INFINITY,
+                _ => 1.0,
+            };
+            if !score.is_finite() || !(-ROUNDING..=most + ROUNDING).contains(&score) {
+                return Err(LoadError::CaseScore {
+                    measure: measure.name(),
+                    case: row.file.clone(),
+                    score,
+                    most,
+                    path: path.into(),
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Compares the rows with the numbers of cases in the record. A run that has lost all its rows is left to
+/// those who need them.
+fn check_counts(path: &Path, record: &RunRecord, cases: &[CaseRow]) -> Result<(), LoadError> {
+    if cases.is_empty() {
+        return Ok(());
+    }
+    for row in &record.rows {
+        let line =
+            || format!("data `{}`, split `{}`, prompts `{}`", row.data, row.split, row.prompts);
+        let of_row = || {
+            cases.iter().filter(|case| {
+                (&case.data, &case.split, &case.prompts) == (&row.data, &row.split, &row.prompts)
+            })
+        };
+        let mut seen = BTreeSet::new();
+        if let Some(twice) = of_row().find(|case| !seen.insert(&case.file)) {
+            let case = twice.file.clone();
+            return Err(LoadError::CaseTwice { line: line(), case, path: path.into() });
+        }
+        let rows_n = of_row().filter(|case| case.dice.is_some()).count();
+        let rows_skipped = seen.len() - rows_n;
+        if (rows_n, rows_skipped) != (row.n, row.skipped_empty) {
+            return Err(LoadError::CaseCount {
+                line: line(),
+                n: row.n,
+                skipped_empty: row.skipped_empty,
+                rows_n,
+                rows_skipped,
+                path: path.into(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Refuses what no training can have: numbers that are infinite, shares outside of 0 to 1, epochs beyond the
+/// last.
+fn check_epochs(path: &Path, record: &RunRecord, epochs: &[EpochRow]) -> Result<(), LoadError> {
+    let planned = record.training.as_ref().map(|t| t.epochs_planned.max(t.epochs_run));
+    for row in epochs {
+        let refused = |column, number, expected| {
+            Err(LoadError::EpochNumber {
+                column,
+                epoch: row.epoch,
+                number,
+                expected,
+                path: path.into(),
+            })
+        };
+        if row.epoch == 0 || planned.is_some_and(|planned| row.epoch > planned) {
+            return refused("epoch", row.epoch as f64, "1 to the epochs of the record");
+        }
+        for (column, number) in [("loss", Some(row.loss)), ("learning_rate", row.learning_rate)] {
+            if let Some(number) = number.filter(|number| number.is_infinite()) {
+                return refused(column, number, "finite or NaN");
+            }
+        }
+        for (column, number) in [("dice", row.dice), ("iou", row.iou)] {
+            if !number.is_nan() && !(-ROUNDING..=1.0 + ROUNDING).contains(&number) {
+                return refused(column, number, "0 to 1 or NaN");
+            }
+        }
+    }
+    Ok(())
+}
+
 fn if_present<T>(
     path: &Path,
     read: impl FnOnce(&Path) -> Result<T, RunRecordError>,
@@ -190,7 +364,7 @@ fn if_present<T>(
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use run_record::write_bytes;
+    use run_record::{write_bytes, write_rows};
 
     use super::*;
     use crate::testing;
@@ -265,6 +439,88 @@ mod tests {
         let error = load(&[folder.path().join("gone")]).unwrap_err();
         assert!(matches!(error, LoadError::List { .. }));
         assert!(error.to_string().ends_with("gone"), "{error}");
+    }
+
+    #[test]
+    fn scores_that_no_case_can_have_are_refused_with_their_file() {
+        let runs = tempfile::tempdir().unwrap();
+        let run = testing::with_cases("a", 0, &[("kvasir", "auto", &[Some(0.5), None])]);
+        let folder = testing::write(runs.path(), &run.record);
+        let load_with = |change: &dyn Fn(&mut Vec<CaseRow>)| {
+            let mut cases = run.cases.clone();
+            change(&mut cases);
+            write_rows(&folder.cases(), &cases).unwrap();
+            load(&[folder.root()])
+        };
+        load_with(&|_| {}).unwrap();
+        load_with(&|cases| cases[0].e_measure = Some(32.0 / 31.0)).unwrap();
+        load_with(&|cases| cases[0].hd95 = Some(700.0)).unwrap();
+        let bad: [(&dyn Fn(&mut Vec<CaseRow>), &str); 5] = [
+            (&|cases| cases[0].dice = Some(1.5), "dice of `a` is 1.5"),
+            (&|cases| cases[0].iou = Some(f64::NAN), "iou of `a` is NaN"),
+            (&|cases| cases[1].mae = -0.25, "mae of `b` is -0.25"),
+            (&|cases| cases[0].hd95 = Some(f64::INFINITY), "hd95 of `a` is inf"),
+            (&|cases| cases[0].e_measure = Some(2.5), "e_measure of `a` is 2.5"),
+        ];
+        for (change, said) in bad {
+            let error = load_with(change).unwrap_err();
+            assert!(matches!(error, LoadError::CaseScore { .. }), "{error}");
+            let text = error.to_string();
+            assert!(text.starts_with(said) && text.ends_with("cases.csv"), "{text}");
+        }
+    }
+
+    #[test]
+    fn cases_that_the_record_does_not_count_are_refused() {
+        let runs = tempfile::tempdir().unwrap();
+        let scores = [Some(0.5), Some(0.75), None];
+        let run = testing::with_cases("a", 0, &[("kvasir", "auto", &scores)]);
+        let folder = testing::write(runs.path(), &run.record);
+        let error_with = |cases: &[CaseRow]| {
+            write_rows(&folder.cases(), cases).unwrap();
+            load(&[folder.root()]).unwrap_err()
+        };
+        let error = error_with(&run.cases[1..]);
+        assert!(
+            matches!(error, LoadError::CaseCount { n: 2, rows_n: 1, rows_skipped: 1, .. }),
+            "{error}"
+        );
+        let mut emptied = run.cases.clone();
+        emptied[0].dice = None;
+        let error = error_with(&emptied);
+        assert!(matches!(error, LoadError::CaseCount { skipped_empty: 1, rows_skipped: 2, .. }));
+        let mut twice = run.cases.clone();
+        twice[1].file = twice[0].file.clone();
+        let error = error_with(&twice);
+        assert!(matches!(error, LoadError::CaseTwice { .. }), "{error}");
+    }
+
+    #[test]
+    fn numbers_that_no_epoch_can_have_are_refused_with_their_file() {
+        let runs = tempfile::tempdir().unwrap();
+        let run = testing::trained("a", 0, 3, 0.8);
+        let folder = testing::write(runs.path(), &run.record);
+        let load_with = |change: &dyn Fn(&mut EpochRow)| {
+            let mut epochs = run.epochs.clone();
+            change(&mut epochs[1]);
+            write_rows(&folder.epochs(), &epochs).unwrap();
+            load(&[folder.root()])
+        };
+        load_with(&|row| (row.loss, row.dice) = (f64::NAN, f64::NAN)).unwrap();
+        let bad: [(&dyn Fn(&mut EpochRow), &str); 4] = [
+            (&|row| row.loss = f64::INFINITY, "loss of epoch 1 is inf"),
+            (&|row| row.dice = 1.25, "dice of epoch 1 is 1.25"),
+            (&|row| row.epoch = 4, "epoch of epoch 4 is 4"),
+            (
+                &|row| row.learning_rate = Some(f64::NEG_INFINITY),
+                "learning_rate of epoch 1 is -inf",
+            ),
+        ];
+        for (change, said) in bad {
+            let error = load_with(change).unwrap_err();
+            let text = error.to_string();
+            assert!(text.starts_with(said) && text.ends_with("epochs.csv"), "{text}");
+        }
     }
 
     #[test]

@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 
 use metrics::{Better, Column, SignedRank, holm};
 
-use crate::entries::{Entries, Entry, Number, Remarks, Selection, label};
+use crate::entries::{
+    Entries, Entry, Number, Remarks, Selection, label, marked_method, marked_prompts,
+};
 use crate::provenance::Provenance;
-use crate::table::{decimals, escape};
+use crate::table::{check_baseline, decimals, escape};
 use crate::{MethodName, Run, TableError, TableOptions};
 
 /// Corrected p values below it are marked.
@@ -97,8 +99,7 @@ impl PaperTable {
     ///
     /// # Errors
     ///
-    /// Those of [`ResultTable::new`](crate::ResultTable::new), and [`TableError::UnknownMethod`] if there
-    /// is no row of the baseline's name.
+    /// Those of [`ResultTable::new`](crate::ResultTable::new).
     pub fn new(runs: &[Run], options: &TableOptions) -> Result<Self, TableError> {
         let all = Entries::of(runs, &options.scope)?;
         let columns = match &options.columns[..] {
@@ -106,6 +107,9 @@ impl PaperTable {
             columns => columns.to_vec(),
         };
         let entries = &all.entries;
+        if let Some(name) = &options.baseline {
+            check_baseline(entries, name)?;
+        }
         let several_seeds = entries.iter().any(|entry| entry.seeds.len() > 1);
 
         let mut groups: Vec<Group> = Vec::new();
@@ -155,7 +159,7 @@ impl PaperTable {
             .map(|((key, entries), numbers)| Row::of(*key, entries, numbers, &columns))
             .collect();
         rank(&mut rows, &columns);
-        let baseline = baseline(&rows, &grid, options.baseline.as_ref())?;
+        let baseline = baseline(&rows, &grid, options.baseline.as_ref());
         let tests = match baseline {
             Some(baseline) => test(&mut rows, &grid, &columns, baseline)?,
             None => 0,
@@ -348,12 +352,11 @@ impl PaperTable {
             method.push_str(" (baseline)");
         }
         if row.on_test {
-            method.push_str(" (chosen on test data)");
+            method = marked_method(&method, Selection::OnTest);
         }
         names.push(method);
         if self.prompts.is_none() {
-            let oracle = if row.oracle { " (oracle)" } else { "" };
-            names.push(escape(&row.prompts) + oracle);
+            names.push(marked_prompts(&escape(&row.prompts), row.oracle));
         }
         if self.seeds.is_none() {
             names.push(row.seeds.clone());
@@ -536,25 +539,22 @@ fn rank(rows: &mut [Row], columns: &[Column]) {
     }
 }
 
-/// The row that the others are tested against.
+/// The row that the others are tested against; see [`check_baseline`] for one that cannot be.
 fn baseline(
     rows: &[Row],
     grid: &[Vec<Option<&Entry<'_>>>],
     asked: Option<&MethodName>,
-) -> Result<Option<usize>, TableError> {
+) -> Option<usize> {
     let complete = |i: &usize| grid[*i].iter().all(Option::is_some);
     let Some(name) = asked else {
         let candidates = || (0..rows.len()).filter(|&i| rows[i].is_ranked());
-        return Ok(candidates().find(complete).or_else(|| candidates().next()));
+        return candidates().find(complete).or_else(|| candidates().next());
     };
-    let named: Vec<usize> =
-        (0..rows.len()).filter(|&i| name.names(&rows[i].method, &rows[i].prompts)).collect();
-    // A method with several prompt sources: what competes comes before an oracle.
-    let chosen = named.iter().copied().find(|&i| rows[i].is_ranked()).or(named.first().copied());
-    chosen.map(Some).ok_or_else(|| TableError::UnknownMethod {
-        name: name.to_string(),
-        known: rows.iter().map(|row| format!("`{}:{}`", row.method, row.prompts)).collect(),
-    })
+    let named = || {
+        (0..rows.len())
+            .filter(|&i| !rows[i].oracle && name.names(&rows[i].method, &rows[i].prompts))
+    };
+    named().find(|&i| rows[i].is_ranked()).or_else(|| named().next())
 }
 
 /// Tests every row that is no oracle against the baseline and marks what is significant. Gives the
@@ -833,7 +833,7 @@ mod tests {
     }
 
     #[test]
-    fn oracles_are_neither_ranked_nor_tested_nor_a_baseline_unless_asked_for() {
+    fn oracles_are_neither_ranked_nor_tested_nor_a_baseline() {
         let table = PaperTable::new(&runs(), &dice(None)).unwrap();
         assert_eq!(cell(&table, "frozen", "ground_truth", 1).rank, Rank::Other);
         assert_eq!(cell(&table, "apm", "auto", 1).rank, Rank::Best);
@@ -843,8 +843,8 @@ mod tests {
         let row = &table.rows[table.baseline.unwrap()];
         assert_eq!((row.method.as_str(), row.prompts.as_str()), ("frozen", "grid"));
 
-        let oracle = PaperTable::new(&runs(), &dice(Some("frozen:ground_truth"))).unwrap();
-        assert!(oracle.rows[oracle.baseline.unwrap()].oracle);
+        let error = PaperTable::new(&runs(), &dice(Some("frozen:ground_truth"))).unwrap_err();
+        assert!(matches!(error, TableError::OracleBaseline { .. }), "{error}");
         let error = PaperTable::new(&runs(), &dice(Some("frozen:auto"))).unwrap_err();
         assert!(matches!(error, TableError::UnknownMethod { .. }));
         assert!(error.to_string().contains("`frozen:grid`"), "{error}");

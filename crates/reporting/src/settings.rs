@@ -15,7 +15,14 @@ pub struct Settings {
     /// The TOML that they came from, with variant and overrides applied.
     #[serde(default)]
     toml: String,
+    /// SHA-256 of what the data sets held, by data set and split; empty if the run did not keep it.
+    #[serde(default)]
+    data_sha256: BTreeMap<String, String>,
 }
+
+/// Settings that change no number: which runs there are, what is kept of them, how much memory they may take.
+const WITHOUT_EFFECT: [&str; 5] =
+    ["seeds", "variant", "evaluate.panels", "evaluate.save_predictions", "data.feature_memory_gib"];
 
 impl Settings {
     /// The value at a dotted key.
@@ -51,10 +58,35 @@ impl Settings {
         flat
     }
 
+    /// The dotted keys in which these settings make another method of a run than `other`, and the data sets
+    /// whose contents differ.
+    ///
+    /// Seeds are no setting of a method, and neither is what changes no number. Data that one of the two says
+    /// nothing about are taken to be the same.
+    pub(crate) fn unlike(&self, other: &Self) -> Vec<String> {
+        let effective = |settings: &Self| {
+            let mut flat = settings.flat();
+            let idle = |key: &str| {
+                WITHOUT_EFFECT.iter().any(|name| {
+                    key.strip_prefix(name)
+                        .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+                })
+            };
+            flat.retain(|key, _| !idle(key));
+            flat
+        };
+        let mut unlike = differing(&[effective(self), effective(other)]);
+        let contents = self.data_sha256.iter().filter(|(set, sha256)| {
+            other.data_sha256.get(*set).is_some_and(|other| other != *sha256)
+        });
+        unlike.extend(contents.map(|(set, _)| format!("contents of data {set}")));
+        unlike
+    }
+
     /// Settings for tests.
     #[cfg(test)]
     pub(crate) fn of(spec: Value) -> Self {
-        Self { spec, toml: String::new() }
+        Self { spec, toml: String::new(), data_sha256: BTreeMap::new() }
     }
 }
 
@@ -106,6 +138,25 @@ mod tests {
         assert_eq!(settings.texts("data.train"), ["kvasir", "cvc"]);
         assert_eq!(settings.number("prompt.options"), None);
         assert_eq!(settings.get("prompt.options.taps"), None);
+    }
+
+    #[test]
+    fn seeds_and_what_is_kept_make_no_other_method_and_data_do() {
+        let with = |seeds: &[u64], panels: u32, sha256: &str| Settings {
+            spec: json!({
+                "seeds": seeds, "evaluate": { "panels": panels, "points": 4 },
+                "train": { "learning_rate": 0.1 },
+            }),
+            toml: String::new(),
+            data_sha256: [("kvasir test".to_owned(), sha256.to_owned())].into(),
+        };
+        let one = with(&[1], 0, "ab");
+        assert_eq!(one.unlike(&with(&[1, 2], 8, "ab")), Vec::<String>::new());
+        assert_eq!(one.unlike(&with(&[1], 0, "cd")), ["contents of data kvasir test"]);
+        let mut other = with(&[2], 0, "ab");
+        other.data_sha256.clear();
+        other.spec["train"]["learning_rate"] = json!(0.2);
+        assert_eq!(one.unlike(&other), ["train.learning_rate"]);
     }
 
     #[test]

@@ -8,7 +8,9 @@ use polars::prelude::*;
 use run_record::{CASES_FILE, ResultRow};
 
 use crate::columns::column_name;
-use crate::entries::{Entries, Entry, Number, Remarks, Scope, Selection, label};
+use crate::entries::{
+    Entries, Entry, Number, Remarks, Scope, Selection, label, marked_method, marked_prompts,
+};
 use crate::provenance::Provenance;
 use crate::scores::{Subject, scores};
 use crate::{MethodName, Run};
@@ -130,6 +132,21 @@ pub enum TableError {
         /// A run folder of the other.
         second_path: Box<Path>,
     },
+    /// Runs with other settings, weights or data are no seeds of one method, and their mean is none of it.
+    #[error(
+        "{line}: its seeds differ in {} and cannot be averaged (`--mix` allows it, and marks it): {} and {}",
+        what.join(", "), first_path.display(), second_path.display()
+    )]
+    MixedSeeds {
+        /// Experiment and method, in words.
+        line: String,
+        /// Dotted keys of settings, `experiment_sha256`, `weights_sha256`, data sets.
+        what: Vec<String>,
+        /// Run folder of the first seed.
+        first_path: Box<Path>,
+        /// Run folder of the seed that differs.
+        second_path: Box<Path>,
+    },
     /// Two rows claim the same line, so the table could not say which is meant.
     #[error(
         "two results for {line}: {} and {}",
@@ -159,6 +176,14 @@ pub enum TableError {
         /// Rows that there are.
         known: Vec<String>,
     },
+    /// An oracle knows the truth, so a difference to it says nothing about a method.
+    #[error("`{name}` is an oracle and no baseline, name one of: {}", known.join(", "))]
+    OracleBaseline {
+        /// The name that was asked for.
+        name: String,
+        /// Rows that are no oracles.
+        known: Vec<String>,
+    },
     /// The data frame refused an operation.
     #[error("cannot build the table")]
     Frame(#[from] PolarsError),
@@ -178,12 +203,16 @@ impl ResultTable {
     ///
     /// # Errors
     ///
-    /// [`TableError::NoResults`] without any row, [`TableError::Duplicate`] if two rows are about the
+    /// [`TableError::UnknownMethod`] and [`TableError::OracleBaseline`] if no row can be the baseline that was
+    /// asked for, [`TableError::NoResults`] without any row, [`TableError::Duplicate`] if two rows are about the
     /// same line, [`TableError::NoCases`] if there are several seeds and a run has lost its case rows;
-    /// unless the scope allows to mix, [`TableError::MixedProtocols`], [`TableError::MixedSplits`] and
-    /// [`TableError::MixedPrompts`].
+    /// unless the scope allows to mix, [`TableError::MixedProtocols`], [`TableError::MixedSplits`],
+    /// [`TableError::MixedPrompts`] and [`TableError::MixedSeeds`].
     pub fn new(runs: &[Run], options: &TableOptions) -> Result<Self, TableError> {
         let entries = Entries::of(runs, &options.scope)?;
+        if let Some(name) = &options.baseline {
+            check_baseline(&entries.entries, name)?;
+        }
         let several_seeds = entries.entries.iter().any(|entry| entry.seeds.len() > 1);
         let columns = match &options.columns[..] {
             [] => entries.default_columns(),
@@ -368,6 +397,31 @@ pub(crate) fn one_protocol<'a>(
     }
 }
 
+/// Refuses a baseline that is no row, or an oracle.
+///
+/// # Errors
+///
+/// [`TableError::UnknownMethod`] and [`TableError::OracleBaseline`].
+pub(crate) fn check_baseline(entries: &[Entry<'_>], name: &MethodName) -> Result<(), TableError> {
+    let named = |entry: &&Entry<'_>| entry.is(name);
+    if entries.iter().filter(named).any(|entry| !entry.oracle) {
+        return Ok(());
+    }
+    let of = |entries: &[&Entry<'_>]| {
+        let names: BTreeSet<String> =
+            entries.iter().map(|entry| format!("`{}:{}`", entry.method, entry.prompts)).collect();
+        names.into_iter().collect()
+    };
+    let is_oracle = entries.iter().any(|entry| entry.is(name));
+    let known: Vec<&Entry<'_>> =
+        entries.iter().filter(|entry| !is_oracle || !entry.oracle).collect();
+    let (name, known) = (name.to_string(), of(&known));
+    Err(match is_oracle {
+        true => TableError::OracleBaseline { name, known },
+        false => TableError::UnknownMethod { name, known },
+    })
+}
+
 /// Refuses a result whose cases are gone.
 ///
 /// # Errors
@@ -437,17 +491,13 @@ impl Line {
                 sd: rounded(if several_seeds { seed_sd } else { case_sd }, digits),
             });
         }
-        let on_test = match entry.selection() {
-            Selection::OnTest => " (chosen on test data)",
-            Selection::Clean | Selection::Unknown => "",
-        };
         Ok(Self {
             experiment: escape(entry.experiment),
             data: escape(entry.data),
             split: escape(entry.split),
             protocol: escape(entry.protocol),
-            method: escape(entry.method) + on_test,
-            prompts: escape(entry.prompts) + if entry.oracle { " (oracle)" } else { "" },
+            method: marked_method(&escape(entry.method), entry.selection()),
+            prompts: marked_prompts(&escape(entry.prompts), entry.oracle),
             seeds: seeds.join(", "),
             n: count(n, skipped),
             scores,
@@ -889,6 +939,24 @@ mod tests {
         // What is held out of the test split is test data, too.
         assert_eq!(trained("Dice on held-out training images", "test"), (true, false));
         assert_eq!(trained("last epoch", "train"), (false, true));
+    }
+
+    #[test]
+    fn a_baseline_that_there_is_not_is_refused_although_this_layout_tests_nothing() {
+        let with =
+            |name: &str| TableOptions { baseline: name.parse().ok(), ..TableOptions::default() };
+        ResultTable::new(&runs(), &with("apm")).unwrap();
+        let error = ResultTable::new(&runs(), &with("nobody")).unwrap_err();
+        assert!(matches!(error, TableError::UnknownMethod { .. }), "{error}");
+        assert_eq!(
+            error.to_string(),
+            "no row is called `nobody`, there are: `apm:apm`, `zero_shot:ground_truth`"
+        );
+        let error = ResultTable::new(&runs(), &with("zero_shot")).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`zero_shot` is an oracle and no baseline, name one of: `apm:apm`"
+        );
     }
 
     #[test]

@@ -115,8 +115,8 @@ impl Axis {
             let step =
                 round_step(((to - from) as f64 / f64::from(count)).max(1.0)).max(1.0).round();
             let step = step as usize;
-            let multiples = (from..=to).filter(|value| value % step == 0);
-            choices.push(multiples.map(|value| value as f64).collect());
+            let multiples = from.div_ceil(step)..=to / step;
+            choices.push(multiples.map(|times| (times * step) as f64).collect());
         }
         let (from, to) = (from as f64, to as f64);
         Self { scale: Scale::Linear, from, to, choices, decimals: 0, name: name.into() }
@@ -189,19 +189,26 @@ impl Axis {
         }
     }
 
-    /// The most ticks whose labels have room on `length` points, if a label takes `extent` of them.
-    fn ticks(&self, length: f64, extent: impl Fn(&str) -> f64) -> &[f64] {
-        let fits = |ticks: &[f64]| {
-            let places: Vec<(f64, f64)> = ticks
-                .iter()
-                .map(|&value| (self.share(value) * length, extent(&self.label(value))))
-                .collect();
-            places.windows(2).all(|pair| {
-                (pair[1].0 - pair[0].0).abs() >= (pair[0].1 + pair[1].1) / 2.0 + LABEL_GAP
-            })
+    /// The most ticks whose labels have room on `length` points, if a label takes `extent` of them. Where no
+    /// choice has room for all its labels, ticks that are nearer than a label to the one before are left out.
+    fn ticks(&self, length: f64, extent: impl Fn(&str) -> f64) -> Vec<f64> {
+        let apart = |one: f64, other: f64| {
+            let [a, b] = [one, other].map(|value| extent(&self.label(value)));
+            let distance = (self.share(other) - self.share(one)).abs() * length;
+            distance >= (a + b) / 2.0 + LABEL_GAP
         };
+        let fits = |ticks: &[f64]| ticks.windows(2).all(|pair| apart(pair[0], pair[1]));
         let chosen = self.choices.iter().rev().find(|ticks| fits(ticks));
-        chosen.or(self.choices.first()).map_or(&[], Vec::as_slice)
+        if let Some(ticks) = chosen {
+            return ticks.clone();
+        }
+        let mut kept: Vec<f64> = Vec::new();
+        for &value in self.choices.first().into_iter().flatten() {
+            if kept.last().is_none_or(|&last| apart(last, value)) {
+                kept.push(value);
+            }
+        }
+        kept
     }
 }
 
@@ -312,7 +319,7 @@ impl Plot {
         let x_ticks = self.x.ticks(self.frame.width(), |label| font::width(label, font::LABEL));
         let y_ticks = self.y.ticks(self.frame.height(), |_| font::LABEL);
         let (horizontal, vertical) = self.grid;
-        for &value in x_ticks {
+        for value in x_ticks {
             let x = self.x(value);
             if vertical {
                 line((x, top), (x, bottom), grid)?;
@@ -322,7 +329,7 @@ impl Plot {
             let y = bottom + TICK + GAP;
             area.draw_text(&self.x.label(value), &style, (pt(x), pt(y)))?;
         }
-        for &value in y_ticks {
+        for value in y_ticks {
             let y = self.at(self.x.from, value).1;
             if horizontal {
                 line((left, y), (right, y), grid)?;
@@ -414,7 +421,7 @@ mod tests {
         for length in 20..300 {
             let length = f64::from(length);
             let ticks = axis.ticks(length, |label| font::width(label, font::LABEL));
-            for pair in ticks.windows(2).filter(|_| ticks.len() > 3) {
+            for pair in ticks.windows(2) {
                 let apart = (axis.share(pair[1]) - axis.share(pair[0])) * length;
                 assert!(apart >= font::width("0.0", font::LABEL) + LABEL_GAP - 1e-9);
             }
@@ -439,6 +446,24 @@ mod tests {
         assert!(axis.share(2.0) > 0.0 && axis.share(32.0) < 1.0);
         let wide = Axis::logarithmic("parameters", &[12_345.0, 9_876_543.0]);
         assert!(labels(&wide, 40.0).len() <= 3);
+    }
+
+    #[test]
+    fn ticks_nearer_than_a_label_are_left_out() {
+        // Two methods that differ by a hundredth of their parameters, and one of half of them.
+        let axis = Axis::logarithmic("parameters", &[1_000_000.0, 1_010_000.0, 2_000_000.0]);
+        let width = |label: &str| font::width(label, font::LABEL);
+        for length in [20.0, 60.0, 160.0, 400.0] {
+            let ticks = axis.ticks(length, width);
+            assert!(!ticks.is_empty());
+            for pair in ticks.windows(2) {
+                let distance = (axis.share(pair[1]) - axis.share(pair[0])) * length;
+                let labels = [0, 1].map(|i| width(&axis.label(pair[i])));
+                assert!(distance >= (labels[0] + labels[1]) / 2.0, "{length}: {ticks:?}");
+            }
+        }
+        let near = Axis::logarithmic("parameters", &[1_000_000.0, 1_010_000.0]);
+        assert_eq!(labels(&near, 160.0).len(), 1, "{:?}", labels(&near, 160.0));
     }
 
     #[test]

@@ -102,9 +102,21 @@ fn elements(sketch: &dyn Sketch) -> Result<String, FigureError> {
     // Plotters' first line is a root element, its last the end of it; a figure has its own.
     let inner = drawn.split_once('\n').and_then(|(_, rest)| rest.rsplit_once("</svg>"));
     match inner {
-        Some((elements, _)) => Ok(elements.to_owned()),
+        Some((elements, _)) => {
+            let lines = elements.split_inclusive('\n').filter(|line| !is_no_line(line));
+            Ok(lines.collect())
+        }
         None => Err(FigureError::Draw { reason: "the SVG has no root element".into() }),
     }
+}
+
+/// Whether an element is a line from a point to itself, e.g. the interval of equal scores: nothing is seen of it,
+/// and renderers complain.
+fn is_no_line(element: &str) -> bool {
+    let Some(line) = element.trim_start().strip_prefix("<polyline ") else { return false };
+    let points = line.split("points=\"").nth(1).and_then(|rest| rest.split('"').next());
+    let mut points = points.unwrap_or_default().split_whitespace();
+    points.next().is_none_or(|first| points.all(|point| point == first))
 }
 
 /// A sketch as the elements of an SVG document, without its root.
@@ -169,5 +181,18 @@ impl Drawing {
             pt(height),
             self.body,
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_from_a_point_to_itself_is_none() {
+        let line = |points: &str| format!("<polyline fill=\"none\" points=\"{points}\"/>\n");
+        assert!(is_no_line(&line("3,4 3,4 ")));
+        assert!(!is_no_line(&line("3,4 3,5 ")) && !is_no_line(&line("3,4 3,5 3,4 ")));
+        assert!(!is_no_line("<circle cx=\"3\" cy=\"4\"/>"));
     }
 }

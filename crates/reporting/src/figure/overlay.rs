@@ -12,6 +12,7 @@ use super::axes::Rect;
 use super::canvas::{Area, DrawResult, Picture};
 use super::legend::{Symbol, boxed};
 use super::palette::{BLUISH_GREEN, INK, ORANGE, SKY_BLUE, VERMILION, YELLOW};
+use crate::entries::marked_prompts;
 use crate::{Run, Scope};
 
 /// How much of a region's color lies over the image.
@@ -110,12 +111,20 @@ pub(super) fn shown_sources<'a>(run: &'a Run, scope: &Scope) -> Vec<&'a str> {
         }
     }
     if scope.prompts.is_empty() {
-        let oracle =
-            |source: &str| run.record.rows.iter().any(|row| row.prompts == source && row.oracle);
-        let first = sources.iter().copied().find(|source| !oracle(source));
+        let first = sources.iter().copied().find(|source| !is_oracle(run, source));
         sources = first.or(sources.first().copied()).into_iter().collect();
     }
     sources
+}
+
+/// Whether a run made these prompts from the truth.
+pub(super) fn is_oracle(run: &Run, prompts: &str) -> bool {
+    run.record.rows.iter().any(|row| row.prompts == prompts && row.oracle)
+}
+
+/// The name of a prompt source of a run, marked if it is an oracle.
+pub(super) fn prompts_of(run: &Run, prompts: &str) -> String {
+    marked_prompts(prompts, is_oracle(run, prompts))
 }
 
 /// Width and height, in points, of a picture whose longest side fills a cell.

@@ -10,7 +10,7 @@ use super::canvas::{Area, DrawResult, Sketch, pt, stroke};
 use super::legend::{Footer, Symbol};
 use super::palette::{BLUE, FAINT_INK, GRID, INK, WHITE, tint};
 use super::{FigureError, FigureOptions, font};
-use crate::entries::{Entries, Entry, label};
+use crate::entries::{Entries, Entry, label, marked_method, marked_prompts};
 use crate::scores::BOOTSTRAP_SEED;
 use crate::{MethodName, Run, TableError};
 
@@ -112,7 +112,7 @@ impl PairedScatter {
                 plots.push(One {
                     plot: square(height),
                     outer: Rect { bottom: head.bottom + height, ..head },
-                    title: entry.method.to_owned(),
+                    title: marked_method(entry.method, entry.selection()),
                     remarks: [about, outcome, difference],
                     pairs: common.clone(),
                 });
@@ -120,16 +120,17 @@ impl PairedScatter {
             top = plots.last().map_or(top, |one| one.outer.bottom) + GAP;
         }
 
+        let by_truth = entries.iter().any(|entry| entry.is(&baseline) && entry.oracle);
+        let shown_baseline = marked_prompts(&baseline.to_string(), by_truth);
         let better = match measure.better() {
             Better::Higher => "above",
             Better::Lower => "below",
         };
         let mut notes =
-            vec![format!("baseline {baseline}; on a case {better} the line it is beaten")];
+            vec![format!("baseline {shown_baseline}; on a case {better} the line it is beaten")];
         if found > MAX_PLOTS {
             notes.push(format!("{MAX_PLOTS} of {found} comparisons"));
         }
-        notes.extend(all.remarks.sentences());
         let legend = vec![
             (Symbol::Dot(BLUE), "case".to_owned()),
             (Symbol::Line(FAINT_INK, &[3.0, 2.0]), "equal".to_owned()),

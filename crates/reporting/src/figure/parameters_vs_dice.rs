@@ -107,7 +107,6 @@ impl ParametersVsDice {
         if marks().any(|mark| mark.parameters.is_none()) {
             notes.push("lines: methods without trained parameters".to_owned());
         }
-        notes.extend(all.remarks.sentences());
         let footer = Footer::new(legend, &notes, width - 2.0 * MARGIN);
 
         let xs: Vec<f64> = marks().filter_map(|mark| mark.parameters).collect();

@@ -106,8 +106,7 @@ pub(super) fn points_vs_dice(
             lines: panel,
         });
     }
-    let mut notes = vec!["points as configured in the runs".to_owned()];
-    notes.extend(all.remarks.sentences());
+    let notes = vec!["points as configured in the runs".to_owned()];
     Lines::new(drawn, &notes, width)
 }
 

@@ -1,5 +1,7 @@
 //! Where point prompts lie in the image.
 
+use std::collections::BTreeSet;
+
 use image::imageops::FilterType;
 use plotters::element::{PathElement, Rectangle};
 use plotters::style::text_anchor::{HPos, VPos};
@@ -9,12 +11,13 @@ use super::axes::Rect;
 use super::canvas::{Area, DrawResult, Sketch, pt, stroke};
 use super::legend::{Footer, Symbol};
 use super::marks::{outline, remark};
-use super::overlay::{Prompts, open, open_mask, shown_sources};
+use super::overlay::{Prompts, open, open_mask, prompts_of, shown_sources};
 use super::palette::{BLUE, FAINT_INK, INK, VERMILION, tint};
 use super::{FigureError, FigureOptions, font};
 use run_record::Panel;
 
 use crate::Run;
+use crate::entries::{Selection, marked_method};
 
 /// Cells along a side of a map.
 const CELLS: usize = 16;
@@ -52,7 +55,9 @@ struct Map {
 /// Points and truths of one method and prompt source.
 struct Collected {
     name: String,
-    cases: usize,
+    /// Cases by split and file: with several seeds each has several panels.
+    cases: BTreeSet<(String, String)>,
+    panels: usize,
     /// Background points first.
     counts: [Vec<usize>; 2],
     outside: usize,
@@ -110,14 +115,17 @@ impl PromptHeatmap {
                 truth: one.truth.clone(),
             });
         }
-        let cases: Vec<String> = collected.iter().map(|one| one.cases.to_string()).collect();
+        let cases: Vec<String> = collected.iter().map(|one| one.cases.len().to_string()).collect();
         let all_same = cases.windows(2).all(|pair| pair[0] == pair[1]);
         notes.push(if all_same {
             format!("points of {} cases with pictures", cases[0])
         } else {
             format!("points of {} cases with pictures, in this order", cases.join(", "))
         });
-        let legend = vec![(Symbol::Line(INK, &[]), "true object in half of the cases".to_owned())];
+        let mut legend = Vec::new();
+        if maps.iter().any(|map| !edges(&map.truth).is_empty()) {
+            legend.push((Symbol::Line(INK, &[]), "true object in half of the cases".to_owned()));
+        }
         let footer = Footer::new(legend, &notes, room);
         let size = (width, bottom + GAP + footer.height() + MARGIN);
         Ok(Self { maps, footer, size })
@@ -144,11 +152,17 @@ fn collect(runs: &[Run], options: &FigureOptions) -> Result<Vec<Collected>, Figu
             }
             let experiment =
                 if several { format!("{}: ", run.record.experiment) } else { String::new() };
-            let name = format!("{experiment}{}, {}", run.record.method, panel.prompts);
+            let method = marked_method(&run.record.method, Selection::of_run(run));
+            let name = format!(
+                "{experiment}{method}, {}, {}",
+                prompts_of(run, &panel.prompts),
+                panel.data
+            );
             let place = all.iter().position(|one| one.name == name).unwrap_or_else(|| {
                 all.push(Collected {
                     name,
-                    cases: 0,
+                    cases: BTreeSet::new(),
+                    panels: 0,
                     counts: [vec![0; CELLS * CELLS], vec![0; CELLS * CELLS]],
                     outside: 0,
                     truth: vec![0.0; TRUTH_CELLS * TRUTH_CELLS],
@@ -156,7 +170,8 @@ fn collect(runs: &[Run], options: &FigureOptions) -> Result<Vec<Collected>, Figu
                 all.len() - 1
             });
             let one = &mut all[place];
-            one.cases += 1;
+            one.cases.insert((panel.split.clone(), panel.file.clone()));
+            one.panels += 1;
             one.outside += prompts.outside;
             for &(symbol, x, y) in &prompts.markers {
                 let half = usize::from(symbol == super::overlay::FOREGROUND);
@@ -172,7 +187,7 @@ fn collect(runs: &[Run], options: &FigureOptions) -> Result<Vec<Collected>, Figu
     }
     for one in &mut all {
         for share in &mut one.truth {
-            *share /= one.cases as f64;
+            *share /= one.panels as f64;
         }
     }
     Ok(all)
@@ -266,11 +281,14 @@ mod tests {
         let runs = crate::testing::study(folder.path());
         let collected = collect(&runs, &FigureOptions::default()).unwrap();
         let names: Vec<_> = collected.iter().map(|one| one.name.as_str()).collect();
-        assert_eq!(names, ["frozen, grid", "apm_4_points, auto", "apm_16_points, auto"]);
+        assert_eq!(
+            names,
+            ["frozen, grid, kvasir", "apm_4_points, auto, kvasir", "apm_16_points, auto, kvasir"]
+        );
         for one in &collected {
             // Two seeds, four pictures, a foreground point in the middle of each and a background point
             // at an eighth of either side.
-            assert_eq!(one.cases, 8);
+            assert_eq!(one.cases.len(), 4);
             assert_eq!(one.counts[1][cell(0.5, 0.5)], 8);
             assert_eq!(one.counts[0][cell(0.125, 0.125)], 8);
             assert_eq!(one.counts.iter().flatten().sum::<usize>(), 16);

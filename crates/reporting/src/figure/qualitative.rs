@@ -7,10 +7,11 @@ use super::axes::Rect;
 use super::canvas::{Area, DrawResult, Picture, Sketch, pt};
 use super::legend::{Legend, Symbol};
 use super::marks::remark;
-use super::overlay::{PREDICTION, Painter, Prompts, TRUTH, fitted};
+use super::overlay::{PREDICTION, Painter, Prompts, TRUTH, fitted, prompts_of};
 use super::palette::INK;
 use super::{FigureError, FigureOptions, font};
 use crate::Run;
+use crate::entries::{Selection, marked_method};
 
 /// More cases make a figure that nobody prints; some of each run are drawn and the figure says so.
 const MAX_CASES: usize = 8;
@@ -163,8 +164,13 @@ fn row(
     let prompts = Prompts::of(panel, painter.size);
     let mut caption = format!(
         "{}: {} \u{b7} {} {} \u{b7} prompts {}",
-        run.record.method, panel.file, panel.data, panel.split, panel.prompts
+        marked_method(&run.record.method, Selection::of_run(run)),
+        panel.file,
+        panel.data,
+        panel.split,
+        prompts_of(run, &panel.prompts),
     );
+    caption.push_str(&format!(" \u{b7} seed {}", run.record.seed));
     if prompts.outside > 0 {
         let points = if prompts.outside == 1 { "point" } else { "points" };
         caption.push_str(&format!(" \u{b7} {} {points} outside", prompts.outside));
@@ -216,7 +222,7 @@ mod tests {
             "image",
             "ground truth",
             "prediction and prompts",
-            "apm: case-0.jpg \u{b7} kvasir test \u{b7} prompts apm",
+            "apm: case-0.jpg \u{b7} kvasir test \u{b7} prompts apm \u{b7} seed 0",
             "Dice 0.812 \u{b7} IoU 0.684",
             "Dice undefined \u{b7} IoU 0.684",
             "foreground point",

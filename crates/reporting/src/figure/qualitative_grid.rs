@@ -10,10 +10,13 @@ use super::axes::Rect;
 use super::canvas::{Area, DrawResult, Picture, Sketch, pt};
 use super::legend::{Footer, Symbol};
 use super::marks::remark;
-use super::overlay::{PREDICTION, Painter, Prompts, TRUTH, fitted, shown_sources};
+use super::overlay::{
+    PREDICTION, Painter, Prompts, TRUTH, fitted, is_oracle, prompts_of, shown_sources,
+};
 use super::palette::{FAINT_INK, INK};
 use super::{FigureError, FigureOptions, font};
 use crate::Run;
+use crate::entries::{Selection, marked_method};
 use crate::scores::mean;
 
 /// Methods in one figure, at most: more have no room.
@@ -65,7 +68,11 @@ impl QualitativeGrid {
             let what = "pictures of a case that the others have pictures of, too";
             return Err(FigureError::NothingToDraw { what, runs: runs.len() });
         }
-        let (chosen, notes) = chosen(&columns, &common, options.seed);
+        let (chosen, mut notes) = chosen(&columns, &common, options.seed);
+        let seeds: BTreeSet<u64> = columns.iter().map(|column| column.run.record.seed).collect();
+        let seeds: Vec<String> = seeds.into_iter().map(|seed| seed.to_string()).collect();
+        let plural = if seeds.len() > 1 { "s" } else { "" };
+        notes.push(format!("runs with seed{plural} {}", seeds.join(", ")));
 
         let wide = columns.len() + 2;
         let cell = (width - 2.0 * MARGIN - SIDE - wide as f64 * GAP) / wide as f64;
@@ -81,8 +88,10 @@ impl QualitativeGrid {
             let record = &column.run.record;
             let experiment =
                 if several { format!("{}: ", record.experiment) } else { String::new() };
-            let name = format!("{experiment}{}", record.method);
-            headers.push((left_of(i + 2) + cell / 2.0, [name, column.prompts.to_owned()]));
+            let method = marked_method(&record.method, Selection::of_run(column.run));
+            let name = format!("{experiment}{method}");
+            let prompts = prompts_of(column.run, column.prompts);
+            headers.push((left_of(i + 2) + cell / 2.0, [name, prompts]));
         }
 
         let (mut sides, mut captions) = (Vec::new(), Vec::new());
@@ -127,6 +136,13 @@ impl QualitativeGrid {
         let size = (width, top + footer.height() + MARGIN);
         Ok(Self { headers, sides, captions, prompts, pictures, footer, size })
     }
+}
+
+/// The runs that the figure shows pictures of.
+pub(super) fn shown_runs<'a>(runs: &'a [Run], options: &FigureOptions) -> Vec<&'a Run> {
+    let mut shown: Vec<&Run> = columns(runs, options).iter().map(|column| column.run).collect();
+    shown.dedup_by_key(|run| &run.folder);
+    shown
 }
 
 /// The columns: every method with the prompt sources that are shown of it.
@@ -185,9 +201,17 @@ fn chosen<'a>(
     common: &BTreeSet<Case<'a>>,
     seed: u64,
 ) -> (Vec<(String, Case<'a>)>, Vec<String>) {
+    // Oracles would choose for the methods that do not know the truth.
+    let competing: Vec<&Column<'_>> =
+        columns.iter().filter(|column| !is_oracle(column.run, column.prompts)).collect();
+    let (ranking, of_whom) = match competing.len() {
+        0 => (columns.iter().collect(), "of these oracles"),
+        all if all == columns.len() => (competing, "of these methods"),
+        _ => (competing, "of these methods, oracles left out,"),
+    };
     let mut by_data: BTreeMap<(&str, &str), Vec<(f64, Case<'a>)>> = BTreeMap::new();
     for case in common {
-        let scores: Vec<f64> = columns
+        let scores: Vec<f64> = ranking
             .iter()
             .filter_map(|column| panel(column, case).and_then(|panel| panel.dice))
             .collect();
@@ -224,7 +248,7 @@ fn chosen<'a>(
             })
             .map_or(0, |row| row.n);
         notes.push(format!(
-            "{data}: chosen by the mean Dice of these methods among the {} cases with pictures, of \
+            "{data}: chosen by the mean Dice {of_whom} among the {} cases with pictures, of \
              {scored} scored",
             ranked.len()
         ));
@@ -306,6 +330,32 @@ mod tests {
         );
         assert_eq!(chosen[3], ("random", "case-0.jpg"), "the only one left");
         assert!(notes[0].contains("among the 4 cases with pictures, of 30 scored"), "{notes:?}");
+    }
+
+    #[test]
+    fn oracles_do_not_choose_the_cases_and_are_marked() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut runs = crate::testing::study(folder.path());
+        runs.retain(|run| run.record.seed == 1 && run.record.method != "apm_16_points");
+        // By the oracle alone the order would be the other way round.
+        for (run, scores) in runs.iter_mut().zip([[0.1, 0.2, 0.3, 0.4], [1.0, 0.6, 0.3, 0.0]]) {
+            let oracle = run.record.method == "frozen";
+            for (panel, dice) in run.panels.iter_mut().zip(scores) {
+                panel.dice = Some(if oracle { 10.0 * dice } else { 1.0 - dice });
+                if oracle {
+                    panel.prompts = "ground_truth".into();
+                }
+            }
+        }
+        let options = FigureOptions::default();
+        let columns = columns(&runs, &options);
+        let common = common_cases(&columns, &options);
+        let (chosen, notes) = chosen(&columns, &common, 0);
+        assert_eq!((chosen[0].0.as_str(), chosen[0].1.2), ("best", "case-3.jpg"));
+        assert!(notes[0].contains("oracles left out"), "{notes:?}");
+        let svg = crate::FigureKind::QualitativeGrid.draw(&runs).unwrap().svg();
+        assert!(svg.lines().any(|line| line == "ground_truth (oracle)"));
+        assert!(svg.lines().any(|line| line == "runs with seed 1"));
     }
 
     #[test]

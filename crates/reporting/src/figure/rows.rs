@@ -120,7 +120,6 @@ impl Rows {
         if one_source {
             notes.insert(0, format!("prompts {}", first.prompts));
         }
-        notes.extend(all.remarks.sentences());
         let footer = Footer::new(legend, &notes, width - 2.0 * MARGIN);
         let height = top + footer.height() + MARGIN;
         Ok(Self { groups, label_width, row_height, footer, size: (width, height) })

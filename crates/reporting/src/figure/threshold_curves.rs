@@ -8,7 +8,7 @@ use super::axes::Axis;
 use super::lines::{Line, Lines, Panel, Point};
 use super::{FigureError, FigureOptions};
 use crate::Run;
-use crate::entries::{Entries, Entry};
+use crate::entries::{Entries, Entry, marked_method};
 
 /// The mean curves of every method, from the counts by level that the runs keep: no model is needed.
 ///
@@ -72,7 +72,6 @@ pub(super) fn threshold_curves(
     if all.entries.iter().any(|entry| entry.protocol == metrics::Protocol::Pranet.name()) {
         notes.push("maps stretched to [0, 1] by the protocol".to_owned());
     }
-    notes.extend(all.remarks.sentences());
     Lines::new(panels.into_iter().map(|(_, panel)| panel).collect(), &notes, width)
 }
 
@@ -90,7 +89,7 @@ pub(super) fn name(entry: &Entry<'_>, all: &[Entry<'_>]) -> String {
     if all.iter().any(|other| other.experiment != entry.experiment) {
         name.push_str(&format!("{}: ", entry.experiment));
     }
-    name.push_str(entry.method);
+    name.push_str(&marked_method(entry.method, entry.selection()));
     if all.iter().any(|other| other.prompts != entry.prompts) {
         name.push_str(&format!(", {}", entry.prompts));
     }

@@ -11,6 +11,7 @@ use super::legend::{Legend, Symbol};
 use super::marks::{LINE_WIDTH, MARKER, marker, polyline};
 use super::palette::{FAINT_INK, LOOKS, Look};
 use crate::Run;
+use crate::entries::{Selection, marked_method};
 
 /// Height of one plot, in points.
 const PLOT_HEIGHT: f64 = 150.0;
@@ -50,8 +51,8 @@ impl TrainingCurves {
         let several =
             trained.windows(2).any(|pair| pair[0].record.experiment != pair[1].record.experiment);
         let label = |run: &Run| {
-            let method = &run.record.method;
-            if several { format!("{}: {method}", run.record.experiment) } else { method.clone() }
+            let method = marked_method(&run.record.method, Selection::of_run(run));
+            if several { format!("{}: {method}", run.record.experiment) } else { method }
         };
 
         // Seeds of one method share its look: what is compared are methods.
