@@ -271,23 +271,24 @@ mod tests {
     const IMAGES: u64 = 40;
 
     /// 0.05 below what `cargo xtask eval-backbone --images 40` prints (of the rank correlation: for
-    /// the worse of the two kinds), rounded down. To be raised with every better checkpoint.
+    /// the worse of the two kinds), rounded down. To be raised with every better checkpoint, and not
+    /// lowered where one is a little worse.
     const BOUNDS: Bounds = Bounds {
         natural: ByPrompt {
             points_1: 0.61,
             points_3: 0.69,
             points_8: 0.72,
             points_8_8: 0.72,
-            box_xyxy: 0.73,
+            box_xyxy: 0.74,
         },
         phantom: ByPrompt {
-            points_1: 0.43,
-            points_3: 0.54,
-            points_8: 0.63,
-            points_8_8: 0.63,
-            box_xyxy: 0.66,
+            points_1: 0.44,
+            points_3: 0.56,
+            points_8: 0.65,
+            points_8_8: 0.65,
+            box_xyxy: 0.69,
         },
-        iou_rank_correlation: 0.66,
+        iou_rank_correlation: 0.69,
         gap: 0.04,
     };
 
