@@ -455,7 +455,8 @@ mod tests {
         load_with(&|_| {}).unwrap();
         load_with(&|cases| cases[0].e_measure = Some(32.0 / 31.0)).unwrap();
         load_with(&|cases| cases[0].hd95 = Some(700.0)).unwrap();
-        let bad: [(&dyn Fn(&mut Vec<CaseRow>), &str); 5] = [
+        type Damage<'a> = (&'a dyn Fn(&mut Vec<CaseRow>), &'a str);
+        let bad: [Damage<'_>; 5] = [
             (&|cases| cases[0].dice = Some(1.5), "dice of `a` is 1.5"),
             (&|cases| cases[0].iou = Some(f64::NAN), "iou of `a` is NaN"),
             (&|cases| cases[1].mae = -0.25, "mae of `b` is -0.25"),
@@ -507,7 +508,8 @@ mod tests {
             load(&[folder.root()])
         };
         load_with(&|row| (row.loss, row.dice) = (f64::NAN, f64::NAN)).unwrap();
-        let bad: [(&dyn Fn(&mut EpochRow), &str); 4] = [
+        type Damage<'a> = (&'a dyn Fn(&mut EpochRow), &'a str);
+        let bad: [Damage<'_>; 4] = [
             (&|row| row.loss = f64::INFINITY, "loss of epoch 1 is inf"),
             (&|row| row.dice = 1.25, "dice of epoch 1 is 1.25"),
             (&|row| row.epoch = 4, "epoch of epoch 4 is 4"),
