@@ -580,7 +580,7 @@ mod tests {
     #[test]
     fn small_gradients_move_as_in_pytorch() {
         let device = Device::flex().autodiff();
-        for name in ["adam", "adamw"] {
+        for name in ["adam", "adam_w"] {
             let spec: TrainSpec =
                 toml::from_str(&format!("epochs = 1\noptimizer = \"{name}\"")).expect("valid");
             let layer = burn::nn::LinearConfig::new(1, 1)
