@@ -16,10 +16,10 @@ const LEVEL: f64 = 0.05;
 
 /// Characters of a line of type size `\small` that one column of a two-column paper holds.
 const LINE_OF_ONE: usize = 50;
-/// Type sizes of a table over both columns, with the characters of a line that they hold; what is longer
-/// gets the last.
+/// Type sizes of a table over both columns, with the characters of a line that they hold. What is longer
+/// is scaled down to the width of the page.
 const SIZES_OF_BOTH: [(usize, &str); 3] =
-    [(104, "\\small"), (117, "\\footnotesize"), (usize::MAX, "\\scriptsize")];
+    [(104, "\\small"), (117, "\\footnotesize"), (125, "\\scriptsize")];
 
 /// A table with a row for each method and prompt source, and a group of columns for each data set.
 ///
@@ -239,7 +239,8 @@ impl PaperTable {
         text
     }
 
-    /// The table as LaTeX, for the package `booktabs`. Sources stand in comments above it.
+    /// The table as LaTeX, for the package `booktabs`, and `graphicx` where it is too wide for a page in
+    /// small type. Sources stand in comments above it.
     pub fn latex(&self) -> String {
         let mut text = String::new();
         for source in self.provenance.sources() {
@@ -249,13 +250,15 @@ impl PaperTable {
             ));
         }
         let again = self.provenance.with("--format", "latex");
-        text.push_str(&format!("% {}\n% needs \\usepackage{{booktabs}}\n", again.command()));
+        let size = SIZES_OF_BOTH.iter().find(|(most, _)| self.line_length() <= *most);
+        let packages = if size.is_some() { "booktabs" } else { "booktabs,graphicx" };
+        text.push_str(&format!("% {}\n% needs \\usepackage{{{packages}}}\n", again.command()));
 
         let numbers: usize = self.groups.iter().map(|group| group.columns.len()).sum();
         let length = self.line_length();
         let environment = if length > LINE_OF_ONE { "table*" } else { "table" };
-        let size = SIZES_OF_BOTH.iter().find(|(most, _)| length <= *most);
-        let size = size.map_or("\\small", |(_, size)| size);
+        let scaled = size.is_none();
+        let size = size.map_or("\\scriptsize", |(_, size)| size);
         text.push_str(&format!(
             "\\begin{{{environment}}}[t]\n\\centering\n{size}\n\\setlength{{\\tabcolsep}}{{4pt}}\n\\caption{{{}}}\n\\label{{tab:{}}}\n",
             self.caption(&Markup::LATEX),
@@ -263,6 +266,9 @@ impl PaperTable {
             self.experiments.join("-").replace(|c: char| !c.is_ascii_alphanumeric(), "-"),
         ));
         let stub = self.stub();
+        if scaled {
+            text.push_str("\\resizebox{\\textwidth}{!}{%\n");
+        }
         text.push_str(&format!(
             "\\begin{{tabular}}{{{}{}}}\n\\toprule\n",
             "l".repeat(stub.len()),
@@ -294,7 +300,8 @@ impl PaperTable {
             }
             text.push_str(" \\\\\n");
         }
-        text.push_str(&format!("\\bottomrule\n\\end{{tabular}}\n\\end{{{environment}}}\n"));
+        let end = if scaled { "}" } else { "" };
+        text.push_str(&format!("\\bottomrule\n\\end{{tabular}}{end}\n\\end{{{environment}}}\n"));
         text
     }
 
@@ -807,6 +814,21 @@ mod tests {
         \end{tabular}
         \end{table*}
         ");
+    }
+
+    #[test]
+    fn a_table_wider_than_a_page_in_small_type_is_scaled() {
+        let of = |columns| {
+            let wide =
+                TableOptions { columns: vec![Column::Mean(Measure::Dice); columns], ..dice(None) };
+            PaperTable::new(&runs(), &wide).unwrap().latex()
+        };
+        let fits = of(2);
+        assert!(!fits.contains("resizebox") && fits.contains("\\usepackage{booktabs}\n"), "{fits}");
+        let scaled = of(8);
+        assert!(scaled.contains("\\usepackage{booktabs,graphicx}\n"), "{scaled}");
+        assert!(scaled.contains("\\resizebox{\\textwidth}{!}{%\n\\begin{tabular}"), "{scaled}");
+        assert!(scaled.contains("\\end{tabular}}\n\\end{table*}"), "{scaled}");
     }
 
     fn cell<'a>(table: &'a PaperTable, method: &str, prompts: &str, group: usize) -> &'a Cell {
