@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use sam_backbone::Variant;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{error::PretrainError, quality::HELD_OUT_SEED};
 
 /// What to pre-train, and how. Every key is required: the file is the recipe of a published
 /// checkpoint, so nothing may hide in a default.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PretrainSpec {
     /// Backbone variant, e.g. `micro`.
@@ -42,7 +42,7 @@ pub struct PretrainSpec {
 /// A small image costs a quarter of one of twice its side and teaches most of what prompts mean, so
 /// a run begins with small ones, as SAM's encoder did. Between two stages the learned positions are
 /// interpolated ([`Sam::with_image_size`](sam_backbone::Sam::with_image_size)).
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StageSpec {
     /// Side of the scenes in pixels, and of the network's input. That of the last stage must be the
@@ -134,6 +134,19 @@ impl PretrainSpec {
             first_scene += stage.steps * stage.batch_size;
         }
         unreachable!("a recipe has a stage, `check` saw to that")
+    }
+
+    /// Whether the first `steps` steps of this recipe are those of `former`, so that its checkpoint is
+    /// one of this recipe too. Where the weights go and how often they are saved changes no step.
+    pub(crate) fn goes_on_from(&self, former: &Self, steps: usize) -> bool {
+        let without_stages = |spec: &Self| Self {
+            stages: Vec::new(),
+            output: PathBuf::new(),
+            checkpoint_every: 1,
+            ..spec.clone()
+        };
+        without_stages(self) == without_stages(former)
+            && (0..steps).all(|step| self.place(step) == former.place(step))
     }
 
     /// Index after the last stage of the cosine that begins with stage `first`.
@@ -344,6 +357,27 @@ mod tests {
             let error = read(&RECIPE.replace(from, to)).unwrap_err();
             assert!(matches!(error, PretrainError::Value { .. }), "{to}: {error}");
         }
+    }
+
+    #[test]
+    fn a_recipe_goes_on_from_one_with_the_same_first_steps() {
+        let former = read(RECIPE).unwrap();
+        let goes_on = |text: &str, steps| read(text).unwrap().goes_on_from(&former, steps);
+        let stage = RECIPE.split_once("[[stage]]").unwrap().1.split_once("[[stage]]").unwrap().1;
+        let longer = format!("{RECIPE}\n[[stage]]\n{stage}\n");
+        let restarted = format!("{longer}learning_rate = 5e-4\n");
+        assert!(goes_on(RECIPE, 15) && goes_on(&restarted, 15));
+        assert!(!goes_on(&longer, 15), "the cosine of the first steps would have ended later");
+        for (from, to) in [
+            ("seed = 0", "seed = 1"),
+            ("weight_decay = 0.1", "weight_decay = 0.2"),
+            ("steps = 10", "steps = 9"),
+            ("box_share = 0.5", "box_share = 0.4"),
+        ] {
+            assert!(!goes_on(&RECIPE.replace(from, to), 15), "{to}");
+        }
+        assert!(goes_on(&RECIPE.replace("box_share = 0.5", "box_share = 0.4"), 10));
+        assert!(goes_on(&RECIPE.replace("out.safetensors", "elsewhere.safetensors"), 15));
     }
 
     #[test]

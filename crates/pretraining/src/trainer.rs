@@ -73,8 +73,8 @@ pub enum Outcome {
 #[derive(Serialize, Deserialize)]
 struct Position {
     step: usize,
-    /// The spec as it was printed when the run began: another one must not go on from here.
-    spec: String,
+    /// The recipe of the steps so far: one that would have made other steps must not go on from here.
+    recipe: PretrainSpec,
 }
 
 /// Pre-trains a backbone, resuming from a checkpoint in `folder` if there is one.
@@ -82,7 +82,8 @@ struct Position {
 /// `stop` is asked before every step, with the number of steps done.
 ///
 /// Scenes and prompts are functions of (seed, step), so an interrupted run sees what an
-/// uninterrupted one would have seen.
+/// uninterrupted one would have seen. A finished run goes on if its recipe is extended by a stage that
+/// begins a cosine of its own; whatever would have changed a step that is done is refused.
 ///
 /// # Errors
 ///
@@ -257,12 +258,12 @@ impl Shards {
 /// the step of the other two, so a crash in between leaves the former checkpoint in force.
 struct Checkpoint {
     folder: PathBuf,
-    spec: String,
+    recipe: PretrainSpec,
 }
 
 impl Checkpoint {
     fn new(folder: &Path, spec: &PretrainSpec) -> Self {
-        Self { folder: folder.to_owned(), spec: format!("{spec:?}") }
+        Self { folder: folder.to_owned(), recipe: spec.clone() }
     }
 
     fn position_path(&self) -> PathBuf {
@@ -279,7 +280,7 @@ impl Checkpoint {
         optimizer: &mut ModuleOptimizer,
     ) -> Result<usize, PretrainError> {
         let Some(position) = self.position()? else { return Ok(0) };
-        if position.spec != self.spec {
+        if !self.recipe.goes_on_from(&position.recipe, position.step) {
             return Err(PretrainError::OtherSpec { path: self.folder.clone() });
         }
         let [sam_path, optimizer_path] = self.paths(position.step);
@@ -320,7 +321,7 @@ impl Checkpoint {
         optimizer
             .save(&optimizer_path)
             .map_err(|error| PretrainError::checkpoint(&optimizer_path, &error))?;
-        let position = Position { step, spec: self.spec.clone() };
+        let position = Position { step, recipe: self.recipe.clone() };
         let bytes = serde_json::to_vec(&position)
             .map_err(|error| PretrainError::checkpoint(&path, &error))?;
         let temporary = self.folder.join("position.json.new");
