@@ -108,16 +108,8 @@ pub fn encode_check(folder: &Path, device: &Device) -> Result<EncodeCheck, Encod
     let weights = folder.join("weights.safetensors");
     let backbone = Backbone::load(Variant::VitB, Some(&weights), device)?;
     let path = folder.join("reference.safetensors");
-    let bytes =
-        fs::read(&path).map_err(|source| EncodeCheckError::Read { path: path.clone(), source })?;
-    let reference = Reference {
-        tensors: SafeTensors::deserialize(&bytes).map_err(|_| EncodeCheckError::Reference {
-            key: "header".into(),
-            path: path.clone(),
-        })?,
-        path,
-        device,
-    };
+    let bytes = Reference::read(&path)?;
+    let reference = Reference::parse(&bytes, &path, device)?;
 
     let image = reference.floats::<4>("image")?;
     let start = Instant::now();
@@ -157,18 +149,37 @@ pub fn encode_check(folder: &Path, device: &Device) -> Result<EncodeCheck, Encod
     })
 }
 
-struct Reference<'a> {
+/// Inputs and outputs of PyTorch.
+pub(crate) struct Reference<'a> {
     tensors: SafeTensors<'a>,
-    path: PathBuf,
+    path: &'a Path,
     device: &'a Device,
 }
 
-impl Reference<'_> {
-    fn missing(&self, key: &str) -> EncodeCheckError {
-        EncodeCheckError::Reference { key: key.to_owned(), path: self.path.clone() }
+impl<'a> Reference<'a> {
+    /// The bytes of the file.
+    pub(crate) fn read(path: &Path) -> Result<Vec<u8>, EncodeCheckError> {
+        fs::read(path).map_err(|source| EncodeCheckError::Read { path: path.to_owned(), source })
     }
 
-    fn floats<const D: usize>(&self, key: &str) -> Result<Tensor<D>, EncodeCheckError> {
+    /// What is in them.
+    pub(crate) fn parse(
+        bytes: &'a [u8],
+        path: &'a Path,
+        device: &'a Device,
+    ) -> Result<Self, EncodeCheckError> {
+        let tensors = SafeTensors::deserialize(bytes).map_err(|_| EncodeCheckError::Reference {
+            key: "header".into(),
+            path: path.to_owned(),
+        })?;
+        Ok(Self { tensors, path, device })
+    }
+
+    fn missing(&self, key: &str) -> EncodeCheckError {
+        EncodeCheckError::Reference { key: key.to_owned(), path: self.path.to_owned() }
+    }
+
+    pub(crate) fn floats<const D: usize>(&self, key: &str) -> Result<Tensor<D>, EncodeCheckError> {
         let view = self.tensors.tensor(key).map_err(|_| self.missing(key))?;
         if view.dtype() != Dtype::F32 || view.shape().len() != D {
             return Err(self.missing(key));
@@ -181,7 +192,7 @@ impl Reference<'_> {
         Ok(Tensor::from_data(TensorData::new(values, view.shape().to_vec()), self.device))
     }
 
-    fn labels(&self, key: &str) -> Result<Tensor<2, Int>, EncodeCheckError> {
+    pub(crate) fn labels(&self, key: &str) -> Result<Tensor<2, Int>, EncodeCheckError> {
         let view = self.tensors.tensor(key).map_err(|_| self.missing(key))?;
         if view.dtype() != Dtype::I64 || view.shape().len() != 2 {
             return Err(self.missing(key));
@@ -193,12 +204,12 @@ impl Reference<'_> {
     }
 }
 
-fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+pub(crate) fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().try_into_vec_as::<f32>().expect("a float tensor")
 }
 
 /// Infinite if there is not one number of ours for each of theirs.
-fn relative_l2(ours: &[f32], theirs: &[f32]) -> f64 {
+pub(crate) fn relative_l2(ours: &[f32], theirs: &[f32]) -> f64 {
     if ours.len() != theirs.len() {
         return f64::INFINITY;
     }

@@ -6,6 +6,7 @@
 //! knows none of them.
 
 pub mod backbone;
+pub mod bench_forward;
 pub mod bench_loader;
 pub mod bench_metrics;
 pub mod bench_train;
@@ -19,6 +20,7 @@ pub mod environment;
 pub mod evaluate;
 pub mod feature_store;
 pub mod features;
+pub mod fetch;
 pub mod frame;
 mod grid;
 mod learner;
@@ -33,7 +35,7 @@ pub mod plan;
 pub mod predict;
 pub mod progress;
 pub mod prompt_source;
-mod reasons;
+pub mod reasons;
 pub mod registry;
 pub mod run;
 pub mod run_folder;

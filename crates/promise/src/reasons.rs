@@ -16,7 +16,7 @@ pub(crate) fn reasons(error: &dyn Error) -> Vec<String> {
 }
 
 /// The same in one line.
-pub(crate) fn error_chain(error: &dyn Error) -> String {
+pub fn error_chain(error: &dyn Error) -> String {
     reasons(error).join(": ")
 }
 

@@ -16,6 +16,13 @@ pub struct KnownCheckpoint {
 }
 
 impl KnownCheckpoint {
+    /// Where their authors describe them.
+    pub const HOME_PAGE: &str = "https://github.com/facebookresearch/segment-anything";
+    /// On what terms they may be used.
+    pub const TERMS: &str = "Apache License 2.0";
+    /// What to cite.
+    pub const CITATION: &str = "Kirillov A. et al., Segment Anything, ICCV 2023";
+
     /// Where the file is published.
     pub fn url(&self) -> String {
         format!("https://dl.fbaipublicfiles.com/segment_anything/{}", self.file_name)

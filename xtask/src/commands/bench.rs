@@ -7,6 +7,7 @@ use std::{
 
 use clap::{Args, Subcommand};
 use promise::{
+    bench_forward::{Part, bench_forward},
     bench_loader::bench_loader,
     bench_metrics::{Pictures, bench_metrics, make_pictures},
     bench_train::{Repeats, bench_train},
@@ -29,12 +30,66 @@ pub struct Bench {
 
 #[derive(Subcommand)]
 enum BenchCommand {
+    /// The image encoder: one image of 1024 pixels through ViT-B.
+    Encoder(Forward),
+    /// One click on an image that is encoded already (ViT-B).
+    Decoder(Forward),
     /// A training step of APM + IPS in the paper's sizes, and an epoch with and without stored features.
     Train(Train),
     /// Scoring one case by protocol `pranet`.
     Metrics(Metrics),
     /// Decoding and preparing of a data set against the encoder (ViT-B, 1024 pixels).
     Loader(Loader),
+}
+
+/// Options of `bench encoder` and `bench decoder`. Random weights, so nothing is downloaded but PyTorch, which
+/// makes them.
+#[derive(Args)]
+struct Forward {
+    /// Also time others on the same weights and input, taking turns: segment-anything, and for the
+    /// encoder the same with PyTorch's fused attention, and ONNX Runtime.
+    #[arg(long)]
+    peers: bool,
+    /// A Python that has the packages of `tools/peers/requirements.txt` already.
+    #[arg(long)]
+    python: Option<PathBuf>,
+    /// Folder of the weights that `encode-check` makes.
+    #[arg(long, default_value = "target/encode-check")]
+    reference: PathBuf,
+    /// Timed passes, and pairs of passes with each peer.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pairs: u32,
+    /// Where tensors live: flex (CPU) or cuda.
+    #[arg(long, default_value_t)]
+    device: DeviceKind,
+    /// Print one JSON document.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Forward {
+    fn run(self, part: Part) -> anyhow::Result<ExitCode> {
+        let workspace = workspace();
+        make_reference(&workspace, &self.reference, self.python.as_deref())?;
+        let python = match self.peers {
+            true => Some(peers::python(&workspace, &self.reference, self.python.as_deref())?),
+            false => None,
+        };
+        let bench = bench_forward(
+            part,
+            &workspace,
+            &self.reference,
+            python.as_deref(),
+            self.pairs as usize,
+            &self.device.device()?,
+            &Bar::new(),
+        )?;
+        match self.json {
+            true => print_json(&bench)?,
+            false => outln!("{}", bench.markdown().trim_end()),
+        }
+        Ok(ExitCode::SUCCESS)
+    }
 }
 
 /// Options of `bench metrics`.
@@ -150,6 +205,8 @@ impl Bench {
     /// Measures and prints.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
+            BenchCommand::Encoder(forward) => forward.run(Part::Encoder),
+            BenchCommand::Decoder(forward) => forward.run(Part::Decoder),
             BenchCommand::Train(train) => train.run(),
             BenchCommand::Metrics(metrics) => metrics.run(),
             BenchCommand::Loader(loader) => loader.run(),

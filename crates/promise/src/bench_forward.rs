@@ -1,0 +1,422 @@
+//! What encoding an image and answering a prompt cost, ours and others', in turns.
+//!
+//! Sizes are SAM ViT-B's at 1024 pixels, weights and image those of [`encode_check`](crate::encode_check).
+//! Ours and a peer's pass are timed one after the other, pair by pair, so that whatever else the
+//! machine does meets both; the ratio is the median over pairs.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{BufReader, Write as _},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    time::Instant,
+};
+
+use burn::tensor::{Device, Tensor};
+use sam_backbone::{Prompts, Variant};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    backbone::{Backbone, BackboneError},
+    encode_check::{EncodeCheckError, Reference, relative_l2, values},
+    environment::peak_memory_mib,
+    median::median,
+    peers::PeerError,
+    progress::Progress,
+};
+
+/// The prompt that the decoder answers: a single click.
+const CASE: &str = "one_point";
+
+/// What is timed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// One image of 1024 x 1024 through the image encoder.
+    Encoder,
+    /// One click on an image that is encoded already: prompt encoder and mask decoder, three masks.
+    Decoder,
+}
+
+impl Part {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Encoder => "encoder",
+            Self::Decoder => "decoder",
+        }
+    }
+
+    /// Who else does this, by the names of `tools/peers/forward.py`: the reference; the same with
+    /// PyTorch's fused attention; the same exported to ONNX. The decoder has no attention that is worth
+    /// fusing and is not exported.
+    pub fn peers(self) -> &'static [&'static str] {
+        match self {
+            Self::Encoder => &["segment_anything", "torch_sdpa", "onnxruntime"],
+            Self::Decoder => &["segment_anything"],
+        }
+    }
+}
+
+/// What was measured.
+#[derive(Debug, Clone, Serialize)]
+pub struct ForwardBench {
+    /// What was timed.
+    pub part: Part,
+    /// Threads of each implementation.
+    pub threads: usize,
+    /// Seconds of our passes without a peer in between.
+    pub secs: Vec<f64>,
+    /// Relative L2 error of our output against `segment_anything`'s.
+    pub relative_error: f64,
+    /// Our peak resident memory in MiB, weights included, before any other tensor is made.
+    pub peak_rss_mib: f64,
+    /// Peer time over ours by peer, the median over pairs.
+    pub ratio: BTreeMap<&'static str, f64>,
+    /// The least and the largest ratio of a pair.
+    pub spread: BTreeMap<&'static str, [f64; 2]>,
+    /// The times behind the ratios.
+    pub peers: BTreeMap<&'static str, PeerTimes>,
+}
+
+/// A peer's passes, and ours beside them.
+#[derive(Debug, Clone, Serialize)]
+pub struct PeerTimes {
+    /// Name and version.
+    pub version: String,
+    /// Relative L2 error of its output against `segment_anything`'s.
+    pub relative_error: f64,
+    /// Its peak resident memory in MiB, weights included.
+    pub peak_rss_mib: f64,
+    /// Its seconds, pair by pair.
+    pub secs: Vec<f64>,
+    /// Our seconds, pair by pair.
+    pub our_secs: Vec<f64>,
+}
+
+/// Why nothing was measured.
+#[derive(Debug, thiserror::Error)]
+pub enum ForwardBenchError {
+    /// The reference cannot be made or read.
+    #[error(transparent)]
+    Reference(#[from] EncodeCheckError),
+    /// The weights do not load.
+    #[error(transparent)]
+    Backbone(#[from] BackboneError),
+    /// A peer could not be run, or ended early.
+    #[error(transparent)]
+    Peer(#[from] PeerError),
+    /// A file cannot be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// Times `pairs` passes of ours, then, with a Python that has the peers' packages, as many pairs of ours
+/// and each peer's.
+///
+/// - `reference`: the folder of [`make_reference`](crate::encode_check::make_reference); the peers' last words go there
+///
+/// # Errors
+///
+/// See [`ForwardBenchError`].
+pub fn bench_forward(
+    part: Part,
+    workspace: &Path,
+    reference: &Path,
+    python: Option<&Path>,
+    pairs: usize,
+    device: &Device,
+    progress: &dyn Progress,
+) -> Result<ForwardBench, ForwardBenchError> {
+    let weights = reference.join("weights.safetensors");
+    let sam = Backbone::load(Variant::VitB, Some(&weights), device)?.sam;
+    let path = reference.join("reference.safetensors");
+    let bytes = Reference::read(&path)?;
+    let tensors = Reference::parse(&bytes, &path, device)?;
+    let (input, expected) = match part {
+        Part::Encoder => ("image".to_owned(), "image_embedding".to_owned()),
+        Part::Decoder => ("image_embedding".to_owned(), format!("case.{CASE}.low_res_logits")),
+    };
+    let input = tensors.floats::<4>(&input)?;
+    let expected = values(tensors.floats::<4>(&expected)?);
+    let points = Some((
+        tensors.floats::<3>(&format!("case.{CASE}.point_coords"))?,
+        tensors.labels(&format!("case.{CASE}.point_labels"))?,
+    ));
+    drop(bytes);
+    let prompts = Prompts { points, ..Prompts::default() };
+    let forward = || -> Tensor<4> {
+        match part {
+            Part::Encoder => sam.encode(input.clone(), &[]).image_embedding,
+            Part::Decoder => sam.decode(input.clone(), prompts.clone(), None, true).low_res_logits,
+        }
+    };
+    let timed = || {
+        let start = Instant::now();
+        // Values read back: the device has finished.
+        let output = values(forward());
+        (output, start.elapsed().as_secs_f64())
+    };
+
+    let threads = rayon::current_num_threads();
+    let programs = 1 + python.map_or(0, |_| part.peers().len());
+    progress.start(part.name(), (programs * pairs) as u64);
+    // The first pass is warm-up.
+    let relative_error = relative_l2(&timed().0, &expected);
+    let secs: Vec<f64> = (0..pairs)
+        .map(|done| {
+            progress.set(done as u64);
+            timed().1
+        })
+        .collect();
+    let mut bench = ForwardBench {
+        part,
+        threads,
+        secs,
+        relative_error,
+        peak_rss_mib: peak_memory_mib().unwrap_or(f64::NAN),
+        ratio: BTreeMap::new(),
+        spread: BTreeMap::new(),
+        peers: BTreeMap::new(),
+    };
+    let asked =
+        python.iter().flat_map(|python| part.peers().iter().map(move |peer| (peer, python)));
+    for (index, (&name, python)) in asked.enumerate() {
+        let (mut peer, ready) = Peer::start(part, name, workspace, reference, python, threads)?;
+        let (mut their_secs, mut our_secs) = (Vec::new(), Vec::new());
+        for pair in 0..pairs {
+            progress.set(((1 + index) * pairs + pair) as u64);
+            // Who goes first changes, lest the second always meets a warmer machine.
+            if pair % 2 == 0 {
+                our_secs.push(timed().1);
+                their_secs.push(peer.pass()?);
+            } else {
+                their_secs.push(peer.pass()?);
+                our_secs.push(timed().1);
+            }
+        }
+        let ratios: Vec<f64> =
+            their_secs.iter().zip(&our_secs).map(|(theirs, ours)| theirs / ours).collect();
+        bench.ratio.insert(name, median(&ratios));
+        bench.spread.insert(name, extremes(&ratios));
+        let times = PeerTimes {
+            version: ready.version,
+            relative_error: ready.relative_error,
+            peak_rss_mib: peer.end()?.peak_rss_mib,
+            secs: their_secs,
+            our_secs,
+        };
+        bench.peers.insert(name, times);
+    }
+    progress.finish();
+    Ok(bench)
+}
+
+impl ForwardBench {
+    /// A table and what it means, for people.
+    pub fn markdown(&self) -> String {
+        let [low, high] = extremes(&self.secs);
+        let mut text = format!(
+            "SAM ViT-B, {}, 1024 x 1024, one image, {} threads, {} passes each\n\n\
+             | who | seconds, median | peak memory, MiB | relative error | time over ours, median [least, largest] |\n\
+             | --- | ---: | ---: | ---: | ---: |\n\
+             | ours | {:.3} [{low:.3}, {high:.3}] | {:.0} | {:.1e} | |\n",
+            self.part.name(),
+            self.threads,
+            self.secs.len(),
+            median(&self.secs),
+            self.peak_rss_mib,
+            self.relative_error,
+        );
+        for (name, peer) in &self.peers {
+            let [low, high] = self.spread[name];
+            text += &format!(
+                "| {name} ({}) | {:.3} | {:.0} | {:.1e} | {:.2} [{low:.2}, {high:.2}] |\n",
+                peer.version,
+                median(&peer.secs),
+                peer.peak_rss_mib,
+                peer.relative_error,
+                self.ratio[name],
+            );
+        }
+        text
+    }
+}
+
+fn extremes(values: &[f64]) -> [f64; 2] {
+    let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+    let largest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    [least, largest]
+}
+
+/// The first line of `tools/peers/forward.py`.
+#[derive(Deserialize)]
+struct Ready {
+    version: String,
+    relative_error: f64,
+}
+
+/// Its last line.
+#[derive(Deserialize)]
+struct End {
+    peak_rss_mib: f64,
+}
+
+/// A peer that waits for its turn.
+struct Peer {
+    command: String,
+    child: Child,
+    requests: ChildStdin,
+    answers: BufReader<ChildStdout>,
+    /// What it says on standard error.
+    log: PathBuf,
+}
+
+impl Peer {
+    fn start(
+        part: Part,
+        name: &str,
+        workspace: &Path,
+        reference: &Path,
+        python: &Path,
+        threads: usize,
+    ) -> Result<(Self, Ready), ForwardBenchError> {
+        let log = reference.join(format!("{}-{name}.log", part.name()));
+        let file = File::create(&log)
+            .map_err(|source| ForwardBenchError::Write { path: log.clone(), source })?;
+        let mut command = Command::new(python);
+        command
+            .arg(workspace.join("tools/peers/forward.py"))
+            .args(["--part", part.name(), "--peer", name])
+            .args(["--threads", &threads.to_string(), "--reference"])
+            .arg(reference);
+        Ok(Self::spawn(command, file, log)?)
+    }
+
+    /// Returns when the peer is ready.
+    fn spawn(mut command: Command, file: File, log: PathBuf) -> Result<(Self, Ready), PeerError> {
+        let line = format!("{command:?}");
+        let failed =
+            |message: &str| PeerError { command: line.clone(), message: message.to_owned() };
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(file)
+            .spawn()
+            .map_err(|error| failed(&error.to_string()))?;
+        let (Some(requests), Some(answers)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(failed("it has no standard input or output"));
+        };
+        let answers = BufReader::new(answers);
+        let mut peer = Self { command: line, child, requests, answers, log };
+        let ready = peer.answer()?;
+        Ok((peer, ready))
+    }
+
+    /// Seconds of one pass.
+    fn pass(&mut self) -> Result<f64, PeerError> {
+        writeln!(self.requests).map_err(|_| self.failed())?;
+        self.answer()
+    }
+
+    /// No more passes.
+    fn end(self) -> Result<End, PeerError> {
+        let Self { command, mut child, requests, mut answers, log } = self;
+        drop(requests);
+        let last = read_answer(&mut answers);
+        child.wait().ok();
+        last.ok_or_else(|| PeerError { command, message: last_words(&log) })
+    }
+
+    fn answer<T: for<'a> Deserialize<'a>>(&mut self) -> Result<T, PeerError> {
+        read_answer(&mut self.answers).ok_or_else(|| self.failed())
+    }
+
+    fn failed(&mut self) -> PeerError {
+        // Its last words are complete when it has ended; it does so without requests or answers.
+        self.child.kill().ok();
+        self.child.wait().ok();
+        PeerError { command: self.command.clone(), message: last_words(&self.log) }
+    }
+}
+
+fn read_answer<T: for<'a> Deserialize<'a>>(answers: &mut impl std::io::BufRead) -> Option<T> {
+    let mut line = String::new();
+    answers.read_line(&mut line).ok()?;
+    serde_json::from_str(&line).ok()
+}
+
+fn last_words(log: &Path) -> String {
+    let words = fs::read_to_string(log).unwrap_or_default();
+    let last = words.lines().rev().find(|line| !line.trim().is_empty());
+    last.unwrap_or("it ended without a word").to_owned()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn spawn(script: &str, folder: &Path) -> Result<(Peer, Ready), PeerError> {
+        let log = folder.join("log");
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        Peer::spawn(command, File::create(&log).unwrap(), log)
+    }
+
+    const READY: &str = r#"echo '{"version": "none 1.0", "relative_error": 0.5}'"#;
+
+    #[test]
+    fn a_peer_answers_when_it_is_asked() {
+        let folder = tempfile::tempdir().unwrap();
+        let script = format!(
+            r#"{READY}; n=0; while read line; do n=$((n + 1)); echo "$n.5"; done; echo '{{"peak_rss_mib": 7}}'"#
+        );
+        let (mut peer, ready) = spawn(&script, folder.path()).unwrap();
+        assert_eq!((ready.version.as_str(), ready.relative_error), ("none 1.0", 0.5));
+        assert_eq!((peer.pass().unwrap(), peer.pass().unwrap()), (1.5, 2.5));
+        assert_eq!(peer.end().unwrap().peak_rss_mib, 7.0);
+    }
+
+    #[test]
+    fn the_last_words_of_a_peer_that_dies_are_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let Err(error) = spawn("echo 'no module named onnx' >&2; exit 1", folder.path()) else {
+            panic!("it was not ready")
+        };
+        assert_eq!(error.message, "no module named onnx");
+        let script = format!("{READY}; read line; echo 'out of memory' >&2; exit 1");
+        let (mut peer, _) = spawn(&script, folder.path()).unwrap();
+        assert_eq!(peer.pass().unwrap_err().message, "out of memory");
+    }
+
+    #[test]
+    fn the_table_says_who_takes_how_much_longer() {
+        let times = PeerTimes {
+            version: "none 1.0".into(),
+            relative_error: 1e-7,
+            peak_rss_mib: 3000.0,
+            secs: vec![6.0, 9.0, 8.0],
+            our_secs: vec![3.0, 3.0, 2.0],
+        };
+        let bench = ForwardBench {
+            part: Part::Encoder,
+            threads: 2,
+            secs: vec![3.0, 2.0, 2.5],
+            relative_error: 2e-7,
+            peak_rss_mib: 800.0,
+            ratio: BTreeMap::from([("peer", 3.0)]),
+            spread: BTreeMap::from([("peer", [2.0, 4.0])]),
+            peers: BTreeMap::from([("peer", times)]),
+        };
+        let table = bench.markdown();
+        assert!(table.contains("| ours | 2.500 [2.000, 3.000] | 800 | 2.0e-7 | |"), "{table}");
+        let row = "| peer (none 1.0) | 8.000 | 3000 | 1.0e-7 | 3.00 [2.00, 4.00] |";
+        assert!(table.contains(row), "{table}");
+    }
+}

@@ -1,0 +1,134 @@
+"""Times one forward pass of a peer, on request: image encoder or decoder of SAM ViT-B.
+
+Reads the weights and inputs that `encode_check.py` wrote. Prints a JSON object once it is ready (after a
+pass that is not timed, whose output is compared with the reference), then one line of seconds for every
+line on standard input, and a last JSON object when that ends. A caller can so take turns with it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from segment_anything import sam_model_registry
+from segment_anything.modeling import Sam
+from segment_anything.modeling import image_encoder as encoder_module
+from torch import Tensor
+from torch.nn import functional
+
+Forward = Callable[[], Tensor]
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--reference", type=Path, required=True, help="folder of encode_check.py")
+    parser.add_argument("--part", choices=["encoder", "decoder"], required=True)
+    parser.add_argument(
+        "--peer", choices=["segment_anything", "torch_sdpa", "onnxruntime"], required=True
+    )
+    parser.add_argument("--threads", type=int, required=True)
+    return parser.parse_args()
+
+
+def attention_in_one_call(self: encoder_module.Attention, x: Tensor) -> Tensor:
+    """`Attention.forward` with PyTorch's fused attention; relative positions are its mask."""
+    batch, height, width, channels = x.shape
+    tokens, heads = height * width, self.num_heads
+    qkv = self.qkv(x).reshape(batch, tokens, 3, heads, channels // heads)
+    query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+    grid = (height, width)
+    mask = encoder_module.add_decomposed_rel_pos(
+        query.new_zeros(batch * heads, tokens, tokens),
+        query.reshape(batch * heads, tokens, -1),
+        self.rel_pos_h,
+        self.rel_pos_w,
+        grid,
+        grid,
+    )
+    mask = mask.view(batch, heads, tokens, tokens)
+    mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    return self.proj(mixed.transpose(1, 2).reshape(batch, height, width, channels))
+
+
+def onnx_encoder(sam: Sam, image: Tensor, threads: int) -> tuple[Forward, str]:
+    """The encoder exported to ONNX and opened by ONNX Runtime."""
+    import onnxruntime
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "encoder.onnx"
+        torch.onnx.export(sam.image_encoder, (image,), str(path), opset_version=17)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        session = onnxruntime.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"]
+        )
+    name = session.get_inputs()[0].name
+    array = image.numpy()
+    return (lambda: torch.from_numpy(session.run(None, {name: array})[0])), (
+        f"onnxruntime {onnxruntime.__version__}"
+    )
+
+
+def decoder(sam: Sam, reference: dict[str, Tensor]) -> Forward:
+    """One click on an image that is encoded already, up to its low-resolution logits."""
+    embedding = reference["image_embedding"]
+    points = (reference["case.one_point.point_coords"], reference["case.one_point.point_labels"])
+
+    def forward() -> Tensor:
+        sparse, dense = sam.prompt_encoder(points, None, None)
+        pe = sam.prompt_encoder.get_dense_pe()
+        return sam.mask_decoder(embedding, pe, sparse, dense, multimask_output=True)[0]
+
+    return forward
+
+
+def peak_rss_bytes() -> int:
+    """The process's peak resident memory; see `encode_check.py`."""
+    if sys.platform == "darwin":
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    status = Path("/proc/self/status").read_text()
+    line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+    return 1024 * int(line.split()[1])
+
+
+@torch.inference_mode()
+def main() -> None:
+    """Prepares, says so, and times on request."""
+    args = parse_args()
+    torch.set_num_threads(args.threads)
+    sam = sam_model_registry["vit_b"]()
+    sam.load_state_dict(load_file(args.reference / "weights.safetensors"))
+    sam.requires_grad_(False).eval()
+    reference = load_file(args.reference / "reference.safetensors")
+    version = f"torch {torch.__version__}"
+    if args.part == "decoder":
+        forward, expected = decoder(sam, reference), reference["case.one_point.low_res_logits"]
+    else:
+        image, expected = reference["image"], reference["image_embedding"]
+        if args.peer == "onnxruntime":
+            forward, version = onnx_encoder(sam, image, args.threads)
+            del sam
+        else:
+            if args.peer == "torch_sdpa":
+                encoder_module.Attention.forward = attention_in_one_call
+            forward = lambda: sam.image_encoder(image)  # noqa: E731
+    error = ((forward() - expected).norm() / expected.norm()).item()
+    print(json.dumps({"version": version, "relative_error": error}), flush=True)
+    for _ in sys.stdin:
+        start = time.perf_counter()
+        forward()
+        print(time.perf_counter() - start, flush=True)
+    print(json.dumps({"peak_rss_mib": peak_rss_bytes() / 2**20}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
