@@ -1,11 +1,12 @@
 //! What is laid over a photograph: masks, their outlines, prompts.
 
+use std::fs;
 use std::path::Path;
 
 use image::imageops::{self, FilterType};
 use image::{DynamicImage, GrayImage, Rgb, RgbImage};
 use plotters::style::RGBColor;
-use run_record::Panel;
+use run_record::{Panel, RunRecordError};
 
 use super::FigureError;
 use super::axes::Rect;
@@ -28,6 +29,10 @@ pub(super) const BOX: RGBColor = ORANGE;
 
 /// Opens a picture of a panel.
 pub(super) fn open(path: &Path) -> Result<DynamicImage, FigureError> {
+    // A pipe would keep the decoder waiting; a file that is not there is the decoder's to complain.
+    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        return Err(RunRecordError::NotAFile { path: path.into() }.into());
+    }
     image::open(path).map_err(|source| FigureError::Picture { path: path.into(), source })
 }
 
