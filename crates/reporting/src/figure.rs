@@ -7,6 +7,7 @@
 mod ablation_bars;
 mod axes;
 mod boxes;
+mod by_turns;
 mod canvas;
 mod cost_vs_dice;
 mod encode;
@@ -50,6 +51,9 @@ pub const ONE_COLUMN_MM: f64 = 84.0;
 pub const TWO_COLUMNS_MM: f64 = 174.0;
 /// Widths that a figure may have, in millimeters: below it labels have no room, above it is a poster.
 pub const WIDTHS_MM: (f64, f64) = (60.0, 500.0);
+
+/// Height that a figure has at most where its cells can be made smaller, in millimeters: a page with its caption.
+const HIGHEST_MM: f64 = 240.0;
 
 /// What can be drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -354,7 +358,8 @@ pub struct FigureOptions {
     /// The method that the others are compared with in [`FigureKind::PairedScatter`]; else the first one
     /// that is no oracle.
     pub baseline: Option<MethodName>,
-    /// Seed of the random case in [`FigureKind::QualitativeGrid`].
+    /// Seed of the random case in [`FigureKind::QualitativeGrid`], and of what is shown where there is no room for all
+    /// ([`FigureKind::Qualitative`], [`FigureKind::PairedScatter`]).
     pub seed: u64,
 }
 
@@ -407,7 +412,7 @@ impl Figure {
         encode::svg_element(&self.drawing, self.kind.name())
     }
 
-    /// As a PNG file of 300 pixels per inch, 200 if it has photographs. A `tEXt` chunk `Source` holds the provenance.
+    /// As a PNG file of 300 pixels per inch. A `tEXt` chunk `Source` holds the provenance.
     ///
     /// # Errors
     ///

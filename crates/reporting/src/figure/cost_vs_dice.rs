@@ -65,9 +65,9 @@ impl Cost {
     fn note(self) -> Option<&'static str> {
         match self {
             Self::Parameters => None,
-            Self::Time => Some(
-                "from stored features to scores, several images at once; the image encoder is left out",
-            ),
+            Self::Time => {
+                Some("from stored features to scores, several at once; without the encoder")
+            }
         }
     }
 }
