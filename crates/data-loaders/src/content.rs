@@ -1,6 +1,6 @@
 //! What a data set is by content, so that a run can say what it was trained on.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
@@ -27,7 +27,7 @@ impl DataSet {
     ///
     /// # Errors
     ///
-    /// [`DataError::Open`] if a file cannot be opened or read.
+    /// [`DataError::NotAFile`] if a path is no regular file, [`DataError::Open`] if a file cannot be opened or read.
     pub fn content_sha256(&self) -> Result<String, DataError> {
         let mut hasher = Sha256::new();
         for entry in self.entries.iter() {
@@ -60,14 +60,17 @@ fn text(hasher: &mut Sha256, text: &str) {
 
 fn file(hasher: &mut Sha256, path: &Path) -> Result<(), DataError> {
     let read_error = |source| DataError::Open { path: path.into(), source };
-    let mut file = match File::open(path) {
-        Ok(file) => file,
+    // Asked before opening: a pipe would wait for somebody who writes.
+    match fs::metadata(path) {
+        Ok(found) if found.is_file() => {}
+        Ok(_) => return Err(DataError::NotAFile { path: path.into() }),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             text(hasher, "no file");
             return Ok(());
         }
         Err(source) => return Err(DataError::Open { path: path.into(), source }),
-    };
+    }
+    let mut file = File::open(path).map_err(read_error)?;
     let length = file.metadata().map_err(read_error)?.len();
     hasher.update(length.to_le_bytes());
     let mut bytes = Vec::new();
@@ -85,8 +88,6 @@ fn file(hasher: &mut Sha256, path: &Path) -> Result<(), DataError> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::fs;
-
     use super::*;
     use crate::Catalog;
 
@@ -125,6 +126,18 @@ mod tests {
         assert_ne!(content(&set), first, "another mask of the same length");
         fs::remove_file(here.path().join("masks/a.png")).unwrap();
         assert_ne!(content(&set), first, "no mask");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_is_refused_instead_of_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let set = written(folder.path(), b"image");
+        let image = folder.path().join("images/b.png");
+        fs::remove_file(&image).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&image).status().unwrap().success());
+        let error = set.content_sha256().unwrap_err();
+        assert!(matches!(&error, DataError::NotAFile { path } if *path == image), "{error}");
     }
 
     #[test]

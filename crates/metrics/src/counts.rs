@@ -1,6 +1,6 @@
 //! The confusion matrix of one case.
 
-use crate::mask::check_same_size;
+use crate::mask::{check_same_size, count_both};
 use crate::{Mask, MetricsError};
 
 /// Numbers of pixels by prediction and ground truth.
@@ -24,16 +24,15 @@ impl MaskCounts {
     /// [`MetricsError::Size`] if the masks differ in size.
     pub fn between(prediction: &Mask, truth: &Mask) -> Result<Self, MetricsError> {
         check_same_size((prediction.width(), prediction.height()), truth)?;
-        let mut counts = Self { true_pos: 0, false_pos: 0, false_neg: 0, true_neg: 0 };
-        for (&predicted, &actual) in prediction.pixels().iter().zip(truth.pixels()) {
-            match (predicted, actual) {
-                (true, true) => counts.true_pos += 1,
-                (true, false) => counts.false_pos += 1,
-                (false, true) => counts.false_neg += 1,
-                (false, false) => counts.true_neg += 1,
-            }
-        }
-        Ok(counts)
+        let true_pos = count_both(prediction, truth) as u64;
+        let (predicted, actual) = (prediction.area() as u64, truth.area() as u64);
+        let false_pos = predicted - true_pos;
+        Ok(Self {
+            true_pos,
+            false_pos,
+            false_neg: actual - true_pos,
+            true_neg: truth.pixels().len() as u64 - actual - false_pos,
+        })
     }
 }
 

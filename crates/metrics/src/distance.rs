@@ -1,25 +1,42 @@
 //! Exact Euclidean distance transform with the nearest pixel.
 
-use crate::Mask;
+use std::ops::Range;
 
-/// For each pixel of a row of a picture: which foreground pixel is nearest, and how far it is.
+use crate::Mask;
+use crate::bounds::Bounds;
+
+/// What is known of a row of a picture: which foreground pixel is nearest to each of its pixels, and how far it is.
 pub(crate) struct NearestInRow<'a> {
     /// The row.
     pub(crate) y: usize,
-    /// Place of the nearest foreground pixel of each pixel, `y * width + x`.
-    pub(crate) places: &'a [usize],
-    /// Squared distance to it in pixels, a whole number.
+    /// Squared distance of each pixel to its nearest foreground pixel, in pixels, a whole number.
     pub(crate) squared: &'a [f64],
+    envelope: &'a [Parabola],
+    width: usize,
+}
+
+impl NearestInRow<'_> {
+    /// The row from left to right in runs of pixels that have one nearest foreground pixel, and its place,
+    /// `y * width + x`.
+    pub(crate) fn runs(&self) -> impl Iterator<Item = (Range<usize>, usize)> {
+        let ends = self.envelope.iter().skip(1).map(|next| next.from).chain([self.width]);
+        self.envelope
+            .iter()
+            .zip(ends)
+            .map(|(nearest, to)| (nearest.from..to, nearest.row * self.width + nearest.vertex))
+    }
 }
 
 /// The row of a column that has no foreground, and its negative: beyond every picture.
 const NONE: i32 = 1 << 29;
 
-/// A parabola of the lower envelope of a row.
+/// A parabola of the lower envelope of a row: squared distances to one foreground pixel.
 struct Parabola {
-    /// Column of its vertex.
+    /// Column of the pixel.
     vertex: usize,
-    /// Squared height of the vertex plus squared column: what comparisons need of both.
+    /// Its row.
+    row: usize,
+    /// Squared distance of the rows plus squared column: what comparisons need of both.
     constant: f64,
     /// First pixel where it is the lowest.
     from: usize,
@@ -35,42 +52,52 @@ struct Parabola {
 /// Of several pixels that are equally near, the leftmost counts, and of those in one column the topmost: the order of
 /// `scipy.ndimage.distance_transform_edt`, which decides whose error the weighted F-measure copies.
 pub(crate) fn nearest_foreground(mask: &Mask, mut consume: impl FnMut(NearestInRow<'_>)) {
-    if mask.is_empty() {
-        return;
-    }
+    let Some(bounds) = Bounds::of(mask) else { return };
     let (width, height) = (mask.width(), mask.height());
-    let rows = nearest_rows(mask);
-    let mut places = vec![0; width];
+    let columns: Vec<f64> = (0..width).map(|x| x as f64).collect();
+    // Other columns have no foreground.
+    let rows = nearest_rows(mask, bounds.left..bounds.right + 1);
     let mut squared = vec![0.0; width];
     let mut envelope: Vec<Parabola> = Vec::with_capacity(width);
-    for y in 0..height {
-        let row = &rows[y * width..][..width];
-        lower_envelope(row, y, &mut envelope);
-        for (at, &Parabola { vertex, from, .. }) in envelope.iter().enumerate() {
+    for (y, row) in rows.chunks_exact(bounds.width()).enumerate().take(height) {
+        lower_envelope(row, bounds.left, width, y, &mut envelope);
+        for (at, &Parabola { vertex, row, from, .. }) in envelope.iter().enumerate() {
             let to = envelope.get(at + 1).map_or(width, |next| next.from);
-            let lift = (f64::from(row[vertex]) - y as f64).powi(2);
-            places[from..to].fill(row[vertex] as usize * width + vertex);
-            for (x, square) in (from..to).zip(&mut squared[from..to]) {
-                let dx = x as f64 - vertex as f64;
+            let (vertex, dy) = (vertex as f64, row as f64 - y as f64);
+            let lift = dy * dy;
+            for (square, x) in squared[from..to].iter_mut().zip(&columns[from..to]) {
+                let dx = x - vertex;
                 *square = dx * dx + lift;
             }
         }
-        consume(NearestInRow { y, places: &places, squared: &squared });
+        consume(NearestInRow { y, squared: &squared, envelope: &envelope, width });
     }
 }
 
-/// The parabolas that are lowest somewhere in row `y`, from left to right. `nearest` has the row of the nearest
-/// foreground pixel of each column.
-fn lower_envelope(nearest: &[i32], y: usize, envelope: &mut Vec<Parabola>) {
+/// The parabolas that are lowest somewhere in row `y` of a picture of `width` columns, from left to right. `nearest`
+/// has the row of the nearest foreground pixel of each column from `left` on.
+fn lower_envelope(
+    nearest: &[i32],
+    left: usize,
+    width: usize,
+    y: usize,
+    envelope: &mut Vec<Parabola>,
+) {
     envelope.clear();
-    for (x, &row) in nearest.iter().enumerate() {
+    for (x, &row) in (left..).zip(nearest) {
         if row.abs() == NONE {
             continue;
         }
-        let (column, dy) = (x as f64, f64::from(row) - y as f64);
+        let row = row as usize;
+        let (column, dy) = (x as f64, row as f64 - y as f64);
         let constant = column * column + dy * dy;
         let mut from = 0;
         while let Some(last) = envelope.last() {
+            if row == y && last.row == y && last.vertex + 1 == x {
+                // Inside the foreground every pixel is its own nearest.
+                from = x;
+                break;
+            }
             // They meet at `rise / run`; up to there the older one is not higher.
             let (rise, run) = (constant - last.constant, (2 * (x - last.vertex)) as f64);
             if last.from as f64 * run > rise {
@@ -82,21 +109,21 @@ fn lower_envelope(nearest: &[i32], y: usize, envelope: &mut Vec<Parabola>) {
             from = (rise / run) as usize + 1;
             break;
         }
-        if from < nearest.len() {
-            envelope.push(Parabola { vertex: x, constant, from });
+        if from < width {
+            envelope.push(Parabola { vertex: x, row, constant, from });
         }
     }
 }
 
-/// For each pixel the row of the nearest foreground pixel in its column, the upper one of two; [`NONE`] or its negative
-/// if there is none.
-fn nearest_rows(mask: &Mask) -> Vec<i32> {
-    let (width, height) = (mask.width(), mask.height());
+/// For each pixel of `columns`, row by row, the row of the nearest foreground pixel in its column, the upper one of two;
+/// [`NONE`] or its negative if there is none.
+fn nearest_rows(mask: &Mask, columns: Range<usize>) -> Vec<i32> {
+    let (width, height) = (columns.len(), mask.height());
     let mut rows = vec![0; width * height];
     // So far away that whatever there is on the other side is nearer.
     let mut last = vec![-NONE; width];
     for y in 0..height {
-        let pixels = &mask.pixels()[y * width..][..width];
+        let pixels = &mask.row(y)[columns.clone()];
         for ((last, &on), row) in last.iter_mut().zip(pixels).zip(&mut rows[y * width..]) {
             *last = if on { y as i32 } else { *last };
             *row = *last;
@@ -104,7 +131,7 @@ fn nearest_rows(mask: &Mask) -> Vec<i32> {
     }
     last.fill(NONE);
     for y in (0..height).rev() {
-        let pixels = &mask.pixels()[y * width..][..width];
+        let pixels = &mask.row(y)[columns.clone()];
         for ((last, &on), row) in last.iter_mut().zip(pixels).zip(&mut rows[y * width..]) {
             *last = if on { y as i32 } else { *last };
             // The lower one only if `last - y < y - row`. With neither, one of the two far ones
@@ -144,7 +171,10 @@ mod tests {
         let mut all = Vec::new();
         nearest_foreground(mask, |row| {
             assert_eq!(row.y, all.len() / mask.width(), "rows come in order");
-            all.extend(row.places.iter().copied().zip(row.squared.iter().copied()));
+            for (run, place) in row.runs() {
+                assert_eq!(all.len(), row.y * mask.width() + run.start, "runs leave nothing out");
+                all.extend(row.squared[run].iter().map(|&squared| (place, squared)));
+            }
         });
         all
     }

@@ -18,6 +18,7 @@
 
 mod accuracy;
 mod adaptive;
+mod bounds;
 mod counts;
 mod dice;
 mod distance;

@@ -37,9 +37,14 @@ impl Mask {
         &self.pixels
     }
 
+    /// The pixels of a row, from left to right.
+    pub(crate) fn row(&self, y: usize) -> &[bool] {
+        &self.pixels[y * self.width..][..self.width]
+    }
+
     /// Pixels of the foreground.
     pub fn area(&self) -> usize {
-        self.pixels.iter().filter(|&&pixel| pixel).count()
+        count_true(&self.pixels)
     }
 
     /// Whether there is no foreground.
@@ -124,10 +129,7 @@ impl SoftMap {
 
     /// The same map stretched so that its least value is 0 and its largest 1. A constant map stays as it is.
     pub fn stretched(&self) -> Self {
-        let (least, most) = self
-            .probabilities
-            .iter()
-            .fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), &p| (a.min(p), b.max(p)));
+        let (least, most) = range(&self.probabilities);
         if least == most {
             return self.clone();
         }
@@ -140,6 +142,43 @@ impl SoftMap {
     pub(crate) fn check_same_size(&self, truth: &Mask) -> Result<(), MetricsError> {
         check_same_size((self.width, self.height), truth)
     }
+}
+
+/// How many pixels are true.
+fn count_true(pixels: &[bool]) -> usize {
+    pixels.chunks(BYTE).map(|chunk| sum_of_bytes(chunk.iter().copied())).sum()
+}
+
+/// How many pixels are true in both of two masks of one size.
+pub(crate) fn count_both(a: &Mask, b: &Mask) -> usize {
+    let chunks = a.pixels.chunks(BYTE).zip(b.pixels.chunks(BYTE));
+    chunks.map(|(a, b)| sum_of_bytes(a.iter().zip(b).map(|(&a, &b)| a & b))).sum()
+}
+
+/// Pixels that can be counted in a byte, which is done for many at a time.
+const BYTE: usize = 255;
+
+/// How many are true of at most [`BYTE`].
+fn sum_of_bytes(pixels: impl Iterator<Item = bool>) -> usize {
+    usize::from(pixels.map(u8::from).fold(0_u8, u8::wrapping_add))
+}
+
+/// The least and the largest value, of which there is at least one and none is NaN.
+fn range(values: &[f64]) -> (f64, f64) {
+    let mut least = [f64::INFINITY; 8];
+    let mut most = [f64::NEG_INFINITY; 8];
+    // Side by side: one comparison does not wait for the one before.
+    let (eights, rest) = values.as_chunks::<8>();
+    for values in eights {
+        for ((least, most), &value) in least.iter_mut().zip(&mut most).zip(values) {
+            *least = if value < *least { value } else { *least };
+            *most = if value > *most { value } else { *most };
+        }
+    }
+    (
+        least.iter().chain(rest).copied().fold(f64::INFINITY, f64::min),
+        most.iter().chain(rest).copied().fold(f64::NEG_INFINITY, f64::max),
+    )
 }
 
 fn check_size(width: usize, height: usize, actual: usize) -> Result<(), MetricsError> {

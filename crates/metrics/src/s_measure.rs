@@ -1,6 +1,6 @@
 //! Structure measure.
 
-use crate::lane_sum::lane_sum;
+use crate::lane_sum::{lane_sum, lane_sums};
 use crate::pairwise_sum::{Rectangle, rectangle_sum};
 use crate::{Mask, MetricsError, SoftMap};
 
@@ -35,46 +35,36 @@ pub fn s_measure(prediction: &SoftMap, truth: &Mask) -> Result<f64, MetricsError
     prediction.check_same_size(truth)?;
     let (probabilities, pixels) = (prediction.probabilities(), truth.pixels());
     let (n, area) = (pixels.len(), truth.area());
-    let sum = lane_sum(probabilities, pixels, |p, _| p);
+    let sum = || lane_sum(probabilities, pixels, |p, _| p);
     if area == 0 {
-        return Ok(1.0 - sum / n as f64);
+        return Ok(1.0 - sum() / n as f64);
     }
     if area == n {
-        return Ok(sum / n as f64);
+        return Ok(sum() / n as f64);
     }
     let share = area as f64 / n as f64;
-    let object = likeness(probabilities, pixels, area, |p, g| (p, g));
-    let background = likeness(probabilities, pixels, n - area, |p, g| (1.0 - p, 1.0 - g));
+    let [object, background] = likenesses(probabilities, pixels, [area, n - area]);
     let objects = share * object + (1.0 - share) * background;
     let score = ALPHA * objects + (1.0 - ALPHA) * regions(probabilities, truth);
     Ok(score.max(0.0))
 }
 
-/// `s(x)` of the object part for `n` values, at least one. `value` makes of a pixel its value, and 1 if it is one of
-/// the `n`, else 0.
-fn likeness(
-    probabilities: &[f64],
-    pixels: &[bool],
-    n: usize,
-    value: impl Fn(f64, f64) -> (f64, f64) + Copy,
-) -> f64 {
-    let sum = lane_sum(probabilities, pixels, |p, g| {
-        let (value, counts) = value(p, g);
-        counts * value
+/// `s(p)` on the object and `s(1 - p)` outside; both have pixels, in numbers `n`.
+fn likenesses(probabilities: &[f64], pixels: &[bool], n: [usize; 2]) -> [f64; 2] {
+    let sums = lane_sums(probabilities, pixels, |p, g| [g * p, (1.0 - g) * (1.0 - p)]);
+    let means = [sums[0] / n[0] as f64, sums[1] / n[1] as f64];
+    // Two passes: the deviation of a nearly constant region would drown in the rounding of one.
+    let squares = lane_sums(probabilities, pixels, |p, g| {
+        let (inside, outside) = (p - means[0], 1.0 - p - means[1]);
+        [g * (inside * inside), (1.0 - g) * (outside * outside)]
     });
-    let mean = sum / n as f64;
-    let deviation = match n {
-        1 => 0.0,
-        // Two passes: the deviation of a nearly constant region would drown in the rounding of one.
-        _ => {
-            let squares = lane_sum(probabilities, pixels, |p, g| {
-                let (value, counts) = value(p, g);
-                counts * ((value - mean) * (value - mean))
-            });
-            (squares / (n - 1) as f64).sqrt()
-        }
-    };
-    2.0 * mean / (mean * mean + 1.0 + deviation + f64::EPSILON)
+    std::array::from_fn(|part| {
+        let deviation = match n[part] {
+            1 => 0.0,
+            n => (squares[part] / (n - 1) as f64).sqrt(),
+        };
+        2.0 * means[part] / (means[part] * means[part] + 1.0 + deviation + f64::EPSILON)
+    })
 }
 
 /// The region part.
@@ -127,8 +117,9 @@ fn structural_similarity(probabilities: &[f64], truth: &Mask, part: &Rectangle) 
     let (mut xx, mut xy) = (0.0, 0.0);
     for at in rows() {
         let (row, on) = (&probabilities[at..][..part.width], &truth.pixels()[at..][..part.width]);
-        xx += lane_sum(row, on, |p, _| (p - x) * (p - x));
-        xy += lane_sum(row, on, |p, g| (p - x) * (g - y));
+        let [row_xx, row_xy] = lane_sums(row, on, |p, g| [(p - x) * (p - x), (p - x) * (g - y)]);
+        xx += row_xx;
+        xy += row_xy;
     }
     let yy = actual as f64 * (1.0 - y) * (1.0 - y) + (n - actual as f64) * y * y;
     let degrees = n - 1.0 + f64::EPSILON;

@@ -1,5 +1,8 @@
 //! Weighted F-measure.
 
+use std::sync::LazyLock;
+
+use crate::bounds::Bounds;
 use crate::distance::nearest_foreground;
 use crate::{Mask, MetricsError, SoftMap};
 
@@ -34,31 +37,39 @@ const HALF_DISTANCE: f64 = 5.0;
 /// [`MetricsError::Size`] if the two differ in size.
 pub fn weighted_f(prediction: &SoftMap, truth: &Mask) -> Result<f64, MetricsError> {
     prediction.check_same_size(truth)?;
-    if truth.is_empty() {
-        return Ok(0.0);
-    }
-    // Copied to the pixels outside, and the weighted sum over them.
+    let Some(bounds) = Bounds::of(truth) else { return Ok(0.0) };
+    let (width, height) = (truth.width(), truth.height());
+    // What smoothing reads.
+    let read = bounds.grown(WINDOW / 2, width, height);
     let mut error: Vec<f64> = prediction
         .probabilities()
         .iter()
         .zip(truth.pixels())
-        .map(|(&probability, &actual)| if actual { 1.0 - probability } else { probability })
+        .map(|(&probability, &actual)| (f64::from(u8::from(actual)) - probability).abs())
         .collect();
-    let decay = Decay::new((truth.width() as f64).hypot(truth.height() as f64));
+    let weights: &[f64] = &OUTSIDE_WEIGHTS;
     let mut false_pos = 0.0;
     nearest_foreground(truth, |row| {
-        for (x, (&place, &squared)) in row.places.iter().zip(row.squared).enumerate() {
-            if squared > 0.0 {
-                let at = row.y * truth.width() + x;
-                if error[at] > 0.0 {
-                    false_pos += error[at] * (2.0 - decay.at(squared.sqrt()));
-                }
-                // That of a pixel of the object, which is never overwritten.
-                error[at] = error[place];
+        let start = row.y * width;
+        // In a local variable: otherwise every sum would wait for the memory that the one before was written to.
+        let mut sum = false_pos;
+        for (error, &squared) in error[start..start + width].iter().zip(row.squared) {
+            sum += error * weights.get(squared as usize).unwrap_or(&2.0);
+        }
+        false_pos = sum;
+        if !(read.top..=read.bottom).contains(&row.y) {
+            return;
+        }
+        for (run, nearest) in row.runs() {
+            let run = run.start.max(read.left)..run.end.min(read.right + 1);
+            // A pixel of the object is its own nearest, so it stays what it is.
+            let copied = error[nearest];
+            if !run.is_empty() {
+                error[start + run.start..start + run.end].fill(copied);
             }
         }
     });
-    let smoothed = Smoothed::new(&error, truth);
+    let smoothed = Smoothed::new(&error, truth, bounds);
     let weighted = smoothed.smaller_sum(&error, truth);
     let area = truth.area() as f64;
     let true_pos = (area - weighted).max(0.0);
@@ -67,8 +78,23 @@ pub fn weighted_f(prediction: &SoftMap, truth: &Mask) -> Result<f64, MetricsErro
     Ok(2.0 * recall * precision / (recall + precision + f64::EPSILON))
 }
 
-/// `exp(ln(0.5) / 5 * d)`, which almost every pixel of a picture asks for: from a table of steps of 1/16 pixel, and a
-/// polynomial between them.
+/// What an error weighs by its squared distance from the object, a whole number: 0 on the object, and as far as it is
+/// less than 2. Almost every pixel of every picture asks for one.
+static OUTSIDE_WEIGHTS: LazyLock<Vec<f64>> = LazyLock::new(|| {
+    let decay = Decay::new(FLAT_FROM);
+    let n = (FLAT_FROM * FLAT_FROM) as usize;
+    (0..n)
+        .map(|squared| match squared {
+            0 => 0.0,
+            _ => 2.0 - decay.at((squared as f64).sqrt()),
+        })
+        .collect()
+});
+
+/// Pixels from the object at which the decay is below 2^-53, so that `2 - decay` is 2 to the last bit.
+const FLAT_FROM: f64 = 53.0 * HALF_DISTANCE;
+
+/// `exp(ln(0.5) / 5 * d)`: from a table of steps of 1/16 pixel, and a polynomial between them.
 struct Decay {
     /// The value at each step.
     steps: Vec<f64>,
@@ -106,69 +132,31 @@ struct Smoothed {
     width: usize,
 }
 
-/// A bounding box; both ends belong to it.
-struct Bounds {
-    left: usize,
-    right: usize,
-    top: usize,
-    bottom: usize,
-}
-
-impl Bounds {
-    /// The box of the foreground, of which there is some.
-    fn of(mask: &Mask) -> Self {
-        let (width, height) = (mask.width(), mask.height());
-        let mut bounds = Self { left: width - 1, right: 0, top: height - 1, bottom: 0 };
-        for (y, row) in mask.pixels().chunks_exact(width).enumerate() {
-            let Some(first) = row.iter().position(|&on| on) else { continue };
-            let last = row.iter().rposition(|&on| on).unwrap_or(first);
-            bounds.left = bounds.left.min(first);
-            bounds.right = bounds.right.max(last);
-            bounds.top = bounds.top.min(y);
-            bounds.bottom = y;
-        }
-        bounds
-    }
-
-    fn width(&self) -> usize {
-        self.right + 1 - self.left
-    }
-}
-
 impl Smoothed {
     /// Smooths on the box of `object`: first the rows, then the columns, since the Gaussian is a product of two.
-    fn new(values: &[f64], object: &Mask) -> Self {
+    fn new(values: &[f64], object: &Mask, bounds: Bounds) -> Self {
         let (width, height) = (object.width(), object.height());
-        let bounds = Bounds::of(object);
         let kernel = gaussian();
         let reach = WINDOW / 2;
-
-        // Rows of the box and those within reach of it.
-        let (first, last) =
-            (bounds.top.saturating_sub(reach), (bounds.bottom + reach).min(height - 1));
         let columns = bounds.width();
-        let mut rows = vec![0.0; (last + 1 - first) * columns];
+
+        // Rows of the box and those within reach of it; those outside the picture stay zero.
+        let mut rows = vec![0.0; (bounds.height() + 2 * reach) * columns];
         // One row with zeros on either side, so that the window never leaves it.
         let mut padded = vec![0.0; width + 2 * reach];
-        for (y, out) in (first..=last).zip(rows.chunks_exact_mut(columns)) {
-            padded[reach..reach + width].copy_from_slice(&values[y * width..][..width]);
-            for (window, out) in padded[bounds.left..].windows(WINDOW).zip(out) {
-                *out = kernel.iter().zip(window).map(|(weight, value)| weight * value).sum();
+        for (at, out) in rows.chunks_exact_mut(columns).enumerate() {
+            // Row of the picture, and `reach` more.
+            let y = bounds.top + at;
+            if (reach..height + reach).contains(&y) {
+                padded[reach..reach + width]
+                    .copy_from_slice(&values[(y - reach) * width..][..width]);
+                weighted_sum(&kernel, |tap| &padded[bounds.left + tap..][..columns], out);
             }
         }
 
-        let mut smoothed = vec![0.0; (bounds.bottom + 1 - bounds.top) * columns];
-        for (y, out) in (bounds.top..=bounds.bottom).zip(smoothed.chunks_exact_mut(columns)) {
-            for (weight, from) in kernel.iter().zip(y as isize - reach as isize..) {
-                // Rows outside the picture are zero.
-                if from < 0 || from >= height as isize {
-                    continue;
-                }
-                let row = &rows[(from as usize - first) * columns..][..columns];
-                for (out, value) in out.iter_mut().zip(row) {
-                    *out += weight * value;
-                }
-            }
+        let mut smoothed = vec![0.0; bounds.height() * columns];
+        for (at, out) in smoothed.chunks_exact_mut(columns).enumerate() {
+            weighted_sum(&kernel, |tap| &rows[(at + tap) * columns..][..columns], out);
         }
         Self { values: smoothed, bounds, width }
     }
@@ -189,6 +177,19 @@ impl Smoothed {
                 row.zip(smoothed).map(smaller).sum::<f64>()
             })
             .sum()
+    }
+}
+
+/// Writes the sum of seven lines, each times its weight, into `out`: side by side, but added in their order at each
+/// place.
+fn weighted_sum<'a>(kernel: &[f64; WINDOW], line: impl Fn(usize) -> &'a [f64], out: &mut [f64]) {
+    let lines: [&[f64]; WINDOW] = std::array::from_fn(|tap| &line(tap)[..out.len()]);
+    for (x, out) in out.iter_mut().enumerate() {
+        let mut sum = kernel[0] * lines[0][x];
+        for tap in 1..WINDOW {
+            sum += kernel[tap] * lines[tap][x];
+        }
+        *out = sum;
     }
 }
 
@@ -271,6 +272,17 @@ mod tests {
             assert!((decay.at(distance) - exact).abs() < 1e-14, "{distance}");
         }
         assert_eq!((decay.at(0.0), decay.at(5.0)), (1.0, 0.5));
+    }
+
+    #[test]
+    fn beyond_the_tabulated_weights_an_error_weighs_two_to_the_last_bit() {
+        let last = OUTSIDE_WEIGHTS.len() - 1;
+        assert_eq!(2.0 - 0.5_f64.powf(((last + 1) as f64).sqrt() / 5.0), 2.0);
+        assert_eq!(OUTSIDE_WEIGHTS[0], 0.0);
+        for squared in (1..=last).step_by(53) {
+            let exact = 2.0 - 0.5_f64.powf((squared as f64).sqrt() / 5.0);
+            assert!((OUTSIDE_WEIGHTS[squared] - exact).abs() < 1e-14, "{squared}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::{
 
 use run_record::{
     CaseRow, CurveRow, Environment, EpochRow, Failure, Panel, PanelPart, RunFolder, RunRecord,
-    RunRecordError, read_json, read_rows, write_bytes, write_json, write_rows,
+    RunRecordError, Timing, read_json, read_rows, write_bytes, write_json, write_rows,
 };
 use serde::{Deserialize, Serialize};
 
@@ -311,6 +311,7 @@ pub fn write_result(
     cases: &[CaseRow],
     curves: &[CurveRow],
     panels: &[Panel],
+    timing: &Timing,
 ) -> Result<RunRecord, RunFolderError> {
     let pictures = folder.panels_dir();
     fs::create_dir_all(&pictures)
@@ -321,6 +322,7 @@ pub fn write_result(
     if !curves.is_empty() {
         write_rows(&folder.curves(), curves)?;
     }
+    write_json(&folder.timing(), timing)?;
     let record = RunRecord { files: folder.checksums()?, ..record };
     record.write(&folder.record())?;
     Ok(record)

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::entries::{Selection, marked_method, marked_prompts, unlike_seeds};
 use crate::scores::{BOOTSTRAP_SEED, Scores, Subject, cases, mean, mean_over_runs, scores};
 use crate::table::{check_cases, escape, one_protocol, optional};
-use crate::{Run, TableError};
+use crate::{Run, Scope, TableError};
 
 /// Corrected p values below it are significant.
 const LEVEL: f64 = 0.05;
@@ -59,6 +59,20 @@ pub struct ClaimResult {
     pub numbers: Option<ClaimNumbers>,
 }
 
+impl ClaimResult {
+    /// A claim that nothing can be said of.
+    fn not_run(claim: &Claim, (data, split): (&str, &str), missing: Vec<String>) -> Self {
+        Self {
+            claim: claim.clone(),
+            data: data.to_owned(),
+            split: split.to_owned(),
+            verdict: Verdict::NotRun,
+            missing,
+            numbers: None,
+        }
+    }
+}
+
 /// What the cases say of a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -72,7 +86,7 @@ pub enum Verdict {
     /// Neither, or fewer than six cases.
     Open,
     /// A side has no result with one of the seeds: the run is missing, or was not evaluated with these
-    /// prompts.
+    /// prompts. Or results of several protocols stand side by side.
     NotRun,
 }
 
@@ -138,7 +152,20 @@ pub struct SeedDifference {
 }
 
 impl ClaimReport {
-    /// Computes the claims of every experiment among the runs; experiments without claims are left out.
+    /// The claims of every experiment among the runs; mixed protocols are refused.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`new`](Self::new).
+    pub fn from_runs(runs: &[Run]) -> Result<Vec<Self>, TableError> {
+        Self::new(runs, &Scope::default())
+    }
+
+    /// Computes the claims of every experiment among the runs; experiments without claims are left out. Of the scope
+    /// only [`mix`](Scope::mix) counts, since a claim names its prompts and is about every test set.
+    ///
+    /// With `mix`, claims of an experiment whose results have two protocols are `not run`: no verdict compares across
+    /// them.
     ///
     /// Runs belong to one experiment if they lie in the same folder; the outline in it has the claims.
     /// The seeds are those of any of its runs: a side that lacks one of them is `not run`, since
@@ -146,24 +173,28 @@ impl ClaimReport {
     ///
     /// # Errors
     ///
-    /// [`TableError::MixedProtocols`] if the results of an experiment have two protocols,
+    /// [`TableError::MixedProtocols`] if the results of an experiment have two protocols and may not be mixed,
     /// [`TableError::NoCases`] if a run that a claim is about has lost its case rows.
-    pub fn from_runs(runs: &[Run]) -> Result<Vec<Self>, TableError> {
+    pub fn new(runs: &[Run], scope: &Scope) -> Result<Vec<Self>, TableError> {
         let mut sorted: Vec<&Run> = runs.iter().collect();
         sorted.sort_by_key(|run| &run.folder);
         sorted
             .chunk_by(|a, b| a.folder.root().parent() == b.folder.root().parent())
             .filter_map(|runs| {
                 let claims = &runs[0].outline.as_ref()?.claims;
-                (!claims.is_empty()).then(|| Self::of_experiment(claims, runs))
+                (!claims.is_empty()).then(|| Self::of_experiment(claims, runs, scope.mix))
             })
             .collect()
     }
 
-    fn of_experiment(claims: &[Claim], runs: &[&Run]) -> Result<Self, TableError> {
-        let protocol = match one_protocol(runs.iter().copied()) {
-            Err(TableError::NoResults { .. }) => "",
-            protocol => protocol?,
+    fn of_experiment(claims: &[Claim], runs: &[&Run], mix: bool) -> Result<Self, TableError> {
+        let (protocol, undecidable) = match one_protocol(runs.iter().copied()) {
+            Err(TableError::NoResults { .. }) => (String::new(), None),
+            Err(TableError::MixedProtocols { first, second, .. }) if mix => {
+                let missing = format!("results of one protocol (there are {first} and {second})");
+                (format!("{first}, {second}"), Some(missing))
+            }
+            protocol => (protocol?.to_owned(), None),
         };
         let seeds: BTreeSet<u64> = runs.iter().map(|run| run.record.seed).collect();
         let seeds: Vec<u64> = seeds.into_iter().collect();
@@ -179,7 +210,12 @@ impl ClaimReport {
         }
         let mut results: Vec<ClaimResult> = claims
             .iter()
-            .flat_map(|claim| sets.iter().map(|&set| compare(claim, set, runs, &seeds)))
+            .flat_map(|claim| {
+                sets.iter().map(|&set| match &undecidable {
+                    None => compare(claim, set, runs, &seeds),
+                    Some(missing) => Ok(ClaimResult::not_run(claim, set, vec![missing.clone()])),
+                })
+            })
             .collect::<Result<_, _>>()?;
 
         let tested = |result: &&mut ClaimResult| result.numbers.is_some();
@@ -203,7 +239,7 @@ impl ClaimReport {
             .collect();
         Ok(Self {
             experiment: runs[0].record.experiment.clone(),
-            protocol: protocol.to_owned(),
+            protocol,
             seeds,
             tests: p_values.len(),
             unknown: unknown.into_iter().collect(),
@@ -404,20 +440,23 @@ fn compare(
     };
     let rows = runs.iter().flat_map(|run| &run.record.rows);
     let is_oracle = |side: &Side| rows.clone().any(|row| row.oracle && row.prompts == side.prompts);
-    let numbers = missing.is_empty().then(|| ClaimNumbers {
+    if !missing.is_empty() {
+        return Ok(ClaimResult::not_run(claim, (data, split), missing));
+    }
+    let numbers = ClaimNumbers {
         better_is_oracle: is_oracle(&claim.better),
         than_is_oracle: is_oracle(&claim.than),
         better_on_test: on_test(&claim.better),
         than_on_test: on_test(&claim.than),
         ..numbers(&better, &than, seeds)
-    });
+    };
     Ok(ClaimResult {
         claim: claim.clone(),
         data: data.to_owned(),
         split: split.to_owned(),
-        verdict: if missing.is_empty() { Verdict::Open } else { Verdict::NotRun },
+        verdict: Verdict::Open,
         missing,
-        numbers,
+        numbers: Some(numbers),
     })
 }
 
@@ -736,6 +775,26 @@ mod tests {
         );
         assert!(report.markdown().contains("| not run | missing: low on auto with seed 2 |"));
         assert!(report.csv().unwrap().contains("not run,low on auto with seed 2,,"));
+    }
+
+    #[test]
+    fn claims_across_two_protocols_are_refused_or_left_undecided() {
+        let mut runs = low_and_high(8);
+        for run in &mut runs {
+            run.outline = Some(Outline::new(vec![], vec![claim("high", "low", None)]));
+        }
+        for row in &mut runs[1].record.rows {
+            row.protocol = "pranet".into();
+        }
+        let error = ClaimReport::from_runs(&runs).unwrap_err();
+        assert!(matches!(error, TableError::MixedProtocols { .. }), "{error}");
+        assert!(error.to_string().contains("`--mix` allows it"));
+        let mix = Scope { mix: true, ..Scope::default() };
+        let reports = ClaimReport::new(&runs, &mix).unwrap();
+        let [result] = &reports[0].results[..] else { panic!("one claim on one set") };
+        assert_eq!((result.verdict, result.numbers.is_none()), (Verdict::NotRun, true));
+        assert_eq!(result.missing, ["results of one protocol (there are default and pranet)"]);
+        assert_eq!(reports[0].tests, 0);
     }
 
     #[test]

@@ -7,7 +7,9 @@
 mod ablation_bars;
 mod axes;
 mod boxes;
+mod by_turns;
 mod canvas;
+mod cost_vs_dice;
 mod encode;
 mod font;
 mod legend;
@@ -16,7 +18,6 @@ mod marks;
 mod overlay;
 mod paired_scatter;
 mod palette;
-mod parameters_vs_dice;
 mod points_vs_dice;
 mod prompt_heatmap;
 mod qualitative;
@@ -26,6 +27,7 @@ mod sample;
 mod threshold_curves;
 mod training_curves;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -34,6 +36,7 @@ use metrics::Measure;
 use run_record::{BadLevels, Panel, RunRecordError, write_bytes};
 
 use self::canvas::{Area, DrawResult, Drawing, POINTS_PER_MM, Picture, Sketch};
+use self::cost_vs_dice::{Cost, CostVsDice};
 use self::legend::Footer;
 use crate::entries::{Entries, Remarks, Scope};
 use crate::provenance::Provenance;
@@ -48,6 +51,9 @@ pub const ONE_COLUMN_MM: f64 = 84.0;
 pub const TWO_COLUMNS_MM: f64 = 174.0;
 /// Widths that a figure may have, in millimeters: below it labels have no room, above it is a poster.
 pub const WIDTHS_MM: (f64, f64) = (60.0, 500.0);
+
+/// Height that a figure has at most where its cells can be made smaller, in millimeters: a page with its caption.
+const HIGHEST_MM: f64 = 240.0;
 
 /// What can be drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -68,6 +74,8 @@ pub enum FigureKind {
     PointsVsDice,
     /// The score by the number of trained parameters.
     ParametersVsDice,
+    /// The score by the time that an image takes.
+    TimeVsDice,
     /// The same cases with every method: rows are cases chosen by rule, columns are methods.
     QualitativeGrid,
     /// Where point prompts lie in the image.
@@ -85,6 +93,7 @@ impl FigureKind {
         Self::ThresholdCurves,
         Self::PointsVsDice,
         Self::ParametersVsDice,
+        Self::TimeVsDice,
         Self::QualitativeGrid,
         Self::PromptHeatmap,
     ];
@@ -100,6 +109,7 @@ impl FigureKind {
             Self::ThresholdCurves => "threshold-curves",
             Self::PointsVsDice => "points-vs-dice",
             Self::ParametersVsDice => "parameters-vs-dice",
+            Self::TimeVsDice => "time-vs-dice",
             Self::QualitativeGrid => "qualitative-grid",
             Self::PromptHeatmap => "prompt-heatmap",
         }
@@ -118,6 +128,7 @@ impl FigureKind {
             Self::ThresholdCurves => "a measure by the threshold that the soft map is cut at",
             Self::PointsVsDice => "the score by the number of point prompts",
             Self::ParametersVsDice => "the score by the number of trained parameters",
+            Self::TimeVsDice => "the score by the time that an image takes, without the encoder",
             Self::QualitativeGrid => {
                 "the same cases with every method: best, median, worst, random"
             }
@@ -137,7 +148,37 @@ impl FigureKind {
             | Self::ThresholdCurves
             | Self::PointsVsDice
             | Self::ParametersVsDice
+            | Self::TimeVsDice
             | Self::PromptHeatmap => ONE_COLUMN_MM,
+        }
+    }
+
+    /// Whether a figure of these runs shows more than the table says, so that it is drawn without being asked for.
+    ///
+    /// [`TimeVsDice`](Self::TimeVsDice) never is: durations differ from run to run, and what is written beside the
+    /// runs is the same whenever they are made again.
+    pub fn belongs_to(self, runs: &[Run]) -> bool {
+        let distinct =
+            |numbers: &mut dyn Iterator<Item = usize>| numbers.collect::<BTreeSet<_>>().len() > 1;
+        let with_panels = || runs.iter().filter(|run| !run.panels.is_empty());
+        match self {
+            Self::TrainingCurves => runs.iter().any(|run| !run.epochs.is_empty()),
+            Self::AblationBars => runs.iter().any(|run| !run.record.rows.is_empty()),
+            Self::Boxes => runs.iter().any(|run| !run.cases.is_empty()),
+            Self::ThresholdCurves => runs.iter().any(|run| run.folder.curves().is_file()),
+            Self::Qualitative => with_panels().next().is_some(),
+            Self::PromptHeatmap => {
+                with_panels().flat_map(|run| &run.panels).any(|panel| !panel.points.is_empty())
+            }
+            // A grid of one method is `qualitative`, and a method alone is compared with nothing.
+            Self::QualitativeGrid => methods(with_panels()) > 1,
+            Self::PairedScatter => methods(runs.iter()) > 1,
+            Self::PointsVsDice => points_vs_dice::are_swept(runs),
+            Self::ParametersVsDice => {
+                let trained = runs.iter().map(|run| run.record.parameters.trainable);
+                distinct(&mut trained.filter(|&parameters| parameters > 0))
+            }
+            Self::TimeVsDice => false,
         }
     }
 
@@ -188,8 +229,9 @@ impl FigureKind {
             }
             Self::PointsVsDice => Box::new(points_vs_dice::points_vs_dice(runs, options, width)?),
             Self::ParametersVsDice => {
-                Box::new(parameters_vs_dice::ParametersVsDice::new(runs, options, width)?)
+                Box::new(CostVsDice::new(runs, options, width, Cost::Parameters)?)
             }
+            Self::TimeVsDice => Box::new(CostVsDice::new(runs, options, width, Cost::Time)?),
             Self::QualitativeGrid => {
                 Box::new(qualitative_grid::QualitativeGrid::new(runs, options, width)?)
             }
@@ -228,9 +270,16 @@ impl FigureKind {
             | Self::Boxes
             | Self::ThresholdCurves
             | Self::PointsVsDice
-            | Self::ParametersVsDice => Entries::of(runs, &options.scope)?.runs(),
+            | Self::ParametersVsDice
+            | Self::TimeVsDice => Entries::of(runs, &options.scope)?.runs(),
         })
     }
+}
+
+/// How many methods there are.
+fn methods<'a>(runs: impl Iterator<Item = &'a Run>) -> usize {
+    let names = runs.map(|run| (&*run.record.experiment, &*run.record.method));
+    names.collect::<BTreeSet<_>>().len()
 }
 
 /// A sketch of any kind, and below it what a reader has to know of its runs.
@@ -309,7 +358,8 @@ pub struct FigureOptions {
     /// The method that the others are compared with in [`FigureKind::PairedScatter`]; else the first one
     /// that is no oracle.
     pub baseline: Option<MethodName>,
-    /// Seed of the random case in [`FigureKind::QualitativeGrid`].
+    /// Seed of the random case in [`FigureKind::QualitativeGrid`], and of what is shown where there is no room for all
+    /// ([`FigureKind::Qualitative`], [`FigureKind::PairedScatter`]).
     pub seed: u64,
 }
 
@@ -362,7 +412,7 @@ impl Figure {
         encode::svg_element(&self.drawing, self.kind.name())
     }
 
-    /// As a PNG file of 300 pixels per inch, 200 if it has photographs. A `tEXt` chunk `Source` holds the provenance.
+    /// As a PNG file of 300 pixels per inch. A `tEXt` chunk `Source` holds the provenance.
     ///
     /// # Errors
     ///
@@ -426,6 +476,12 @@ pub enum FigureError {
         /// Looks that there are.
         limit: usize,
     },
+    /// A run kept no durations of what the figure shows.
+    #[error("no durations were kept of what the figure shows, run it again to time it: {}", path.display())]
+    NotTimed {
+        /// The file that has none, or is not there.
+        path: PathBuf,
+    },
     /// The width is no width of a figure.
     #[error("{width_mm} mm wide, must be {} to {} mm", WIDTHS_MM.0, WIDTHS_MM.1)]
     Width {
@@ -484,6 +540,19 @@ pub enum FigureError {
         /// What the library said.
         reason: String,
     },
+}
+
+impl FigureError {
+    /// Whether the runs are all right and merely hold nothing that such a figure could show, or too much.
+    pub fn is_for_want_of_data(&self) -> bool {
+        matches!(
+            self,
+            Self::NothingToDraw { .. }
+                | Self::TooManyMethods { .. }
+                | Self::NotTimed { .. }
+                | Self::Results(TableError::NoCases { .. })
+        )
+    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@
 //! - [`PaperTable`]: methods by data sets, as LaTeX and as Markdown, with significance
 //! - [`ClaimReport`]: whether the cases bear out what an experiment claims
 //! - [`FigureKind`]: what can be drawn, each as SVG, PNG and PDF
+//! - [`Results`]: table, claims and figures as files beside the runs
 //! - [`Report`]: all of it as one HTML page
 //!
 //! ```no_run
@@ -33,6 +34,7 @@ mod method;
 mod paper;
 mod provenance;
 mod report;
+mod results;
 mod scores;
 mod settings;
 mod table;
@@ -51,5 +53,6 @@ pub use method::MethodName;
 pub use paper::PaperTable;
 pub use provenance::{Provenance, Source};
 pub use report::{Report, ReportError};
+pub use results::{Results, ResultsError};
 pub use settings::Settings;
 pub use table::{ResultTable, TableError, TableOptions};

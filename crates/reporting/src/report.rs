@@ -75,7 +75,7 @@ impl Report {
                 from_markdown(&PaperTable::new(runs, &options)?.markdown()),
             ),
         ];
-        let claims: String = ClaimReport::from_runs(runs)?
+        let claims: String = ClaimReport::new(runs, scope)?
             .iter()
             .map(|one| from_markdown(&one.markdown()))
             .collect();
@@ -151,11 +151,7 @@ fn figures(runs: &[Run], scope: &Scope) -> Result<String, ReportError> {
                 escape(kind.summary()),
                 escape(figure.provenance().command()),
             )),
-            Err(
-                reason @ (FigureError::NothingToDraw { .. }
-                | FigureError::TooManyMethods { .. }
-                | FigureError::Results(TableError::NoCases { .. })),
-            ) => missing.push_str(&format!(
+            Err(reason) if reason.is_for_want_of_data() => missing.push_str(&format!(
                 "<li>{}: {}</li>\n",
                 kind.name(),
                 escape(&reason.to_string())

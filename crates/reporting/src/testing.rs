@@ -7,9 +7,9 @@ use std::path::Path;
 use image::{GrayImage, Luma, Rgb, RgbImage};
 use metrics::{LEVELS, LevelCounts};
 use run_record::{
-    BackboneRecord, CaseRow, CurveRow, EpochRow, FORMAT_VERSION, Outline, Panel, PanelPart,
-    PanelPoint, ParameterCounts, ResultRow, RunFolder, RunRecord, TrainingSummary, write_json,
-    write_rows,
+    BackboneRecord, CaseRow, CurveRow, EpochRow, EvaluationTiming, FORMAT_VERSION, Outline, Panel,
+    PanelPart, PanelPoint, ParameterCounts, ResultRow, RunFolder, RunRecord, Timing,
+    TrainingSummary, write_json, write_rows,
 };
 use serde_json::json;
 
@@ -73,6 +73,7 @@ pub(crate) fn run(record: RunRecord) -> Run {
         record_sha256: "5e".repeat(32),
         settings: None,
         environment: None,
+        timing: None,
         outline: None,
         cases: vec![],
         epochs: vec![],
@@ -295,6 +296,15 @@ pub(crate) fn study(runs: &Path) -> Vec<Run> {
                 }
             }
             write_rows(&run.folder.curves(), &curves).unwrap();
+            // The more parameters, the longer an image takes.
+            let evaluations = run.record.rows.iter().map(|row| EvaluationTiming {
+                data: row.data.clone(),
+                split: row.split.clone(),
+                prompts: row.prompts.clone(),
+                cases: row.n,
+                secs: 0.25 * (rank + 1) as f64 + 0.01 * seed as f64,
+            });
+            run.timing = Some(Timing { train_secs: None, evaluations: evaluations.collect() });
             all.push(run);
         }
     }

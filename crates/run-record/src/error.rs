@@ -40,6 +40,12 @@ pub enum RunRecordError {
         /// The file.
         path: PathBuf,
     },
+    /// A folder, pipe or device; reading a pipe could wait for ever.
+    #[error("not a regular file: {}", path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+    },
     /// The file is not there or cannot be read.
     #[error("cannot read {}", path.display())]
     Read {

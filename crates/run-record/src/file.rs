@@ -157,8 +157,17 @@ pub(crate) fn read_versioned<T: DeserializeOwned>(path: &Path) -> Result<T, RunR
     parse_json(&bytes, path)
 }
 
-pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>, RunRecordError> {
-    fs::read(path).map_err(|source| RunRecordError::Read { path: path.into(), source })
+/// Reads a file as it lies there.
+///
+/// # Errors
+///
+/// [`RunRecordError::NotAFile`] if it is no regular file, [`RunRecordError::Read`] if it cannot be read.
+pub fn read_bytes(path: &Path) -> Result<Vec<u8>, RunRecordError> {
+    let read_error = |source| RunRecordError::Read { path: path.into(), source };
+    if !fs::metadata(path).map_err(read_error)?.is_file() {
+        return Err(RunRecordError::NotAFile { path: path.into() });
+    }
+    fs::read(path).map_err(read_error)
 }
 
 pub(crate) fn parse_json<T: DeserializeOwned>(

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
     io::ErrorKind,
     path::{Path, PathBuf},
 };
@@ -10,6 +9,7 @@ use std::{
 use sha2::{Digest as _, Sha256};
 
 use crate::error::RunRecordError;
+use crate::file::read_bytes;
 use crate::record::RunRecord;
 
 /// The bytes of the experiment file that the user wrote.
@@ -18,6 +18,8 @@ pub const EXPERIMENT_FILE: &str = "experiment.toml";
 pub const RESOLVED_FILE: &str = "resolved.json";
 /// An [`Environment`](crate::Environment).
 pub const ENVIRONMENT_FILE: &str = "environment.json";
+/// A [`Timing`](crate::Timing).
+pub const TIMING_FILE: &str = "timing.json";
 /// A [`Failure`](crate::Failure); there while a run has failed and was not tried again.
 pub const FAILURE_FILE: &str = "failure.json";
 /// A [`RunRecord`]; written last.
@@ -80,6 +82,11 @@ impl RunFolder {
     /// Path of [`ENVIRONMENT_FILE`].
     pub fn environment(&self) -> PathBuf {
         self.root.join(ENVIRONMENT_FILE)
+    }
+
+    /// Path of [`TIMING_FILE`].
+    pub fn timing(&self) -> PathBuf {
+        self.root.join(TIMING_FILE)
     }
 
     /// Path of [`FAILURE_FILE`].
@@ -175,15 +182,19 @@ impl RunFolder {
     ///
     /// # Errors
     ///
-    /// [`RunRecordError::Read`] if one cannot be read.
+    /// [`RunRecordError::NotAFile`] if one is no regular file, [`RunRecordError::Read`] if it cannot be read.
     pub fn checksums(&self) -> Result<BTreeMap<String, String>, RunRecordError> {
         let mut all = BTreeMap::new();
         for name in [CASES_FILE, CURVES_FILE, EPOCHS_FILE] {
             let path = self.root.join(name);
-            match fs::read(&path) {
+            match read_bytes(&path) {
                 Ok(bytes) => all.insert(name.to_owned(), hex::encode(Sha256::digest(bytes))),
-                Err(error) if error.kind() == ErrorKind::NotFound => None,
-                Err(source) => return Err(RunRecordError::Read { path, source }),
+                Err(RunRecordError::Read { source, .. })
+                    if source.kind() == ErrorKind::NotFound =>
+                {
+                    None
+                }
+                Err(error) => return Err(error),
             };
         }
         Ok(all)

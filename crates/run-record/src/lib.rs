@@ -9,9 +9,10 @@
 //! - [`Outline`]: `outline.json`, beside the run folders: order of methods, claims
 //! - [`Environment`]: `environment.json`, where and how it ran
 //! - [`Failure`]: `failure.json`, why it did not finish
+//! - [`Timing`]: `timing.json`, how long it took
 //! - [`EpochRow`], [`CaseRow`], [`CurveRow`]: lines of `epochs.csv`, `cases.csv` and `curves.csv`
 //! - [`Panel`]: `panels/panels.json`, images that show the result
-//! - [`read_json`], [`write_json`], [`read_rows`], [`write_rows`], [`write_bytes`]: single files
+//! - [`read_json`], [`write_json`], [`read_rows`], [`write_rows`], [`read_bytes`], [`write_bytes`]: single files
 //!
 //! Every file is written under a temporary name, synced and renamed, so a reader sees the old file
 //! or the new one and never half of one.
@@ -25,15 +26,16 @@ mod outline;
 mod panel;
 mod record;
 mod rows;
+mod timing;
 
 pub use environment::Environment;
 pub use error::RunRecordError;
 pub use failure::Failure;
-pub use file::{read_json, read_rows, write_bytes, write_json, write_rows};
+pub use file::{read_bytes, read_json, read_rows, write_bytes, write_json, write_rows};
 pub use folder::{
     ADAPTERS_FILE, CASES_FILE, CHECKPOINT_DIR, CURVES_FILE, ENVIRONMENT_FILE, EPOCHS_FILE,
     EXPERIMENT_FILE, FAILURE_FILE, OUTLINE_FILE, PANELS_DIR, PANELS_FILE, PREDICTIONS_DIR,
-    RECORD_FILE, RESOLVED_FILE, RunFolder,
+    RECORD_FILE, RESOLVED_FILE, RunFolder, TIMING_FILE,
 };
 pub use outline::{Claim, Outline, Side};
 pub use panel::{Panel, PanelPart, PanelPoint};
@@ -42,3 +44,4 @@ pub use record::{
     SkippedCase, TrainingSummary,
 };
 pub use rows::{BadLevels, CaseRow, CsvRow, CurveRow, EpochRow};
+pub use timing::{EvaluationTiming, Timing};

@@ -195,8 +195,23 @@ impl CsvRow for CaseRow {
         "nsd",
         "threshold_jaccard",
     ];
-    // All after `mae`, since protocols report more than Dice, IoU and MAE.
-    const ADDED: &'static [&'static str] = Self::COLUMNS.split_at(14).1;
+    // Since protocols report more than Dice, IoU and MAE.
+    const ADDED: &'static [&'static str] = &[
+        "precision",
+        "recall",
+        "specificity",
+        "accuracy",
+        "f_beta",
+        "f_beta_adaptive",
+        "weighted_f",
+        "s_measure",
+        "e_measure",
+        "e_measure_adaptive",
+        "hd95",
+        "assd",
+        "nsd",
+        "threshold_jaccard",
+    ];
 }
 
 /// One line of `curves.csv`: the pixels of one case by level and ground truth, of which curves over

@@ -8,10 +8,10 @@ use std::path::Path;
 use metrics::{CurveMeasure, LevelCounts, Measure};
 use proptest::prelude::*;
 use run_record::{
-    BackboneRecord, CaseRow, Claim, CsvRow, CurveRow, Environment, EpochRow, FORMAT_VERSION,
-    MeasureSummary, Outline, Panel, PanelPart, PanelPoint, ParameterCounts, ResultRow, RunFolder,
-    RunRecord, RunRecordError, Side, SkippedCase, TrainingSummary, read_json, read_rows,
-    write_bytes, write_json, write_rows,
+    BackboneRecord, CaseRow, Claim, CsvRow, CurveRow, Environment, EpochRow, EvaluationTiming,
+    FORMAT_VERSION, MeasureSummary, Outline, Panel, PanelPart, PanelPoint, ParameterCounts,
+    ResultRow, RunFolder, RunRecord, RunRecordError, Side, SkippedCase, Timing, TrainingSummary,
+    read_json, read_rows, write_bytes, write_json, write_rows,
 };
 
 fn record() -> RunRecord {
@@ -493,6 +493,45 @@ fn a_failed_write_leaves_the_old_state_and_no_partial_file() {
 }
 
 #[test]
+fn durations_come_back_and_are_divided_by_their_cases() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = RunFolder::new(folder.path());
+    let evaluation = |prompts: &str, cases, secs| EvaluationTiming {
+        data: "kvasir".into(),
+        split: "test".into(),
+        prompts: prompts.into(),
+        cases,
+        secs,
+    };
+    let timing = Timing {
+        train_secs: None,
+        evaluations: vec![evaluation("auto", 4, 3.0), evaluation("grid", 0, 0.5)],
+    };
+    write_json(&run.timing(), &timing).unwrap();
+    let read: Timing = read_json(&run.timing()).unwrap();
+    assert_eq!(read, timing);
+    assert_eq!(read.secs_per_case("kvasir", "test", "auto"), Some(0.75));
+    assert_eq!(read.secs_per_case("kvasir", "test", "grid"), None, "no case");
+    assert_eq!(read.secs_per_case("etis", "test", "auto"), None, "not timed");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_is_refused_instead_of_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = RunFolder::new(folder.path());
+    record().write(&run.record()).unwrap();
+    let pipe = run.cases();
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let refused = |error: RunRecordError| {
+        assert!(matches!(&error, RunRecordError::NotAFile { path } if *path == pipe), "{error}");
+    };
+    refused(run.read_record().unwrap_err());
+    refused(read_rows::<CaseRow>(&pipe).unwrap_err());
+    refused(read_json::<Environment>(&pipe).unwrap_err());
+}
+
+#[test]
 fn paths_follow_the_layout() {
     let run = RunFolder::of(Path::new("runs"), "polyps", "no-ips", 3);
     assert_eq!(run.root(), Path::new("runs/polyps/no-ips-seed3"));
@@ -500,6 +539,7 @@ fn paths_follow_the_layout() {
     assert_eq!(inside(&run.experiment()), Path::new("experiment.toml"));
     assert_eq!(inside(&run.resolved()), Path::new("resolved.json"));
     assert_eq!(inside(&run.environment()), Path::new("environment.json"));
+    assert_eq!(inside(&run.timing()), Path::new("timing.json"));
     assert_eq!(inside(&run.record()), Path::new("record.json"));
     assert_eq!(inside(&run.epochs()), Path::new("epochs.csv"));
     assert_eq!(inside(&run.cases()), Path::new("cases.csv"));

@@ -17,7 +17,7 @@ use promise::{
 };
 use serde_json::{Value, json};
 
-use super::{CacheOptions, Common, results::Results};
+use super::{CacheOptions, Common, write_results};
 use crate::{live::Live, outln, output::print_json};
 
 /// Run experiments with all their variants, grids and seeds, skipping what is done.
@@ -134,7 +134,8 @@ impl Ablate {
             if finished.is_empty() {
                 continue;
             }
-            let results = Results::write(&finished, &self.runs.join(&experiment.name))?;
+            let folders: Vec<_> = finished.iter().map(|run| run.folder.root()).collect();
+            let results = write_results(&folders, &self.runs.join(&experiment.name))?;
             if self.json {
                 documents.push(json!({
                     "experiment": experiment.name,

@@ -29,7 +29,8 @@ pub struct Figure {
     /// no oracle.
     #[arg(long, value_name = "METHOD[:PROMPTS]")]
     baseline: Option<MethodName>,
-    /// Seed of the random case of `qualitative-grid`.
+    /// Seed of the random case of `qualitative-grid`, and of what `qualitative` and `paired-scatter` show where they
+    /// have no room for all.
     #[arg(long, default_value_t = 0)]
     seed: u64,
     #[command(flatten)]

@@ -13,14 +13,13 @@ mod list;
 mod predict;
 mod pretrain;
 mod report;
-mod results;
 mod run;
 mod run_one;
 mod score;
 mod table;
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{self, ExitCode},
     sync::Arc,
 };
@@ -31,6 +30,8 @@ use promise::{
     run::{CacheFolder, Context},
     run_folder::Existing,
 };
+
+use reporting::Results;
 
 use crate::{bar::Bar, stop};
 
@@ -97,6 +98,18 @@ impl Command {
             Self::Pretrain(command) => command.run(),
         }
     }
+}
+
+/// Writes what finished runs show into the folder of their experiment.
+fn write_results(runs: &[&Path], folder: &Path) -> anyhow::Result<Results> {
+    let results = Results::write(&reporting::load(runs)?, folder)?;
+    for (kind, error) in &results.not_drawn {
+        match error.is_for_want_of_data() {
+            true => tracing::info!("no {kind}: {error}"),
+            false => tracing::warn!("no {kind}: {error}"),
+        }
+    }
+    Ok(results)
 }
 
 /// Options of every command that shows results.

@@ -5,9 +5,10 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Context;
 use clap::Args;
 use promise::{plan::Experiment, run::run_experiment, run_folder::Existing};
+use reporting::Results;
 use serde_json::json;
 
-use super::{CacheOptions, Common, results::Results};
+use super::{CacheOptions, Common, write_results};
 use crate::{outln, output::print_json};
 
 /// Train and evaluate an experiment, all its variants and seeds.
@@ -52,10 +53,9 @@ impl Run {
         let finished = run_experiment(&experiment, &context)
             .with_context(|| format!("cannot run {}", self.experiment.display()))?;
 
-        let all: Vec<_> = finished.iter().collect();
-        let Results { table, claims, written } =
-            Results::write(&all, &self.runs.join(&experiment.name))?;
         let folders: Vec<_> = finished.iter().map(|run| run.folder.root()).collect();
+        let Results { table, claims, written, .. } =
+            write_results(&folders, &self.runs.join(&experiment.name))?;
 
         let skipped: Vec<_> = finished.iter().flat_map(|run| &run.record.skipped).collect();
         if self.json {

@@ -69,7 +69,7 @@ impl Table {
         };
         if self.json {
             let table = ResultTable::new(&runs, &options)?;
-            let claims = ClaimReport::from_runs(&runs)?;
+            let claims = ClaimReport::new(&runs, &options.scope)?;
             let rows: Vec<_> = runs.iter().flat_map(|run| &run.record.rows).collect();
             print_json(&json!({ "protocol": table.protocol(), "rows": rows, "claims": claims }))?;
             return Ok(ExitCode::SUCCESS);
@@ -82,7 +82,7 @@ impl Table {
             (Format::Markdown, Layout::Detailed) => ResultTable::new(&runs, &options)?.markdown(),
         };
         if let (Format::Markdown, Layout::Detailed, None) = (format, self.layout, &self.out) {
-            for report in ClaimReport::from_runs(&runs)? {
+            for report in ClaimReport::new(&runs, &options.scope)? {
                 text.push('\n');
                 text.push_str(&report.markdown());
             }

@@ -123,8 +123,6 @@ fn is_no_line(element: &str) -> bool {
 pub(crate) struct Drawing {
     /// Width and height in points.
     pub(crate) size: (f64, f64),
-    /// Whether there are photographs in it.
-    pub(crate) photos: bool,
     /// Elements, in units of the drawing area.
     body: String,
 }
@@ -152,7 +150,7 @@ impl Drawing {
             ));
         }
         body.push_str(&elements(sketch)?);
-        Ok(Self { size, photos: !sketch.pictures().is_empty(), body })
+        Ok(Self { size, body })
     }
 
     /// A sketch without ground and pictures as an SVG element that fills what it lies over.

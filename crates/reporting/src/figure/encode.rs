@@ -11,11 +11,8 @@ use super::canvas::Drawing;
 use super::{FigureError, font};
 use crate::provenance::Provenance;
 
-/// Pixels per inch of PNG files of plots: what printers resolve.
-const DPI: f64 = 300.0;
-/// Pixels per inch of PNG files with photographs, which would be larger than anybody wants. SVG and PDF
-/// keep their photographs at [`PHOTO_DPI`](super::canvas::PHOTO_DPI).
-const DPI_WITH_PHOTOS: f64 = 200.0;
+/// Pixels per inch of PNG files: what printers resolve, and what photographs are painted at.
+const DPI: f64 = super::canvas::PHOTO_DPI;
 /// Millimeters per inch.
 const MM_PER_INCH: f64 = 25.4;
 
@@ -42,8 +39,7 @@ pub(super) fn png(
 ) -> Result<Vec<u8>, FigureError> {
     let refused = |reason: String| FigureError::Render { format: "PNG", reason };
     let tree = tree(drawing).map_err(|error| refused(error.to_string()))?;
-    let dpi = if drawing.photos { DPI_WITH_PHOTOS } else { DPI };
-    let pixels = |points: f64| (points / 72.0 * dpi).round().max(1.0) as u32;
+    let pixels = |points: f64| (points / 72.0 * DPI).round().max(1.0) as u32;
     let (width, height) = (pixels(drawing.size.0), pixels(drawing.size.1));
     let mut pixmap = Pixmap::new(width, height)
         .ok_or_else(|| refused(format!("{width} x {height} pixels are no picture")))?;
@@ -67,7 +63,7 @@ pub(super) fn png(
         .write_image(&picture, width, height, ExtendedColorType::Rgb8)
         .map_err(FigureError::Encode)?;
 
-    let per_meter = (dpi / MM_PER_INCH * 1000.0).round() as u32;
+    let per_meter = (DPI / MM_PER_INCH * 1000.0).round() as u32;
     let mut size = Vec::new();
     size.extend(per_meter.to_be_bytes());
     size.extend(per_meter.to_be_bytes());

@@ -46,7 +46,12 @@ pub(crate) enum Symbol {
 
 impl Symbol {
     /// Draws the symbol around `(x, y)`, in points of the figure.
-    pub(crate) fn draw(self, area: &Area<'_>, (x, y): (f64, f64)) -> DrawResult {
+    pub(crate) fn draw(self, area: &Area<'_>, at: (f64, f64)) -> DrawResult {
+        self.draw_scaled(area, at, 1.0)
+    }
+
+    /// The same with the marker of a point prompt so many times as large; other symbols stay as they are.
+    pub(crate) fn draw_scaled(self, area: &Area<'_>, (x, y): (f64, f64), scale: f64) -> DrawResult {
         let half = SYMBOL_WIDTH / 2.0;
         let at = (pt(x), pt(y));
         match self {
@@ -86,8 +91,8 @@ impl Symbol {
             }
             Self::Box(color) => boxed(area, around((x, y), 4.5, 3.0), color),
             Self::Disc(color) => {
-                area.draw(&Circle::new(at, pt(2.5), WHITE.filled()))?;
-                area.draw(&Circle::new(at, pt(1.8), color.filled()))
+                area.draw(&Circle::new(at, pt(2.5 * scale), WHITE.filled()))?;
+                area.draw(&Circle::new(at, pt(1.8 * scale), color.filled()))
             }
             Self::Cross(color) => {
                 let arms = |arm: f64, style: ShapeStyle| -> DrawResult {
@@ -97,8 +102,8 @@ impl Symbol {
                     }
                     Ok(())
                 };
-                arms(2.2, WHITE.stroke_width(stroke(2.3)))?;
-                arms(1.8, color.stroke_width(stroke(1.2)))
+                arms(2.2 * scale, WHITE.stroke_width(stroke(2.3 * scale)))?;
+                arms(1.8 * scale, color.stroke_width(stroke(1.2 * scale)))
             }
         }
     }

@@ -1,11 +1,12 @@
 //! What is laid over a photograph: masks, their outlines, prompts.
 
+use std::fs;
 use std::path::Path;
 
 use image::imageops::{self, FilterType};
 use image::{DynamicImage, GrayImage, Rgb, RgbImage};
 use plotters::style::RGBColor;
-use run_record::Panel;
+use run_record::{Panel, RunRecordError};
 
 use super::FigureError;
 use super::axes::Rect;
@@ -20,6 +21,11 @@ const REGION_OPACITY: f32 = 0.45;
 /// Half the width of a contour, and of the dark line below it, in points.
 const CONTOUR: (f64, f64) = (0.45, 0.85);
 
+/// Longest side of a picture, in points, from which on markers have their full size.
+const FULL_MARKERS: f64 = 120.0;
+/// The least size of markers as a share of that: smaller ones are not told apart in print.
+const LEAST_MARKERS: f64 = 0.4;
+
 pub(super) const TRUTH: RGBColor = YELLOW;
 pub(super) const PREDICTION: RGBColor = SKY_BLUE;
 pub(super) const FOREGROUND: Symbol = Symbol::Disc(BLUISH_GREEN);
@@ -28,6 +34,10 @@ pub(super) const BOX: RGBColor = ORANGE;
 
 /// Opens a picture of a panel.
 pub(super) fn open(path: &Path) -> Result<DynamicImage, FigureError> {
+    // A pipe would keep the decoder waiting; a file that is not there is the decoder's to complain.
+    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        return Err(RunRecordError::NotAFile { path: path.into() }.into());
+    }
     image::open(path).map_err(|source| FigureError::Picture { path: path.into(), source })
 }
 
@@ -172,12 +182,13 @@ impl Prompts {
     /// Draws the prompts over a picture that fills `frame`.
     pub(super) fn draw(&self, area: &Area<'_>, frame: Rect) -> DrawResult {
         let at = |x: f64, y: f64| (frame.left + x * frame.width(), frame.top + y * frame.height());
+        let scale = (frame.width().max(frame.height()) / FULL_MARKERS).clamp(LEAST_MARKERS, 1.0);
         if let Some([x0, y0, x1, y1]) = self.box_xyxy {
             let ((left, top), (right, bottom)) = (at(x0, y0), at(x1, y1));
             boxed(area, Rect { left, top, right, bottom }, BOX)?;
         }
         for &(symbol, x, y) in &self.markers {
-            symbol.draw(area, at(x, y))?;
+            symbol.draw_scaled(area, at(x, y), scale)?;
         }
         Ok(())
     }

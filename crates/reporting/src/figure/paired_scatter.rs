@@ -6,6 +6,7 @@ use plotters::style::Color;
 use plotters::style::text_anchor::{HPos, VPos};
 
 use super::axes::{Axis, Plot, Rect};
+use super::by_turns::by_turns;
 use super::canvas::{Area, DrawResult, Sketch, pt, stroke};
 use super::legend::{Footer, Symbol};
 use super::palette::{BLUE, FAINT_INK, GRID, INK, WHITE, tint};
@@ -78,7 +79,16 @@ impl PairedScatter {
             return Err(FigureError::NothingToDraw { what, runs: runs.len() });
         }
         let found = pairs.len();
-        pairs.truncate(MAX_PLOTS);
+        let names: Vec<[String; 3]> = pairs
+            .iter()
+            .map(|(entry, _)| {
+                let method = format!("{} {}", entry.experiment, entry.method);
+                [entry.data.to_owned(), method, entry.prompts.to_owned()]
+            })
+            .collect();
+        let shown = by_turns(&names, MAX_PLOTS, options.seed);
+        let mut place = 0..;
+        pairs.retain(|_| place.next().is_some_and(|place| shown.contains(&place)));
 
         let columns = (((width - 2.0 * MARGIN + GAP) / (NARROWEST + GAP)).floor() as usize)
             .clamp(1, pairs.len());
@@ -129,7 +139,10 @@ impl PairedScatter {
         let mut notes =
             vec![format!("baseline {shown_baseline}; on a case {better} the line it is beaten")];
         if found > MAX_PLOTS {
-            notes.push(format!("{MAX_PLOTS} of {found} comparisons"));
+            notes.push(format!(
+                "{MAX_PLOTS} of {found} comparisons, by turns over data sets, methods and prompts, seed {}",
+                options.seed
+            ));
         }
         let legend = vec![
             (Symbol::Dot(BLUE), "case".to_owned()),

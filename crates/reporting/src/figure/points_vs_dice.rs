@@ -18,6 +18,14 @@ const GIVEN: &str = "evaluate.points";
 /// Settings that do not make a line another one: names, seeds, and the points themselves.
 const NOT_A_LINE: [&str; 4] = ["name", "seeds", PROPOSED, GIVEN];
 
+/// Whether runs were configured with several numbers of points.
+pub(super) fn are_swept(runs: &[Run]) -> bool {
+    [PROPOSED, GIVEN].into_iter().any(|key| {
+        let mut numbers = runs.iter().filter_map(|run| run.settings.as_ref()?.number(key));
+        numbers.next().is_some_and(|first| numbers.any(|other| other != first))
+    })
+}
+
 /// How many points the rows of this prompt source had, as the run recorded it.
 fn points(entry: &Entry<'_>) -> Option<f64> {
     let settings = entry.seeds[0].0.settings.as_ref()?;

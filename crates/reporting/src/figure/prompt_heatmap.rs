@@ -8,12 +8,12 @@ use plotters::style::text_anchor::{HPos, VPos};
 use plotters::style::{Color, RGBColor};
 
 use super::axes::Rect;
-use super::canvas::{Area, DrawResult, Sketch, pt, stroke};
+use super::canvas::{Area, DrawResult, POINTS_PER_MM, Sketch, pt, stroke};
 use super::legend::{Footer, Symbol};
 use super::marks::{outline, remark};
 use super::overlay::{Prompts, open, open_mask, prompts_of, shown_sources};
 use super::palette::{BLUE, FAINT_INK, INK, VERMILION, tint};
-use super::{FigureError, FigureOptions, font};
+use super::{FigureError, FigureOptions, HIGHEST_MM, font};
 use run_record::Panel;
 
 use crate::Run;
@@ -28,6 +28,10 @@ const COVERED: f64 = 0.5;
 const MARGIN: f64 = 3.0;
 const GAP: f64 = 9.0;
 const HEAD: f64 = 22.0;
+/// Smallest side of a map, in points.
+const SMALLEST: f64 = 40.0;
+/// Room for legend and notes, in points.
+const BELOW: f64 = 60.0;
 /// Largest side of a map, in points.
 const LARGEST: f64 = 150.0;
 
@@ -92,8 +96,17 @@ impl PromptHeatmap {
         }
         // Two at least stand side by side.
         let fit = ((room + GAP) / (LARGEST + GAP)).floor() as usize;
-        let columns = fit.max(2).min(wanted.len().max(2));
-        let side = ((room - GAP * (columns as f64 - 1.0)) / columns as f64).min(LARGEST);
+        let least = fit.max(2).min(wanted.len().max(2));
+        let side_of =
+            |columns: usize| ((room - GAP * (columns as f64 - 1.0)) / columns as f64).min(LARGEST);
+        // More and smaller ones side by side where they would be higher than a page.
+        let is_page = |columns: &usize| {
+            let rows = wanted.len().div_ceil(*columns) as f64;
+            let high = rows * (side_of(*columns) + HEAD + GAP);
+            side_of(*columns) > SMALLEST && high <= HIGHEST_MM * POINTS_PER_MM - BELOW
+        };
+        let columns = (least..=wanted.len()).find(is_page).unwrap_or(least);
+        let side = side_of(columns);
         let used = columns as f64 * side + GAP * (columns as f64 - 1.0);
         let start = MARGIN + (room - used) / 2.0;
 
@@ -244,9 +257,9 @@ impl Sketch for PromptHeatmap {
             outline(area, *frame, FAINT_INK.stroke_width(stroke(0.6)))?;
             let middle = (frame.left + frame.right) / 2.0;
             let style = font::style(font::TITLE, INK, HPos::Center, VPos::Center);
-            let title = font::fit(title, font::TITLE, frame.width() + 4.0);
+            let title = font::fit(title, font::TITLE, frame.width() + GAP - 3.0);
             area.draw_text(&title, &style, (pt(middle), pt(frame.top - HEAD + 6.0)))?;
-            let text = font::fit(text, font::SMALL, frame.width() + 6.0);
+            let text = font::fit(text, font::SMALL, frame.width() + GAP - 3.0);
             remark(area, &text, (middle, frame.top - 6.0), HPos::Center)?;
         }
         let below = self.size.1 - MARGIN - self.footer.height();
@@ -273,6 +286,26 @@ mod tests {
         truth[5 * TRUTH_CELLS + 7] = 1.0;
         assert_eq!(edges(&truth).len(), 4);
         assert!(edges(&vec![1.0; TRUTH_CELLS * TRUTH_CELLS]).is_empty(), "the edge is no outline");
+    }
+
+    #[test]
+    fn maps_of_many_methods_are_made_smaller_until_they_fit_on_a_page() {
+        let folder = tempfile::tempdir().unwrap();
+        let runs = crate::testing::study(folder.path());
+        let many: Vec<Run> = (0..12)
+            .map(|place| {
+                let mut run = runs[place % runs.len()].clone();
+                run.record.method = format!("method-{place}");
+                run
+            })
+            .collect();
+        let height_mm = |runs: &[Run]| {
+            let width = super::super::ONE_COLUMN_MM * POINTS_PER_MM;
+            let map = PromptHeatmap::new(runs, &FigureOptions::default(), width).unwrap();
+            map.size.1 / POINTS_PER_MM
+        };
+        assert!(height_mm(&many) <= HIGHEST_MM, "{} mm", height_mm(&many));
+        assert!(height_mm(&many[..2]) < 120.0);
     }
 
     #[test]

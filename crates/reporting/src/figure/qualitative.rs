@@ -4,12 +4,13 @@ use plotters::style::text_anchor::{HPos, VPos};
 use run_record::Panel;
 
 use super::axes::Rect;
-use super::canvas::{Area, DrawResult, Picture, Sketch, pt};
+use super::by_turns::by_turns;
+use super::canvas::{Area, DrawResult, POINTS_PER_MM, Picture, Sketch, pt};
 use super::legend::{Legend, Symbol};
 use super::marks::remark;
-use super::overlay::{PREDICTION, Painter, Prompts, TRUTH, fitted, prompts_of};
+use super::overlay::{PREDICTION, Painter, Prompts, TRUTH, fitted, open, prompts_of};
 use super::palette::INK;
-use super::{FigureError, FigureOptions, font};
+use super::{FigureError, FigureOptions, HIGHEST_MM, font};
 use crate::Run;
 use crate::entries::{Selection, marked_method};
 
@@ -20,6 +21,8 @@ const COLUMN_GAP: f64 = 3.0;
 const HEADER_HEIGHT: f64 = 12.0;
 const CAPTION_HEIGHT: f64 = 11.0;
 const NOTE_HEIGHT: f64 = 9.0;
+/// Room for legend and note, in points.
+const BELOW: f64 = 45.0;
 const COLUMNS: [&str; 3] = ["image", "ground truth", "prediction and prompts"];
 
 /// A row per case.
@@ -33,30 +36,32 @@ pub(super) struct Qualitative {
     size: (f64, f64),
 }
 
-/// At most `limit` panels, in the order of the runs: one of every run, then one of every run with its
-/// next data set or prompts, and when those are through, a second case of each, and so on.
-fn chosen(runs: &[Run], wanted: impl Fn(&Panel) -> bool, limit: usize) -> Vec<(&Run, &Panel)> {
-    let mut ranked = Vec::new();
-    for (at, run) in runs.iter().enumerate() {
-        // Groups of one run, with the number of their panels seen so far.
-        let mut groups: Vec<((&str, &str), usize)> = Vec::new();
-        for (place, panel) in run.panels.iter().enumerate().filter(|(_, panel)| wanted(panel)) {
-            let key = (panel.data.as_str(), panel.prompts.as_str());
-            let group = match groups.iter().position(|(known, _)| *known == key) {
-                Some(group) => group,
-                None => {
-                    groups.push((key, 0));
-                    groups.len() - 1
-                }
-            };
-            ranked.push(((groups[group].1, group, at, place), (run, panel)));
-            groups[group].1 += 1;
-        }
-    }
-    ranked.sort_by_key(|(rank, _)| *rank);
-    ranked.truncate(limit);
-    ranked.sort_by_key(|((_, _, at, place), _)| (*at, *place));
-    ranked.into_iter().map(|(_, panel)| panel).collect()
+/// At most `limit` panels, in the order of the runs: by turns over data sets, methods, their prompts and cases.
+fn chosen(
+    runs: &[Run],
+    wanted: impl Fn(&Panel) -> bool,
+    limit: usize,
+    seed: u64,
+) -> Vec<(&Run, &Panel)> {
+    let all: Vec<(&Run, &Panel)> = runs
+        .iter()
+        .flat_map(|run| run.panels.iter().map(move |panel| (run, panel)))
+        .filter(|(_, panel)| wanted(panel))
+        .collect();
+    let names: Vec<[String; 5]> = all
+        .iter()
+        .map(|(run, panel)| {
+            let method = format!("{} {}", run.record.experiment, run.record.method);
+            [
+                panel.data.clone(),
+                method.clone(),
+                format!("{method} {}", panel.prompts),
+                panel.file.clone(),
+                run.record.seed.to_string(),
+            ]
+        })
+        .collect();
+    by_turns(&names, limit, seed).into_iter().map(|place| all[place]).collect()
 }
 
 struct Row {
@@ -79,12 +84,16 @@ impl Qualitative {
         if all == 0 {
             return Err(FigureError::NothingToDraw { what: "panels", runs: runs.len() });
         }
-        let columns = COLUMNS.len() as f64;
-        let cell = (width - 2.0 * MARGIN - (columns - 1.0) * COLUMN_GAP) / columns;
+        let chosen = chosen(runs, wanted, MAX_CASES, options.seed);
+        let sizes = chosen
+            .iter()
+            .map(|(run, panel)| picture_size(run, panel))
+            .collect::<Result<Vec<_>, _>>()?;
+        let cell = cell(&sizes, width);
         let mut top = MARGIN + HEADER_HEIGHT;
         let mut rows = Vec::new();
         let mut pictures = Vec::new();
-        for (run, panel) in chosen(runs, wanted, MAX_CASES) {
+        for (run, panel) in chosen {
             let (row, cells) = row(run, panel, top, cell, width)?;
             top = row.bottom + CAPTION_HEIGHT;
             rows.push(row);
@@ -98,7 +107,12 @@ impl Qualitative {
         let prompts: Vec<&Prompts> = rows.iter().map(|row| &row.prompts).collect();
         entries.extend(Prompts::entries(&prompts));
         let legend = Legend::new(entries, width - 2.0 * MARGIN);
-        let note = (all > MAX_CASES).then(|| format!("{MAX_CASES} of {all} cases"));
+        let note = (all > MAX_CASES).then(|| {
+            format!(
+                "{MAX_CASES} of {all} cases, by turns over data sets, methods, prompts and files, seed {}",
+                options.seed
+            )
+        });
         let note_height = if note.is_some() { NOTE_HEIGHT } else { 0.0 };
         let height = top + legend.height() + note_height + MARGIN;
         Ok(Self { rows, pictures, legend, note, cell, size: (width, height) })
@@ -117,7 +131,7 @@ impl Sketch for Qualitative {
     fn draw(&self, area: &Area<'_>) -> DrawResult {
         let title = font::style(font::TITLE, INK, HPos::Center, VPos::Center);
         for (column, name) in COLUMNS.iter().enumerate() {
-            let x = column_left(column, self.cell) + self.cell / 2.0;
+            let x = column_left(column, self.cell, self.size.0) + self.cell / 2.0;
             let name = font::fit(name, font::TITLE, self.cell);
             area.draw_text(&name, &title, (pt(x), pt(MARGIN + HEADER_HEIGHT / 2.0 - 1.0)))?;
         }
@@ -137,8 +151,26 @@ impl Sketch for Qualitative {
     }
 }
 
-fn column_left(column: usize, cell: f64) -> f64 {
-    MARGIN + column as f64 * (cell + COLUMN_GAP)
+/// The left end of a column; the three stand in the middle of the figure.
+fn column_left(column: usize, cell: f64, width: f64) -> f64 {
+    let used = COLUMNS.len() as f64 * cell + (COLUMNS.len() - 1) as f64 * COLUMN_GAP;
+    (width - used) / 2.0 + column as f64 * (cell + COLUMN_GAP)
+}
+
+/// Width and height of the pictures of a panel.
+fn picture_size(run: &Run, panel: &Panel) -> Result<(u32, u32), FigureError> {
+    Ok(open(&run.folder.panels_dir().join(&panel.image))?.to_rgb8().dimensions())
+}
+
+/// The longest side of a picture, in points: as large as the width allows, unless pictures of these sizes would
+/// then be higher than a page.
+fn cell(sizes: &[(u32, u32)], width: f64) -> f64 {
+    let columns = COLUMNS.len() as f64;
+    let widest = (width - 2.0 * MARGIN - (columns - 1.0) * COLUMN_GAP) / columns;
+    // Height of all pictures in cells of one point.
+    let high: f64 = sizes.iter().map(|&size| fitted(size, 1.0).1).sum();
+    let around = 2.0 * MARGIN + HEADER_HEIGHT + CAPTION_HEIGHT * sizes.len() as f64;
+    widest.min((HIGHEST_MM * POINTS_PER_MM - around - BELOW) / high)
 }
 
 /// Lays out one case below `top`.
@@ -152,7 +184,7 @@ fn row(
     let painter = Painter::new(run, panel, cell)?;
     let (wide, high) = fitted(painter.size, cell);
     // The longest side fills the cell; pictures of other shapes are centered in their column.
-    let left = |column| column_left(column, cell) + (cell - wide) / 2.0;
+    let left = |column| column_left(column, cell, width) + (cell - wide) / 2.0;
     let picture =
         |column, pixels| Picture { left: left(column), top, width: wide, height: high, pixels };
     let pictures = [
@@ -199,7 +231,6 @@ mod tests {
     use image::{GrayImage, RgbImage};
     use plotters::style::RGBColor;
 
-    use super::super::canvas::POINTS_PER_MM;
     use super::super::palette::{BLUISH_GREEN, VERMILION};
     use super::*;
     use crate::testing::{record, run, with_panels};
@@ -240,13 +271,13 @@ mod tests {
         let run = with_panels(folder.path(), &record("apm", 0), &[(80, 40)]);
         let figure = draw(&[run]).unwrap();
         let picture = png(&figure);
-        // A picture twice as wide as high in the third column; 200 pixels are 72 points.
+        // A picture twice as wide as high in the third column; 300 pixels are 72 points.
         let width = super::super::TWO_COLUMNS_MM * POINTS_PER_MM;
         let cell = (width - 2.0 * MARGIN - 2.0 * COLUMN_GAP) / 3.0;
-        let (left, top) = (column_left(2, cell), MARGIN + HEADER_HEIGHT);
+        let (left, top) = (column_left(2, cell, width), MARGIN + HEADER_HEIGHT);
         // In shares of the picture, and in points beside that.
         let at = |x: f64, y: f64, dx: f64| {
-            let pixel = |points: f64| (points * 200.0 / 72.0) as u32;
+            let pixel = |points: f64| (points * 300.0 / 72.0) as u32;
             let pixel = picture.get_pixel(pixel(left + x * cell + dx), pixel(top + y * cell / 2.0));
             RGBColor(pixel[0], pixel[1], pixel[2])
         };
@@ -305,14 +336,35 @@ mod tests {
         let shown = |limit| -> Vec<(String, String)> {
             let name =
                 |(run, panel): (&Run, &Panel)| (run.record.method.clone(), panel.file.clone());
-            chosen(&runs, |_| true, limit).into_iter().map(name).collect()
+            chosen(&runs, |_| true, limit, 0).into_iter().map(name).collect()
         };
-        let pairs = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
-            pairs.iter().map(|&(a, b)| (a.to_owned(), b.to_owned())).collect()
-        };
-        assert_eq!(shown(2), pairs(&[("apm", "0"), ("ips", "0")]));
-        assert_eq!(shown(4), pairs(&[("apm", "0"), ("apm", "2"), ("ips", "0"), ("ips", "2")]));
-        assert_eq!(shown(5)[..3], pairs(&[("apm", "0"), ("apm", "1"), ("apm", "2")]));
+        let methods =
+            |limit| -> Vec<String> { shown(limit).into_iter().map(|(method, _)| method).collect() };
+        assert_eq!(methods(2), ["apm", "ips"]);
+        // Files 0 and 1 belong to `auto`, 2 and 3 to `grid`: one of each, and no file twice.
+        let four = shown(4);
+        assert_eq!(methods(4), ["apm", "apm", "ips", "ips"]);
+        let files: std::collections::BTreeSet<&str> =
+            four.iter().map(|(_, file)| file.as_str()).collect();
+        assert_eq!(files.len(), 4, "{four:?}");
+        for pair in four.chunks(2) {
+            let grid = pair.iter().filter(|(_, file)| matches!(file.as_str(), "2" | "3")).count();
+            assert_eq!(grid, 1, "{four:?}");
+        }
+    }
+
+    #[test]
+    fn the_figure_is_no_higher_than_a_page() {
+        let folder = tempfile::tempdir().unwrap();
+        // Upright pictures, as many as are shown at most.
+        let run = with_panels(folder.path(), &record("apm", 0), &[(20, 40); MAX_CASES]);
+        for width_mm in [84.0, 174.0, 300.0] {
+            let options = FigureOptions { width_mm: Some(width_mm), ..FigureOptions::default() };
+            let figure =
+                Qualitative::new(std::slice::from_ref(&run), &options, width_mm * POINTS_PER_MM);
+            let height_mm = figure.unwrap().size.1 / POINTS_PER_MM;
+            assert!(height_mm <= HIGHEST_MM, "{height_mm} mm at {width_mm} mm");
+        }
     }
 
     #[test]

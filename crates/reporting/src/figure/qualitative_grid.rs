@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use plotters::style::RGBColor;
 use plotters::style::text_anchor::{HPos, VPos};
 use run_record::Panel;
 use sha2::{Digest, Sha256};
@@ -25,7 +26,8 @@ const MARGIN: f64 = 3.0;
 const GAP: f64 = 2.5;
 /// Width of what stands left of the pictures.
 const SIDE: f64 = 11.0;
-const HEAD: f64 = 17.0;
+/// Height of a line of a head, in points.
+const HEAD_LINE: f64 = 8.5;
 const CAPTION: f64 = 9.0;
 
 /// A column: a method with a prompt source, and the run that is shown of it.
@@ -41,7 +43,9 @@ type Case<'a> = (&'a str, &'a str, &'a str);
 /// Pictures in a grid. The cases of each data set are the best, the median, the worst and a random one, by
 /// the mean Dice of the methods that are shown, among the cases that every one of them has pictures of.
 pub(super) struct QualitativeGrid {
-    headers: Vec<(f64, [String; 2])>,
+    headers: Vec<Header>,
+    /// Height of the heads, in points.
+    head: f64,
     sides: Vec<(f64, String)>,
     captions: Vec<(f64, f64, String)>,
     prompts: Vec<(Rect, Prompts)>,
@@ -80,9 +84,10 @@ impl QualitativeGrid {
         let several = columns
             .windows(2)
             .any(|pair| pair[0].run.record.experiment != pair[1].run.record.experiment);
+        let middle = |column: usize| left_of(column) + cell / 2.0;
         let mut headers = vec![
-            (left_of(0) + cell / 2.0, ["image".to_owned(), String::new()]),
-            (left_of(1) + cell / 2.0, ["ground truth".to_owned(), String::new()]),
+            Header::new(middle(0), "image", "", cell + GAP - 1.0),
+            Header::new(middle(1), "ground truth", "", cell + GAP - 1.0),
         ];
         for (i, column) in columns.iter().enumerate() {
             let record = &column.run.record;
@@ -91,12 +96,18 @@ impl QualitativeGrid {
             let method = marked_method(&record.method, Selection::of_run(column.run));
             let name = format!("{experiment}{method}");
             let prompts = prompts_of(column.run, column.prompts);
-            headers.push((left_of(i + 2) + cell / 2.0, [name, prompts]));
+            headers.push(Header::new(middle(i + 2), &name, &prompts, cell + GAP - 1.0));
         }
 
         let (mut sides, mut captions) = (Vec::new(), Vec::new());
         let (mut prompts, mut pictures) = (Vec::new(), Vec::new());
-        let mut top = MARGIN + HEAD;
+        let lines = headers.iter().map(|header| header.lines.len()).max().unwrap_or(0);
+        let head = lines as f64 * HEAD_LINE;
+        let with_word = font::width(&dice_label(Some(0.0), true), font::SMALL) <= cell;
+        if !with_word {
+            notes.push("numbers below pictures: Dice".to_owned());
+        }
+        let mut top = MARGIN + head;
         for (rule, case) in &chosen {
             let mut height = 0.0_f64;
             for (i, column) in columns.iter().enumerate() {
@@ -115,9 +126,8 @@ impl QualitativeGrid {
                 }
                 let frame = show(i + 2, painter.with_prediction(true));
                 prompts.push((frame, Prompts::of(panel, painter.size)));
-                let dice = panel
-                    .dice
-                    .map_or_else(|| "undefined".to_owned(), |dice| format!("Dice {dice:.3}"));
+                let dice =
+                    font::fit(&dice_label(panel.dice, with_word), font::SMALL, cell + GAP - 1.0);
                 captions.push((left_of(i + 2) + cell / 2.0, top + h + CAPTION / 2.0, dice));
             }
             let name = font::fit(case.2, font::SMALL, 2.0 * cell);
@@ -134,8 +144,52 @@ impl QualitativeGrid {
         entries.extend(Prompts::entries(&all));
         let footer = Footer::new(entries, &notes, width - 2.0 * MARGIN);
         let size = (width, top + footer.height() + MARGIN);
-        Ok(Self { headers, sides, captions, prompts, pictures, footer, size })
+        Ok(Self { headers, head, sides, captions, prompts, pictures, footer, size })
     }
+}
+
+/// What stands above a column.
+struct Header {
+    /// Its middle, in points.
+    x: f64,
+    /// Text, size and color, from above.
+    lines: Vec<(String, f64, RGBColor)>,
+}
+
+impl Header {
+    /// The name in one line or in two of at most `room` points, and a line for the prompts if there are some.
+    fn new(x: f64, name: &str, prompts: &str, room: f64) -> Self {
+        let label = |line: String| (line, font::LABEL, INK);
+        let mut lines: Vec<_> = in_two(name, font::LABEL, room).into_iter().map(label).collect();
+        if !prompts.is_empty() {
+            let small = |line: String| (line, font::SMALL, FAINT_INK);
+            lines.extend(in_two(prompts, font::SMALL, room).into_iter().map(small));
+        }
+        Self { x, lines }
+    }
+}
+
+/// A text in one line if it is at most `room` points wide; else in two, broken behind a space or a sign where the
+/// wider half is least wide, and shortened if that is too wide still.
+fn in_two(text: &str, em: f64, room: f64) -> Vec<String> {
+    let wide = |text: &str| font::width(text.trim(), em);
+    let breaks = text.char_indices().filter(|(_, c)| matches!(c, ' ' | '_' | '-' | ':' | '/'));
+    let halves = breaks.map(|(at, c)| text.split_at(at + c.len_utf8()));
+    let best = halves
+        .filter(|(_, second)| !second.is_empty())
+        .min_by(|a, b| wide(a.0).max(wide(a.1)).total_cmp(&wide(b.0).max(wide(b.1))));
+    match best {
+        Some((first, second)) if wide(text) > room => {
+            [first, second].map(|half| font::fit(half.trim(), em, room)).into()
+        }
+        _ => vec![font::fit(text, em, room)],
+    }
+}
+
+/// What stands below a prediction; without the word where a picture is too narrow for it.
+fn dice_label(dice: Option<f64>, with_word: bool) -> String {
+    let word = if with_word { "Dice " } else { "" };
+    dice.map_or_else(|| "undefined".to_owned(), |dice| format!("{word}{dice:.3}"))
 }
 
 /// The runs that the figure shows pictures of.
@@ -273,16 +327,13 @@ impl Sketch for QualitativeGrid {
     }
 
     fn draw(&self, area: &Area<'_>) -> DrawResult {
-        let room = self.headers.get(1).map_or(40.0, |second| second.0 - self.headers[0].0 - 1.0);
-        for (x, [name, prompts]) in &self.headers {
-            let y = if prompts.is_empty() { MARGIN + HEAD - 6.0 } else { MARGIN + 4.0 };
-            let title = font::style(font::LABEL, INK, HPos::Center, VPos::Center);
-            let name = font::fit(name, font::LABEL, room);
-            area.draw_text(&name, &title, (pt(*x), pt(y)))?;
-            let small = font::style(font::SMALL, FAINT_INK, HPos::Center, VPos::Center);
-            let prompts = font::fit(prompts, font::SMALL, room);
-            if !prompts.is_empty() {
-                area.draw_text(&prompts, &small, (pt(*x), pt(MARGIN + HEAD - 5.5)))?;
+        for Header { x, lines } in &self.headers {
+            // The last line stands right above the pictures.
+            let first = MARGIN + self.head - lines.len() as f64 * HEAD_LINE;
+            for (i, (text, em, color)) in lines.iter().enumerate() {
+                let style = font::style(*em, *color, HPos::Center, VPos::Center);
+                let y = first + (i as f64 + 0.5) * HEAD_LINE - 1.0;
+                area.draw_text(text, &style, (pt(*x), pt(y)))?;
             }
         }
         for (y, rule) in &self.sides {
@@ -356,6 +407,18 @@ mod tests {
         let svg = crate::FigureKind::QualitativeGrid.draw(&runs).unwrap().svg();
         assert!(svg.lines().any(|line| line == "ground_truth (oracle)"));
         assert!(svg.lines().any(|line| line == "runs with seed 1"));
+    }
+
+    #[test]
+    fn a_head_is_broken_where_its_wider_half_is_least_wide() {
+        let wide = |text: &str| font::width(text, 7.0);
+        assert_eq!(in_two("ground truth", 7.0, wide("ground truth")), ["ground truth"]);
+        assert_eq!(in_two("ground truth", 7.0, wide("ground")), ["ground", "truth"]);
+        assert_eq!(in_two("apm_ips_wide", 7.0, wide("apm_ips_")), ["apm_", "ips_wide"]);
+        let [one] = &in_two("indivisible", 7.0, 20.0)[..] else {
+            panic!("there is no place to break")
+        };
+        assert!(wide(one) <= 20.0);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The score by the number of trained parameters.
+//! The score by what it costs: trained parameters, or time.
 
 use std::collections::BTreeSet;
 
@@ -13,16 +13,68 @@ use super::palette::{LOOKS, Look};
 use super::threshold_curves::name;
 use super::{FigureError, FigureOptions};
 use crate::Run;
-use crate::entries::{Entries, label};
+use crate::entries::{Entries, Entry, label};
 
 const MARGIN: f64 = 3.0;
 const GAP: f64 = 8.0;
 /// Height of a plot as a share of its width.
 const HEIGHT: f64 = 0.72;
 
+/// What a method costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cost {
+    /// Trained parameters, on a logarithmic axis.
+    Parameters,
+    /// Milliseconds of the evaluation by case, the mean over the seeds.
+    Time,
+}
+
+impl Cost {
+    /// The cost of an entry; nothing if no parameter is trained.
+    fn of(self, entry: &Entry<'_>) -> Result<Option<f64>, FigureError> {
+        match self {
+            Self::Parameters => {
+                let trained = entry.seeds[0].0.record.parameters.trainable;
+                Ok((trained > 0).then_some(trained as f64))
+            }
+            Self::Time => {
+                let mut sum = 0.0;
+                for (run, row) in &entry.seeds {
+                    let timing = run.timing.as_ref();
+                    let secs = timing.and_then(|timing| {
+                        timing.secs_per_case(&row.data, &row.split, &row.prompts)
+                    });
+                    sum +=
+                        secs.ok_or_else(|| FigureError::NotTimed { path: run.folder.timing() })?;
+                }
+                Ok(Some(1000.0 * sum / entry.seeds.len() as f64))
+            }
+        }
+    }
+
+    fn axis(self, costs: &[f64]) -> Axis {
+        match self {
+            Self::Parameters => Axis::logarithmic("trained parameters", costs),
+            Self::Time => {
+                Axis::around("milliseconds an image", costs.iter().copied(), (0.0, f64::INFINITY))
+            }
+        }
+    }
+
+    /// What the foot has to say of the axis.
+    fn note(self) -> Option<&'static str> {
+        match self {
+            Self::Parameters => None,
+            Self::Time => {
+                Some("from stored features to scores, several at once; without the encoder")
+            }
+        }
+    }
+}
+
 /// A marker per method with the interval over cases. A method without trained parameters has no place on
 /// a logarithmic axis and is a horizontal line.
-pub(super) struct ParametersVsDice {
+pub(super) struct CostVsDice {
     panels: Vec<(Rect, Axis, Axis, String, Vec<Mark>)>,
     footer: Footer,
     size: (f64, f64),
@@ -34,16 +86,17 @@ type Key<'a> = (&'a str, &'a str, &'a str);
 struct Mark {
     look: Look,
     /// Nothing if no parameter is trained.
-    parameters: Option<f64>,
+    cost: Option<f64>,
     y: f64,
     interval: Option<(f64, f64)>,
 }
 
-impl ParametersVsDice {
+impl CostVsDice {
     pub(super) fn new(
         runs: &[Run],
         options: &FigureOptions,
         width: f64,
+        cost: Cost,
     ) -> Result<Self, FigureError> {
         let all = Entries::of(runs, &options.scope)?;
         let column = Column::Mean(options.measure);
@@ -65,13 +118,8 @@ impl ParametersVsDice {
                     limit: LOOKS.len(),
                 });
             };
-            let trained = entry.seeds[0].0.record.parameters.trainable;
-            let mark = Mark {
-                look,
-                parameters: (trained > 0).then_some(trained as f64),
-                y,
-                interval: number.low.zip(number.high),
-            };
+            let mark =
+                Mark { look, cost: cost.of(entry)?, y, interval: number.low.zip(number.high) };
             let key = (entry.data, entry.split, entry.protocol);
             match grouped.last_mut() {
                 Some((known, marks)) if *known == key => marks.push(mark),
@@ -79,7 +127,7 @@ impl ParametersVsDice {
             }
         }
         let marks = || grouped.iter().flat_map(|(_, marks)| marks);
-        if marks().all(|mark| mark.parameters.is_none()) {
+        if marks().all(|mark| mark.cost.is_none()) {
             let what = "trained parameters and this measure";
             return Err(FigureError::NothingToDraw { what, runs: runs.len() });
         }
@@ -94,8 +142,7 @@ impl ParametersVsDice {
             .collect();
         for (symbol, name) in &mut legend {
             let place = names.iter().position(|known| known == name).unwrap_or(0);
-            let trained =
-                marks().any(|mark| mark.look == LOOKS[place] && mark.parameters.is_some());
+            let trained = marks().any(|mark| mark.look == LOOKS[place] && mark.cost.is_some());
             if trained {
                 *symbol = Symbol::Mark(LOOKS[place]);
             }
@@ -103,13 +150,13 @@ impl ParametersVsDice {
         if marks().any(|mark| mark.interval.is_some()) {
             legend.push((Symbol::Interval, "95 % interval over cases".to_owned()));
         }
-        let mut notes = Vec::new();
-        if marks().any(|mark| mark.parameters.is_none()) {
+        let mut notes: Vec<String> = cost.note().map(str::to_owned).into_iter().collect();
+        if marks().any(|mark| mark.cost.is_none()) {
             notes.push("lines: methods without trained parameters".to_owned());
         }
         let footer = Footer::new(legend, &notes, width - 2.0 * MARGIN);
 
-        let xs: Vec<f64> = marks().filter_map(|mark| mark.parameters).collect();
+        let xs: Vec<f64> = marks().filter_map(|mark| mark.cost).collect();
         let most = if options.measure.unit().is_some() { f64::INFINITY } else { 1.0 };
         let panels: Vec<_> = grouped
             .into_iter()
@@ -123,7 +170,7 @@ impl ParametersVsDice {
                     [low, mark.y, high]
                 });
                 let y = Axis::around(label(protocol, column), ys, (0.0, most));
-                let x = Axis::logarithmic("trained parameters", &xs);
+                let x = cost.axis(&xs);
                 (outer, x, y, format!("{data} ({split})"), marks)
             })
             .collect();
@@ -133,7 +180,7 @@ impl ParametersVsDice {
     }
 }
 
-impl Sketch for ParametersVsDice {
+impl Sketch for CostVsDice {
     fn size(&self) -> (f64, f64) {
         self.size
     }
@@ -142,7 +189,7 @@ impl Sketch for ParametersVsDice {
         for (outer, x, y, title, marks) in &self.panels {
             let plot = Plot::new(*outer, x.clone(), y.clone(), Some(title.clone()));
             plot.draw(area)?;
-            for mark in marks.iter().filter(|mark| mark.parameters.is_none()) {
+            for mark in marks.iter().filter(|mark| mark.cost.is_none()) {
                 let (left, right) = (plot.at(x.from(), mark.y), plot.at(x.to(), mark.y));
                 let style = mark.look.color.stroke_width(stroke(1.0));
                 polyline(area, &[left, right], mark.look.dash, style)?;
@@ -150,10 +197,10 @@ impl Sketch for ParametersVsDice {
                 marker(area, middle, mark.look, MARKER)?;
             }
             for mark in marks {
-                let Some(parameters) = mark.parameters else { continue };
-                let (at_x, at_y) = plot.at(parameters, mark.y);
+                let Some(cost) = mark.cost else { continue };
+                let (at_x, at_y) = plot.at(cost, mark.y);
                 if let Some((low, high)) = mark.interval {
-                    let ends = (plot.at(parameters, low).1, plot.at(parameters, high).1);
+                    let ends = (plot.at(cost, low).1, plot.at(cost, high).1);
                     upright_interval(area, at_x, ends, mark.look.color)?;
                 }
                 marker(area, (at_x, at_y), mark.look, MARKER * 1.15)?;
@@ -161,5 +208,38 @@ impl Sketch for ParametersVsDice {
         }
         let below = self.size.1 - MARGIN - self.footer.height();
         self.footer.draw(area, (MARGIN, below))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::FigureKind;
+    use crate::testing::study;
+
+    #[test]
+    fn the_time_of_an_image_is_the_mean_over_the_seeds() {
+        let folder = tempfile::tempdir().unwrap();
+        let runs = study(folder.path());
+        let all = Entries::of(&runs, &FigureOptions::default().scope).unwrap();
+        let frozen = all.entries.iter().find(|entry| entry.method == "frozen").unwrap();
+        // 0.26 and 0.27 s for 30 cases.
+        let milliseconds = Cost::Time.of(frozen).unwrap().unwrap();
+        assert!((milliseconds - 265.0 / 30.0).abs() < 1e-9, "{milliseconds}");
+        assert_eq!(Cost::Parameters.of(frozen).unwrap(), None);
+    }
+
+    #[test]
+    fn a_run_that_was_not_timed_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut runs = study(folder.path());
+        runs[3].timing = None;
+        let error = FigureKind::TimeVsDice.draw(&runs).err().unwrap().to_string();
+        assert!(error.ends_with("apm_4_points-seed2/timing.json"), "{error}");
+        // Durations of other prompts are no durations of these.
+        runs[3].timing = runs[2].timing.clone();
+        runs[3].timing.as_mut().unwrap().evaluations.pop();
+        assert!(matches!(FigureKind::TimeVsDice.draw(&runs), Err(FigureError::NotTimed { .. })));
     }
 }
