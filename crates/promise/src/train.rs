@@ -134,6 +134,7 @@ pub(crate) fn train<M: PromptModule>(
             oracle_points: oracle.then_some(plan.spec.evaluate.points),
             // Validation sees images as they are.
             augmentation: spec.augmentation.clone().filter(|_| shuffle),
+            workers: rayon::current_num_threads(),
         };
         let loader = |cases: &Arc<ViewedSet>, shuffle| -> Arc<dyn DataLoader<Batch>> {
             Arc::new(FeatureLoader::new(cases.clone(), batching(shuffle), done, &device))
