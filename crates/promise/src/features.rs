@@ -13,7 +13,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use data_loaders::{
     Case, DataError, DataSet, TruthMask,
     augment::{AugmentSpec, View, augment, sample_key},
-    prefetch,
+    error_chain, prefetch,
 };
 use feature_cache::{CacheError, Precision};
 use image::RgbImage;
@@ -24,7 +24,6 @@ use crate::{
     feature_store::{FeatureStore, ImageName},
     frame::{frame_of, prepared},
     progress::Progress,
-    reasons::error_chain,
     target::low_res_target,
 };
 

@@ -33,7 +33,6 @@ pub mod plan;
 pub mod predict;
 pub mod progress;
 pub mod prompt_source;
-mod reasons;
 pub mod registry;
 pub mod run;
 pub mod run_folder;

@@ -33,6 +33,7 @@ use burn::{
         },
     },
 };
+use data_loaders::error_chain;
 use prompting::PromptModule;
 use run_record::{EpochRow, RunFolder, RunRecordError, TrainingSummary, read_rows, write_rows};
 
@@ -45,7 +46,6 @@ use crate::{
     plan::RunPlan,
     progress::Progress,
     prompt_source::PromptSource,
-    reasons::error_chain,
     spec::{Optimizer, Schedule, TrainSpec},
     viewed_set::ViewedSet,
 };

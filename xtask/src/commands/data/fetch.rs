@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use clap::Args;
-use data_loaders::{Card, Catalog, DataError, DataSet, Download};
+use data_loaders::{Card, Catalog, DataError, DataSet, Download, reasons};
 use download::{
     Event, Fetched, Installed, Limits, MAX_SIZE, Package, Request, Settings, Verified, fetch,
     install,
@@ -225,7 +225,7 @@ fn shown<T>(name: &str, work: impl FnOnce(&mut dyn FnMut(Event<'_>)) -> T) -> T 
             tracing::warn!("{name}: starting over, {lost} bytes were of no use: {why}");
         }
         Event::Waiting { cause, pause, failures, most } => {
-            let reasons = chain(cause).join("; ");
+            let reasons = reasons(cause).join("; ");
             let secs = pause.as_secs_f64();
             tracing::warn!("{name}: {reasons}; trying again in {secs} s ({failures} of {most})");
         }
@@ -233,11 +233,6 @@ fn shown<T>(name: &str, work: impl FnOnce(&mut dyn FnMut(Event<'_>)) -> T) -> T 
     });
     bar.finish();
     result
-}
-
-/// An error and its causes.
-fn chain(error: &dyn std::error::Error) -> Vec<String> {
-    std::iter::successors(Some(error), |error| error.source()).map(|one| one.to_string()).collect()
 }
 
 fn described(fetched: &Fetched) -> String {
