@@ -164,3 +164,62 @@ fn a_write_that_ends_in_the_middle_leaves_no_entry_and_costs_nothing_that_was_do
         after.as_array().expect("a list").iter().filter_map(|set| set["computed"].as_u64()).sum();
     assert_eq!(computed, IMAGES - images, "what was stored before was computed again");
 }
+
+#[test]
+fn an_image_that_is_left_out_is_named_and_ends_the_command_with_1_as_in_prepare() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let names = ["a", "b", "c", "d", "e"];
+    for sub in ["images", "masks"] {
+        std::fs::create_dir(folder.path().join(sub)).expect("a new folder");
+    }
+    for (index, name) in (0..).zip(names) {
+        let (image, truth) = data_loaders::synthetic::phantom(1, index, 64);
+        image.save(folder.path().join(format!("images/{name}.png"))).expect("a free disk");
+        truth.to_gray().save(folder.path().join(format!("masks/{name}.png"))).expect("a free disk");
+    }
+    let splits = "name,split\na,train\nb,train\nc,train\nd,train\ne,test\n";
+    std::fs::write(folder.path().join("splits.csv"), splits).expect("a free disk");
+    let source = "train = [\"own\"]\ntest = [\"own\"]\n\
+                  sources.own = { images = \"images\", masks = \"masks\", splits = \"splits.csv\" }\n";
+    let phantom =
+        "train = [\"phantom\"]\ntest = [\"phantom\"]\ntrain_limit = 180\ntest_limit = 20\n";
+    assert!(EXPERIMENT.contains(phantom));
+    let experiment = EXPERIMENT.replace(phantom, source);
+    std::fs::write(folder.path().join("own.toml"), experiment).expect("a free disk");
+
+    let encode = |form: &[&str]| {
+        let arguments = [&["encode", "own.toml"], form].concat();
+        xtask(folder.path(), &arguments).output().expect("the program starts")
+    };
+    let sum = |output: &std::process::Output, key: &str| -> u64 {
+        let report: Value = serde_json::from_slice(&output.stdout).expect("a JSON document");
+        report.as_array().expect("a list").iter().filter_map(|set| set[key].as_u64()).sum()
+    };
+    let whole = encode(&["--json"]);
+    assert_eq!(whole.status.code(), Some(0), "{}", String::from_utf8_lossy(&whole.stderr));
+    assert_eq!((sum(&whole, "images"), sum(&whole, "computed")), (5, 5));
+
+    std::fs::write(folder.path().join("images/e.png"), "").expect("a free disk");
+    std::fs::copy(folder.path().join("images/a.png"), folder.path().join("images/f.png"))
+        .expect("a free disk");
+    std::fs::copy(folder.path().join("masks/a.png"), folder.path().join("masks/f.png"))
+        .expect("a free disk");
+    std::fs::write(folder.path().join("splits.csv"), format!("{splits}f,test\n"))
+        .expect("a free disk");
+    let part = encode(&["--json"]);
+    assert_eq!(part.status.code(), Some(1), "an image was left out");
+    assert_eq!((sum(&part, "images"), sum(&part, "found")), (5, 5), "the others are there");
+    let report: Value = serde_json::from_slice(&part.stdout).expect("a JSON document");
+    let skipped: Vec<&Value> = report
+        .as_array()
+        .expect("a list")
+        .iter()
+        .flat_map(|set| set["skipped"].as_array())
+        .flatten()
+        .collect();
+    assert_eq!(skipped.len(), 1);
+    assert_eq!(skipped[0]["file"], "e");
+    let table = encode(&[]);
+    assert_eq!(table.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&table.stderr).contains("skipped e"));
+}

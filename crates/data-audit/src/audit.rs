@@ -50,12 +50,10 @@ pub fn audit(inventory: &Inventory, others: &[Inventory], progress: &dyn Progres
         leaks.extend(leak);
     }
 
-    let masks =
-        || examined.iter().enumerate().filter_map(|(at, one)| Some((at, one.mask.as_ref().ok()?)));
-    let pixels = |size: [u32; 2]| u64::from(size[0]) * u64::from(size[1]);
+    let masks = || examined.iter().filter_map(|one| one.mask.as_ref().ok());
     let shares = masks()
-        .filter(|(_, mask)| pixels(mask.size) > 0)
-        .map(|(_, mask)| mask.foreground as f64 / pixels(mask.size) as f64);
+        .filter(|mask| mask.all() > 0)
+        .map(|mask| mask.foreground as f64 / mask.all() as f64);
     Audit {
         data: inventory.data.clone(),
         refusal: inventory.refusal.clone(),
@@ -67,56 +65,48 @@ pub fn audit(inventory: &Inventory, others: &[Inventory], progress: &dyn Progres
         unpaired: inventory.unpaired.iter().map(no_partner).collect(),
         ignored: inventory.ignored.iter().map(ignored).collect(),
         mask_values: mask_values(inventory, &examined),
-        empty_masks: masks()
-            .filter(|(_, mask)| mask.foreground == 0)
-            .map(|(index, _)| item(index))
-            .collect(),
-        full_masks: masks()
-            .filter(|(_, mask)| mask.foreground > 0 && mask.foreground == pixels(mask.size))
-            .map(|(index, _)| item(index))
-            .collect(),
+        empty_masks: rows(&examined, |index, one| {
+            (one.mask.as_ref().ok()?.foreground == 0).then(|| item(index))
+        }),
+        full_masks: rows(&examined, |index, one| {
+            let mask = one.mask.as_ref().ok()?;
+            (mask.foreground > 0 && mask.foreground == mask.all()).then(|| item(index))
+        }),
         foreground_share: Spread::of(shares.collect()),
-        size_mismatches: examined
-            .iter()
-            .enumerate()
-            .filter_map(|(index, one)| {
-                let misfit = one.misfit()?;
-                let [image_size, mask_size] = misfit.sizes;
-                let exif_orientations =
-                    (misfit.fit == Fit::Orientation).then_some(misfit.exif_orientations);
-                let differ = image_size != mask_size;
-                differ.then(|| SizeMismatch {
-                    item: item(index),
-                    image_size,
-                    mask_size,
-                    exif_orientations,
-                })
+        size_mismatches: rows(&examined, |index, one| {
+            let misfit = one.misfit()?;
+            let [image_size, mask_size] = misfit.sizes();
+            let exif_orientations =
+                (misfit.fit == Fit::Orientation).then(|| misfit.exif_orientations());
+            let differ = image_size != mask_size;
+            differ.then(|| SizeMismatch {
+                item: item(index),
+                image_size,
+                mask_size,
+                exif_orientations,
             })
-            .collect(),
-        orientation_mismatches: examined
-            .iter()
-            .enumerate()
-            .filter_map(|(index, one)| {
-                let misfit = one.misfit()?;
-                let [image, mask] = misfit.exif_orientations;
-                let same_size = misfit.sizes[0] == misfit.sizes[1];
-                same_size.then(|| OrientationMismatch { item: item(index), image, mask })
-            })
-            .collect(),
-        dark_16_bit_images: examined
-            .iter()
-            .enumerate()
-            .filter_map(|(index, one)| {
-                let largest = one.image.as_ref().ok()?.largest_of_16_bits?;
-                let is_dark = largest < u16::MAX / 4;
-                is_dark.then(|| DarkImage { item: item(index), largest })
-            })
-            .collect(),
+        }),
+        orientation_mismatches: rows(&examined, |index, one| {
+            let misfit = one.misfit()?;
+            let ([image_size, mask_size], [image, mask]) =
+                (misfit.sizes(), misfit.exif_orientations());
+            let same_size = image_size == mask_size;
+            same_size.then(|| OrientationMismatch { item: item(index), image, mask })
+        }),
+        dark_16_bit_images: rows(&examined, |index, one| {
+            let largest = one.image.as_ref().ok()?.largest_of_16_bits?;
+            (largest < u16::MAX / 4).then(|| DarkImage { item: item(index), largest })
+        }),
         exact_duplicates: listed(&exact),
         near_duplicates: listed(&duplicates::first_partners(&near)),
         leaks,
         against,
     }
+}
+
+/// A row for each pair that has something to say, in their order.
+fn rows<T>(examined: &[Examined], row: impl Fn(usize, &Examined) -> Option<T>) -> Vec<T> {
+    examined.iter().enumerate().filter_map(|(index, one)| row(index, one)).collect()
 }
 
 /// Does something with all items on all threads, in their order.
@@ -265,13 +255,13 @@ fn splits(inventory: &Inventory, examined: &[Examined]) -> Vec<SplitCount> {
 }
 
 fn image_sizes(examined: &[Examined]) -> Vec<SizeCount> {
-    let mut counts: BTreeMap<[u32; 2], usize> = BTreeMap::new();
+    let mut counts: BTreeMap<(u32, u32), usize> = BTreeMap::new();
     for image in examined.iter().filter_map(|one| one.image.as_ref().ok()) {
-        *counts.entry(image.size).or_default() += 1;
+        *counts.entry((image.shown.width, image.shown.height)).or_default() += 1;
     }
     let mut sizes: Vec<SizeCount> = counts
         .into_iter()
-        .map(|([width, height], images)| SizeCount { width, height, images })
+        .map(|((width, height), images)| SizeCount { width, height, images })
         .collect();
     // Stable: sizes of the same number stay in their order.
     sizes.sort_by_key(|size| std::cmp::Reverse(size.images));

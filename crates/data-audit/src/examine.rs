@@ -5,7 +5,8 @@ use std::io::{self, Read as _};
 use std::path::Path;
 
 use data_loaders::{
-    DataError, FilePair, Fit, Shown, decode_image_with_facts, decode_mask, fit, mask_histogram,
+    DataError, DecodedImage, FilePair, Fit, Shown, decode_image_with_facts, decode_mask,
+    error_chain, fit, mask_histogram,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -23,33 +24,42 @@ pub(crate) struct Examined {
 pub(crate) struct Misfit {
     /// [`Fit::Sizes`] or [`Fit::Orientation`].
     pub fit: Fit,
+    pub image: Shown,
+    pub mask: Shown,
+}
+
+impl Misfit {
     /// `[width, height]` of image and mask as a viewer shows them.
-    pub sizes: [[u32; 2]; 2],
-    /// EXIF orientation of image and mask.
-    pub exif_orientations: [u8; 2],
+    pub fn sizes(&self) -> [[u32; 2]; 2] {
+        [self.image, self.mask].map(|shown| [shown.width, shown.height])
+    }
+
+    /// EXIF orientations of image and mask, 1 to 8.
+    pub fn exif_orientations(&self) -> [u8; 2] {
+        [self.image, self.mask].map(|shown| shown.exif_orientation)
+    }
+}
+
+impl MaskFacts {
+    /// How many pixels it has.
+    pub fn all(&self) -> u64 {
+        u64::from(self.shown.width) * u64::from(self.shown.height)
+    }
 }
 
 impl Examined {
     /// What is wrong between image and mask; nothing if they fit, or if one of them is not readable.
     pub(crate) fn misfit(&self) -> Option<Misfit> {
         let (image, mask) = (self.image.as_ref().ok()?, self.mask.as_ref().ok()?);
-        let shown = |[width, height]: [u32; 2], exif_orientation: u8| Shown {
-            width,
-            height,
-            exif_orientation,
-        };
-        let exif_orientations = [image.exif_orientation, mask.exif_orientation];
-        let sizes = [image.size, mask.size];
-        let fit = fit(shown(sizes[0], exif_orientations[0]), shown(sizes[1], exif_orientations[1]));
-        (fit != Fit::Fits).then_some(Misfit { fit, sizes, exif_orientations })
+        let (image, mask) = (image.shown, mask.shown);
+        let fit = fit(image, mask);
+        (fit != Fit::Fits).then_some(Misfit { fit, image, mask })
     }
 }
 
 /// What is kept of an image.
 pub(crate) struct ImageFacts {
-    pub size: [u32; 2],
-    /// 1 to 8; 1 if there is none.
-    pub exif_orientation: u8,
+    pub shown: Shown,
     /// Of a file of 16 bits.
     pub largest_of_16_bits: Option<u16>,
     /// SHA-256 of the file.
@@ -61,9 +71,7 @@ pub(crate) struct ImageFacts {
 
 /// What is kept of a mask.
 pub(crate) struct MaskFacts {
-    pub size: [u32; 2],
-    /// 1 to 8; 1 if there is none.
-    pub exif_orientation: u8,
+    pub shown: Shown,
     pub foreground: u64,
     pub colored_pixels: u64,
     /// SHA-256 of width, height and which pixels are foreground.
@@ -79,16 +87,17 @@ pub(crate) fn pair(pair: &FilePair) -> Examined {
 
 /// Reads an image.
 pub(crate) fn image(path: &Path) -> Result<ImageFacts, String> {
-    let decoded = decode_image_with_facts(path).map_err(reason)?;
-    let (exif_orientation, largest_of_16_bits) =
-        (decoded.exif_orientation, decoded.largest_of_16_bits);
-    let decoded = decoded.pixels;
+    let decoded = decode_image_with_facts(path).map_err(|error| error_chain(&error))?;
+    let DecodedImage { pixels, exif_orientation, largest_of_16_bits } = decoded;
     let bytes = hash_file(path).map_err(|error| format!("cannot be read: {error}"))?;
-    let (width, height) = decoded.dimensions();
-    let pixels = hash_pixels([width, height], decoded.as_raw());
-    let fingerprint = Fingerprint::of(&decoded);
-    let size = [width, height];
-    Ok(ImageFacts { size, exif_orientation, largest_of_16_bits, bytes, pixels, fingerprint })
+    let (width, height) = pixels.dimensions();
+    Ok(ImageFacts {
+        shown: Shown { width, height, exif_orientation },
+        largest_of_16_bits,
+        bytes,
+        pixels: hash_pixels([width, height], pixels.as_raw()),
+        fingerprint: Fingerprint::of(&pixels),
+    })
 }
 
 fn mask(path: &Path) -> (Result<MaskFacts, String>, Option<Box<[u64; 256]>>) {
@@ -104,40 +113,25 @@ fn mask(path: &Path) -> (Result<MaskFacts, String>, Option<Box<[u64; 256]>>) {
                 }
                 _ => gray_values(path),
             };
-            let size = [truth.width, truth.height];
+            let (width, height) = (truth.width, truth.height);
+            let shown = Shown { width, height, exif_orientation: decoded.exif_orientation };
             let foreground_bytes: Vec<u8> = truth.values.iter().map(|&one| u8::from(one)).collect();
-            let pixels = hash_pixels(size, &foreground_bytes);
+            let pixels = hash_pixels([width, height], &foreground_bytes);
             let colored_pixels = decoded.colored_pixels as u64;
-            let exif_orientation = decoded.exif_orientation;
-            (Ok(MaskFacts { size, exif_orientation, foreground, colored_pixels, pixels }), values)
+            (Ok(MaskFacts { shown, foreground, colored_pixels, pixels }), values)
         }
         Err(error) => {
-            let values = match error {
+            let values = match &error {
                 DataError::DimMask { .. } => gray_values(path),
                 _ => None,
             };
-            (Err(reason(error)), values)
+            (Err(error_chain(&error)), values)
         }
     }
 }
 
 fn gray_values(path: &Path) -> Option<Box<[u64; 256]>> {
     mask_histogram(path).ok().map(Box::new)
-}
-
-/// The message of an error and of its causes. Paths are a column of their own, but they stay in the
-/// message: two files may be named.
-fn reason(error: DataError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(&error);
-    while let Some(one) = cause {
-        let more = one.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = one.source();
-    }
-    text
 }
 
 fn hash_pixels(size: [u32; 2], pixels: &[u8]) -> [u8; 32] {

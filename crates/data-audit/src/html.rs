@@ -4,7 +4,7 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use data_loaders::{decode_image, decode_mask};
+use data_loaders::{decode_image, decode_mask, error_chain};
 use image::codecs::jpeg::JpegEncoder;
 use image::{Rgb, RgbImage, imageops};
 use rayon::prelude::*;
@@ -110,9 +110,14 @@ fn cases(items: &[&Item]) -> String {
 fn gallery(figures: &[String], all: usize) -> String {
     let more = match all - figures.len() {
         0 => String::new(),
-        more => format!("<p>{more} more.</p>\n"),
+        more => rest(more),
     };
     format!("<div class=\"cases\">\n{}</div>\n{more}", figures.concat())
+}
+
+/// What stands below the first entries of a list.
+fn rest(more: usize) -> String {
+    format!("<p>… and {more} more; <code>--json</code> has all</p>\n")
 }
 
 fn table(header: &[&str], rows: &[Vec<String>], shown: usize) -> String {
@@ -127,7 +132,7 @@ fn table(header: &[&str], rows: &[Vec<String>], shown: usize) -> String {
     text.push_str("</table>\n");
     match rows.len().saturating_sub(shown) {
         0 => text,
-        more => format!("{text}<p>{more} more.</p>\n"),
+        more => text + &rest(more),
     }
 }
 
@@ -144,11 +149,11 @@ fn picture(item: &Item) -> String {
 }
 
 fn beside_mask(image: &Path, mask: &Path) -> Result<Vec<u8>, String> {
-    let image = decode_image(image).map_err(|error| error.to_string())?;
+    let image = decode_image(image).map_err(|error| error_chain(&error))?;
     let (width, height) = fitted(image.width(), image.height());
     let small = imageops::thumbnail(&image, width, height);
     drop(image);
-    let mask = decode_mask(mask).map_err(|error| error.to_string())?.truth;
+    let mask = decode_mask(mask).map_err(|error| error_chain(&error))?.truth;
     if mask.width == 0 || mask.height == 0 {
         return Err("the mask has no pixels".into());
     }

@@ -1,7 +1,5 @@
 //! An audit as Markdown.
 
-use std::fmt::Write as _;
-
 use crate::report::{Audit, Duplicate, Item, Leak, Same};
 
 /// How many rows of a list are shown; the JSON form has all.
@@ -295,8 +293,7 @@ fn table(text: &mut String, header: &[&str], rows: &[Vec<String>], shown: usize)
         text.push_str(&line(row.iter().map(|cell| escape(cell)).collect()));
     }
     if let Some(more) = rows.len().checked_sub(shown).filter(|&more| more > 0) {
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "\n{more} more.");
+        text.push_str(&format!("\n… and {more} more; `--json` has all\n"));
     }
 }
 

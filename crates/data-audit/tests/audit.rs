@@ -534,7 +534,14 @@ fn long_lists_are_cut_in_the_table_and_whole_in_json() {
     let report = check(&root);
     assert_eq!(report.empty_masks.len(), 25);
     let text = report.markdown();
-    assert!(text.contains("## Empty masks (25)") && text.contains("\n5 more.\n"), "{text}");
+    assert!(
+        text.contains("## Empty masks (25)") && text.contains("\n… and 5 more; `--json` has all\n"),
+        "{text}"
+    );
+    let rows = text.lines().filter(|line| line.ends_with("| all |")).count();
+    assert_eq!(rows, 20, "{text}");
+    // The page shows 24 of them with pictures.
+    assert!(report.html().contains("<p>… and 1 more; <code>--json</code> has all</p>"));
 }
 
 #[test]

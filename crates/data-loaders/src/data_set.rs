@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Name of the built-in synthetic data set.
-const PHANTOM: &str = "phantom";
+pub(crate) const PHANTOM: &str = "phantom";
 
 /// Seed of the built-in synthetic data set. Any number would do; another one is another data set.
 pub(crate) const PHANTOM_SEED: u64 = 0x2403_0416;
@@ -74,7 +74,8 @@ impl DataSet {
     /// `split` is one of [`Card::split_names`](crate::Card::split_names), or of
     /// [`PHANTOM_SPLITS`]. `root` is the folder under which the files lie in one of the layouts of
     /// the card; the first layout that is complete is used. `phantom` needs none. Nothing is
-    /// decoded yet, but every file must be there.
+    /// decoded yet, but every file must be there. What else lies in the folders is worth one warning, as of
+    /// [`from_folders`](Self::from_folders).
     ///
     /// # Errors
     ///
@@ -103,7 +104,8 @@ impl DataSet {
             known: card.split_names(),
         })?;
         let root = root.ok_or_else(|| DataError::NoRoot { data: name.into() })?;
-        let cases = files::find_split(card, &found, root)?;
+        let (layout, cases) = files::find_split(card, &found, root)?;
+        files::warn_left_out(&root.join(&layout.images), files::beside_pairs(layout, root));
         let data: Arc<str> = name.into();
         let entries = cases.into_iter().map(|case| Entry {
             id: case.id,
@@ -138,8 +140,9 @@ impl DataSet {
     /// the order of their names. The stem of a mask is one of the
     /// [`MASK_NAMES`](crate::MASK_NAMES). An image without a mask is a bad case that
     /// [`load`](Self::load) reports; if no image has one, the folder is most likely wrong, and
-    /// this function says so. What else lies in the folders (other files, folders, links that lead nowhere) is
-    /// worth one warning. The set is named `folder`, its split `all`.
+    /// this function says so. What else lies in the folders (other files but texts, folders, links that lead nowhere) is
+    /// worth one warning: what is not there cannot be a bad case, and a list of what should be there is what a card
+    /// or a CSV file has. The set is named `folder`, its split `all`.
     ///
     /// # Errors
     ///

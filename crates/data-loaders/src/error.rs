@@ -15,6 +15,17 @@ pub enum DataError {
         /// All names of the catalog and the built-in set, sorted.
         known: Vec<String>,
     },
+    /// The data set is made from a seed, so there are no files of it to list or to check.
+    #[error(
+        "data set `{data}` is generated and has no files to look at; sets with files: {} (or two folders of your own)",
+        with_files.join(", ")
+    )]
+    Generated {
+        /// The data set.
+        data: String,
+        /// The sets that are read from files.
+        with_files: Vec<String>,
+    },
     /// The data set has no such split.
     #[error("data set `{data}` has no split `{split}`; it has {}", known.join(", "))]
     UnknownSplit {

@@ -77,7 +77,36 @@ pub(crate) fn list_images(
     Ok(images)
 }
 
-/// Warns of what lies in the folders of a set and is not read.
+/// What lies in the folders of a layout and can be neither image nor mask: other formats, folders, links
+/// that lead nowhere. Nothing of a folder that holds images *and* masks, or of folders of single cases:
+/// there, what else lies beside a case belongs to it.
+pub(crate) fn beside_pairs(layout: &Layout, root: &Path) -> Vec<Ignored> {
+    let mut left_out = Vec::new();
+    if layout.images == layout.masks || layout.has_folder_per_case() {
+        return left_out;
+    }
+    let (images, masks) = (root.join(&layout.images), root.join(&layout.masks));
+    for (folder, extensions) in
+        [(&images, &layout.image_extensions), (&masks, &layout.mask_extensions)]
+    {
+        // A folder that cannot be listed was an error before, as its cases were looked for.
+        if let Ok(scan) = Scan::of(folder) {
+            scan.into_images(extensions, &mut left_out);
+        }
+    }
+    // One may lie in the other.
+    left_out.retain(|one| one.path != images && one.path != masks);
+    left_out
+}
+
+/// Extensions of what archives bring along and nobody takes for an image: licenses, lists of names.
+const TEXT_EXTENSIONS: [&str; 4] = ["txt", "md", "csv", "pdf"];
+
+/// Warns of what lies in the folders of a set and is not read, but for texts.
+///
+/// A link that leads nowhere is among it, not among the cases that cannot be read: there is no file. Where
+/// a list says which files there must be (a split file, a CSV file, the count of a card), its absence is
+/// an error; two folders say nothing but what is in them.
 ///
 /// Once for each folder: a set is opened for every split and every run, and the same warning again
 /// would hide others.
@@ -85,6 +114,7 @@ pub(crate) fn warn_left_out(folder: &Path, mut left_out: Vec<Ignored>) {
     static TOLD: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
     // Images and masks may lie in one folder.
+    left_out.retain(|one| !TEXT_EXTENSIONS.iter().any(|text| has_extension(&one.path, text)));
     left_out.sort();
     left_out.dedup();
     let is_new = || TOLD.lock().unwrap_or_else(PoisonError::into_inner).insert(folder.into());
@@ -204,15 +234,15 @@ struct Wrong {
 /// How many missing files an error names.
 pub(crate) const FIRST_MISSING: usize = 5;
 
-/// The cases of a split, in the first layout that has them all.
+/// The cases of a split, in the first layout that has them all, which is returned with them.
 ///
 /// If no layout is complete, the error is about one of which cannot be said whether it is there, or
 /// else about the one that lacks least.
-pub(crate) fn find_split(
-    card: &Card,
+pub(crate) fn find_split<'a>(
+    card: &'a Card,
     split: &Split<'_>,
     root: &Path,
-) -> Result<Vec<FoundCase>, DataError> {
+) -> Result<(&'a Layout, Vec<FoundCase>), DataError> {
     let mut best: Option<Wrong> = None;
     let present = present_layouts(card, split, root)?;
     for layout in present.layouts {
@@ -220,7 +250,7 @@ pub(crate) fn find_split(
         // A list of names may be looked for in many folders; what was counted lies in one.
         let folder = if split.by.folder { root.join(&layout.images) } else { root.into() };
         match found.complete(card, split, &folder) {
-            Ok(()) => return Ok(found.pairs),
+            Ok(()) => return Ok((layout, found.pairs)),
             Err(wrong) if best.as_ref().is_none_or(|best| wrong.missing < best.missing) => {
                 best = Some(wrong);
             }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use crate::card::{NAME, Split};
+use crate::data_set::PHANTOM;
 use crate::files::{self, FolderIndex, Found, Scan};
 use crate::{Card, Catalog, DataError, DataSet, IMAGE_EXTENSIONS, Layout, MASK_NAMES};
 
@@ -90,6 +91,23 @@ pub struct Ignored {
 }
 
 impl Inventory {
+    /// What lies on the disk for the data set of a name, as [`of_card`](Self::of_card) says.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Generated`] for `phantom`, [`DataError::UnknownData`], [`DataError::NoRoot`], and those of
+    /// [`of_card`](Self::of_card).
+    pub fn open(name: &str, root: Option<&Path>, catalog: &Catalog) -> Result<Self, DataError> {
+        let names = || catalog.cards().iter().map(|card| card.name.clone()).collect();
+        let Some(card) = catalog.get(name) else {
+            return Err(match name {
+                PHANTOM => DataError::Generated { data: name.into(), with_files: names() },
+                _ => DataError::UnknownData { name: name.into(), known: names() },
+            });
+        };
+        Self::of_card(card, root.ok_or_else(|| DataError::NoRoot { data: name.into() })?)
+    }
+
     /// What lies on the disk for a card, each split in the layout that lacks least.
     ///
     /// # Errors

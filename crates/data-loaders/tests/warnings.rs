@@ -9,7 +9,7 @@ use std::fmt::Debug;
 use std::fs;
 use std::sync::{Arc, Mutex};
 
-use data_loaders::{DataSet, pair_predictions};
+use data_loaders::{Catalog, DataSet, pair_predictions};
 use image::{GrayImage, Luma, RgbImage};
 
 /// One test at a time listens.
@@ -73,6 +73,39 @@ fn what_is_not_read_in_folders_is_worth_one_warning_that_names_it() {
         ("images/dangling.png", "cannot be opened"),
         ("images/b.webp", "its extension is not one of png"),
         ("images/masks/more", "folders in folders are not read"),
+    ] {
+        let named = heard[0].split_once(name).unwrap_or_else(|| panic!("{name}: {heard:?}")).1;
+        assert!(named.contains(reason), "{name}: {heard:?}");
+    }
+}
+
+#[test]
+fn what_is_not_read_of_a_set_with_a_card_is_worth_one_warning() {
+    let root = tempfile::tempdir().unwrap();
+    let [images, masks] = ["images", "masks"].map(|name| root.path().join("cvc-300").join(name));
+    for folder in [&images, &masks] {
+        fs::create_dir_all(folder).unwrap();
+        for number in 149..=208 {
+            GrayImage::new(6, 4).save(folder.join(format!("{number}.png"))).unwrap();
+        }
+    }
+    let catalog = Catalog::built_in();
+    let open = || {
+        for _ in 0..2 {
+            DataSet::open("cvc-300", "test", Some(root.path()), &catalog).unwrap();
+        }
+    };
+    // What comes along in an archive.
+    fs::write(images.join("LICENSE.txt"), "").unwrap();
+    assert_eq!(warnings(open), Vec::<String>::new());
+    fs::write(images.join("209.webp"), "").unwrap();
+    fs::create_dir(masks.join("more")).unwrap();
+    let heard = warnings(open);
+    assert_eq!(heard.len(), 1, "{heard:?}");
+    assert!(heard[0].contains("left_out=2"), "{heard:?}");
+    for (name, reason) in [
+        ("cvc-300/images/209.webp", "its extension is not one of jpg"),
+        ("cvc-300/masks/more", "folders in folders are not read"),
     ] {
         let named = heard[0].split_once(name).unwrap_or_else(|| panic!("{name}: {heard:?}")).1;
         assert!(named.contains(reason), "{name}: {heard:?}");

@@ -242,6 +242,7 @@ pub fn bench_train(
             taps: taps.clone(),
             oracle_points: None,
             augmentation: None,
+            workers: rayon::current_num_threads(),
         };
         // The same images in every batch.
         let places: Vec<usize> = (0..steps).flat_map(|_| 0..batch_size).collect();

@@ -12,12 +12,12 @@ use std::{
 };
 
 use burn::tensor::Device;
+use data_loaders::error_chain;
 use run_record::{Failure, Outline, RunFolder};
 
 use crate::{
     plan::{Experiment, RunPlan},
     progress::{Ended, Watch},
-    reasons::error_chain,
     registry,
     run::{Context, Execution, FinishedRun, RunError, Shared, Sources, execute},
     run_folder::{self, Existing, Inputs, RunFolderError, RunState},

@@ -9,13 +9,13 @@ use std::{
 };
 
 use burn::tensor::TensorData;
-use data_loaders::augment::View;
+use data_loaders::{augment::View, error_chain};
 use feature_cache::{CacheError, Claim, FeatureCache, FeatureKey, Lookup, Precision};
 use image::RgbImage;
 use sam_backbone::{Frame, FrozenSam};
 use sha2::{Digest, Sha256};
 
-use crate::{features::HostFeatures, reasons::error_chain};
+use crate::features::HostFeatures;
 
 /// The tensor of an entry that holds the embedding.
 const EMBEDDING: &str = "image_embedding";

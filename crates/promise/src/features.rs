@@ -13,7 +13,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use data_loaders::{
     Case, DataError, DataSet, TruthMask,
     augment::{AugmentSpec, View, augment, sample_key},
-    prefetch,
+    error_chain, prefetch,
 };
 use feature_cache::{CacheError, Precision};
 use image::RgbImage;
@@ -24,7 +24,6 @@ use crate::{
     feature_store::{FeatureStore, ImageName},
     frame::{frame_of, prepared},
     progress::Progress,
-    reasons::error_chain,
     target::low_res_target,
 };
 
@@ -89,14 +88,24 @@ pub struct EncodedCase {
     features: Option<HostFeatures>,
 }
 
-/// A training case after augmentation, on the encoder's device.
+/// What is at hand of a case's features before the encoder is asked: the part of the work that several
+/// threads may do at once.
 #[derive(Debug)]
-pub struct AugmentedCase {
-    /// `[1, C, H, W]`
-    pub image_embedding: Tensor<4>,
-    /// Each `[1, width, H, W]`.
-    pub block_features: Vec<Tensor<4>>,
-    /// Of `truth`: the input itself.
+pub(crate) enum AtHand {
+    /// They are in memory, with the case.
+    Kept,
+    /// Read from the store: the embedding and the blocks that were asked for.
+    Stored(HostFeatures),
+    /// Neither: the image as the encoder is to see it.
+    Image(RgbImage),
+}
+
+/// A training case after augmentation, before the encoder.
+#[derive(Debug)]
+pub(crate) struct AugmentedCase {
+    /// As large as the encoder's input.
+    pub image: RgbImage,
+    /// Of `image` and `truth`: the input itself.
     pub frame: Frame,
     /// The true mask in the input.
     pub truth: TruthMask,
@@ -331,6 +340,42 @@ impl EncodedSet {
         taps: &[usize],
         device: &Device,
     ) -> Result<(Tensor<4>, Vec<Tensor<4>>), FeatureError> {
+        self.features_of(case, self.at_hand(case, taps)?, taps, device)
+    }
+
+    /// The first half of [`features`](Self::features): all but the encoder and the way to the device.
+    ///
+    /// # Errors
+    ///
+    /// If the features were not kept and the image cannot be read any more.
+    pub(crate) fn at_hand(&self, case: &EncodedCase, taps: &[usize]) -> Result<AtHand, DataError> {
+        if case.features.is_some() {
+            return Ok(AtHand::Kept);
+        }
+        let stored = self.stored(case).and_then(|(store, name)| store.load(name, taps));
+        Ok(match stored {
+            Some(features) => AtHand::Stored(features),
+            None => AtHand::Image(self.encoding.seen(self.data.load(case.index)?).image),
+        })
+    }
+
+    /// The second half of [`features`](Self::features), with what [`at_hand`](Self::at_hand) gave for the
+    /// same case and blocks.
+    ///
+    /// # Errors
+    ///
+    /// If the store must store and cannot.
+    ///
+    /// # Panics
+    ///
+    /// Panics if a tap was not encoded, or if `at_hand` is of another case: bugs in the caller.
+    pub(crate) fn features_of(
+        &self,
+        case: &EncodedCase,
+        at_hand: AtHand,
+        taps: &[usize],
+        device: &Device,
+    ) -> Result<(Tensor<4>, Vec<Tensor<4>>), FeatureError> {
         let encoded = &self.encoding.taps;
         let places: Vec<usize> = taps
             .iter()
@@ -341,17 +386,17 @@ impl EncodedSet {
             let taps = places.iter().map(|&at| place(&features.taps[at])).collect();
             (place(&features.embedding), taps)
         };
-        if let Some(features) = &case.features {
-            return Ok(on_device(features));
-        }
-        let stored = self.encoding.store.as_ref().zip(case.name.as_ref());
-        if let Some((store, name)) = stored
-            && let Some(HostFeatures { embedding, taps }) = store.load(name, taps)
-        {
-            let taps = taps.into_iter().map(|tap| Tensor::from_data(tap, device)).collect();
-            return Ok((Tensor::from_data(embedding, device), taps));
-        }
-        let image = self.encoding.seen(self.data.load(case.index)?).image;
+        let image = match at_hand {
+            AtHand::Kept => {
+                return Ok(on_device(case.features.as_ref().expect("features of this case")));
+            }
+            AtHand::Stored(HostFeatures { embedding, taps }) => {
+                let taps = taps.into_iter().map(|tap| Tensor::from_data(tap, device)).collect();
+                return Ok((Tensor::from_data(embedding, device), taps));
+            }
+            AtHand::Image(image) => image,
+        };
+        let stored = self.stored(case);
         // One at a time: evaluation asks from several threads, and an encoder takes gigabytes.
         let one = self.encoder.lock().unwrap_or_else(PoisonError::into_inner);
         // Whoever had the encoder before may have come for the same image.
@@ -371,20 +416,24 @@ impl EncodedSet {
         }))
     }
 
-    /// A case as an augmentation shows it to the training in an epoch: decoded, changed and encoded
-    /// now. The change is a function of (seed, epoch, data set, case).
+    /// Where the features of a case are stored, and under which name.
+    fn stored<'a>(&'a self, case: &'a EncodedCase) -> Option<(&'a FeatureStore, &'a ImageName)> {
+        self.encoding.store.as_deref().zip(case.name.as_ref())
+    }
+
+    /// A case as an augmentation shows it to the training in an epoch, decoded and changed now. The
+    /// change is a function of (seed, epoch, data set, case).
     ///
     /// # Errors
     ///
     /// If the image cannot be read any more.
-    pub fn augmented(
+    pub(crate) fn augmented(
         &self,
         case: &EncodedCase,
         spec: &AugmentSpec,
         seed: u64,
         epoch: u64,
-        taps: &[usize],
-    ) -> Result<AugmentedCase, FeatureError> {
+    ) -> Result<AugmentedCase, DataError> {
         let side = self.encoding.sam.config().image_encoder.image_size;
         // The input of the network is what is changed, as published: lengths are its pixels.
         let input = prepared(&self.data.load(case.index)?, self.encoding.resize, side);
@@ -393,13 +442,22 @@ impl EncodedSet {
         let (image, truth) = augment(&input.image, &truth, spec, seed, epoch, sample);
         let size = ImageSize { height: side, width: side };
         let frame = Frame::new(size, ResizeMode::Plain, side);
-        let one = self.encoder.lock().unwrap_or_else(PoisonError::into_inner);
-        let input = input_tensor(&image, &frame, self.encoding.sam.device());
+        let target = low_res_target(&truth, &frame, self.side());
+        Ok(AugmentedCase { image, frame, truth, target })
+    }
+
+    /// Features of an augmented case on the encoder's device: embedding `[1, C, H, W]`, and the outputs
+    /// of the blocks `taps`, each `[1, width, H, W]`.
+    pub(crate) fn encode_augmented(
+        &self,
+        case: &AugmentedCase,
+        taps: &[usize],
+    ) -> (Tensor<4>, Vec<Tensor<4>>) {
+        let _one = self.encoder.lock().unwrap_or_else(PoisonError::into_inner);
+        let input = input_tensor(&case.image, &case.frame, self.encoding.sam.device());
         let EncoderOutput { image_embedding, block_features } =
             self.encoding.sam.encode(input, taps);
-        drop(one);
-        let target = low_res_target(&truth, &frame, self.side());
-        Ok(AugmentedCase { image_embedding, block_features, frame, truth, target })
+        (image_embedding, block_features)
     }
 
     /// The image of a case, for pictures.

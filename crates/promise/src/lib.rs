@@ -35,7 +35,6 @@ pub mod plan;
 pub mod predict;
 pub mod progress;
 pub mod prompt_source;
-pub mod reasons;
 pub mod registry;
 pub mod run;
 pub mod run_folder;

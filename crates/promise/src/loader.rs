@@ -1,13 +1,19 @@
-//! Batches from encoded cases, in an order that depends on (seed, epoch) alone, each made on another
-//! thread while the one before is trained on.
+//! Batches from encoded cases, in an order that depends on (seed, epoch) alone, made on other threads
+//! while the one before is trained on.
+//!
+//! Several threads read, decode and augment, a bounded number of cases ahead; one takes their results in
+//! order, runs the encoder where it is needed, and joins batches. So the number of threads changes no
+//! bit, nor which of several bad files is the one that is reported.
 
 use std::{
     borrow::Cow,
+    mem,
+    ops::ControlFlow,
     panic,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
-        mpsc::{Receiver, sync_channel},
+        mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread::{self, JoinHandle},
 };
@@ -19,13 +25,13 @@ use burn::{
     },
     tensor::{Device, Int, Tensor, TensorData},
 };
-use data_loaders::{TruthMask, augment::AugmentSpec};
+use data_loaders::{TruthMask, augment::AugmentSpec, prefetch};
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use sam_backbone::Frame;
 
 use crate::{
-    features::{AugmentedCase, EncodedCase, FeatureError},
+    features::{AtHand, AugmentedCase, EncodedCase, EncodedSet, FeatureError},
     learner::Batch,
     prompt_source::{case_generator, ground_truth_points},
     viewed_set::ViewedSet,
@@ -44,11 +50,15 @@ pub(crate) struct Batching {
     pub oracle_points: Option<usize>,
     /// How every image is changed in every epoch, if it is.
     pub augmentation: Option<AugmentSpec>,
+    /// Threads that read, decode and augment; more than a batch has cases are of no use.
+    pub workers: usize,
 }
 
 /// burn-train's loader over an encoded set.
 ///
-/// One batch is made ahead, so two exist at a time: the bound on memory.
+/// One batch is made ahead, and as many cases as a batch has wait to be part of the next: together with
+/// the batch that is trained on, three batches at a time, and a fourth while one is joined, whatever the
+/// number of workers. That is the bound on memory.
 pub(crate) struct FeatureLoader {
     maker: BatchMaker,
     /// Places in the set that this loader covers.
@@ -97,6 +107,18 @@ struct BatchMaker {
     device: Device,
 }
 
+/// A case before the encoder.
+struct Readied<'a> {
+    set: &'a EncodedSet,
+    case: &'a EncodedCase,
+    content: Content,
+}
+
+enum Content {
+    AsItIs(AtHand),
+    Augmented(AugmentedCase),
+}
+
 /// A case as a batch needs it.
 struct Sample<'a> {
     /// `[1, C, H, W]`
@@ -110,33 +132,58 @@ struct Sample<'a> {
 }
 
 impl BatchMaker {
-    /// The cases at these places as they are seen in an epoch; `None` if `over` is set meanwhile.
-    fn batch(
+    /// Sends the batches of the cases at these places as they are seen in an epoch, the last one being an
+    /// error if a case cannot be had, until nobody receives them or `over` is set.
+    fn send_all(
         &self,
-        places: &[usize],
+        order: &[usize],
         epoch: usize,
         over: &AtomicBool,
-    ) -> Option<Result<Batch, DatasetError>> {
-        let mut samples = Vec::with_capacity(places.len());
-        for &place in places {
+        sender: &SyncSender<Result<Batch, DatasetError>>,
+    ) {
+        let Batching { batch_size, workers, .. } = self.batching;
+        let mut samples = Vec::with_capacity(batch_size);
+        let ready = |at: usize| self.ready(order[at], epoch);
+        // Where it stops early, a batch was refused or the reason was sent.
+        let _ = prefetch(order.len(), workers, batch_size, ready, |at, readied| {
             // A case may have to go through the encoder, for which nobody waits any more.
             if over.load(Ordering::Relaxed) {
-                return None;
+                return ControlFlow::Break(());
             }
-            match self.sample(place, epoch) {
+            match readied.and_then(|readied| self.sample(readied)) {
                 Ok(sample) => samples.push(sample),
-                Err(error) => return Some(Err(DatasetError::new(error))),
+                Err(error) => {
+                    let _ = sender.send(Err(DatasetError::new(error)));
+                    return ControlFlow::Break(());
+                }
             }
-        }
-        Some(Ok(self.join(samples, epoch)))
+            if samples.len() < batch_size && at + 1 < order.len() {
+                return ControlFlow::Continue(());
+            }
+            match sender.send(Ok(self.join(mem::take(&mut samples), epoch))) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            }
+        });
     }
 
-    fn sample(&self, place: usize, epoch: usize) -> Result<Sample<'_>, FeatureError> {
+    /// What several threads may do at once: no encoder and no tensors.
+    fn ready(&self, place: usize, epoch: usize) -> Result<Readied<'_>, FeatureError> {
         let Batching { seed, taps, augmentation, .. } = &self.batching;
         let (set, case) = self.set.seen(place, epoch, *seed);
-        Ok(match augmentation {
-            None => {
-                let (image_embedding, block_features) = set.features(case, taps, &self.device)?;
+        let content = match augmentation {
+            None => Content::AsItIs(set.at_hand(case, taps)?),
+            Some(spec) => Content::Augmented(set.augmented(case, spec, *seed, epoch as u64)?),
+        };
+        Ok(Readied { set, case, content })
+    }
+
+    fn sample<'a>(&self, readied: Readied<'a>) -> Result<Sample<'a>, FeatureError> {
+        let (taps, Readied { set, case, content }) = (&self.batching.taps, readied);
+        Ok(match content {
+            Content::AsItIs(at_hand) => {
+                let (image_embedding, block_features) =
+                    set.features_of(case, at_hand, taps, &self.device)?;
                 Sample {
                     image_embedding,
                     block_features,
@@ -146,16 +193,15 @@ impl BatchMaker {
                     case,
                 }
             }
-            Some(spec) => {
-                let AugmentedCase { image_embedding, block_features, frame, truth, target } =
-                    set.augmented(case, spec, *seed, epoch as u64, taps)?;
+            Content::Augmented(augmented) => {
+                let (image_embedding, block_features) = set.encode_augmented(&augmented, taps);
                 let here = |tensor: Tensor<4>| tensor.to_device(&self.device);
                 Sample {
                     image_embedding: here(image_embedding),
                     block_features: block_features.into_iter().map(here).collect(),
-                    frame,
-                    truth: Cow::Owned(truth),
-                    target: Cow::Owned(target),
+                    frame: augmented.frame,
+                    truth: Cow::Owned(augmented.truth),
+                    target: Cow::Owned(augmented.target),
                     case,
                 }
             }
@@ -248,14 +294,7 @@ impl FeatureIterator {
         // Without a buffer: the worker holds the next batch until it is asked for.
         let (sender, batches) = sync_channel(0);
         let told = over.clone();
-        let worker = thread::spawn(move || {
-            for places in order.chunks(batch_size) {
-                let Some(batch) = maker.batch(places, epoch, &told) else { return };
-                if sender.send(batch).is_err() {
-                    return;
-                }
-            }
-        });
+        let worker = thread::spawn(move || maker.send_all(&order, epoch, &told, &sender));
         let (batches, worker) = (Some(batches), Some(worker));
         Self { batches, worker, over, batch_size, done: 0, total }
     }
@@ -341,8 +380,8 @@ mod tests {
 
     fn batching(shuffle: bool, augmentation: Option<AugmentSpec>) -> Batching {
         let (batch_size, seed) = (2, 5);
-        let oracle_points = Some(4);
-        Batching { batch_size, seed, shuffle, taps: vec![3], oracle_points, augmentation }
+        let (oracle_points, workers) = (Some(4), 2);
+        Batching { batch_size, seed, shuffle, taps: vec![3], oracle_points, augmentation, workers }
     }
 
     fn epoch(loader: &FeatureLoader) -> Vec<Batch> {
@@ -425,6 +464,90 @@ mod tests {
         assert_eq!(Arc::strong_count(&set), 1, "a thread still holds the set");
     }
 
+    /// All that a step sees of a batch, as bits.
+    fn bits(batch: &Batch) -> (Vec<String>, Vec<u32>) {
+        let given = batch.given.as_ref().expect("points");
+        let labels = given.1.clone().into_data().try_into_vec_as::<i32>().expect("integers");
+        let fixed = [floats(&batch.image_embedding), floats(&batch.target), floats(&given.0)];
+        let blocks = batch.block_features.iter().flat_map(floats);
+        let all = fixed.into_iter().flatten().chain(blocks).map(f32::to_bits);
+        (batch.cases.clone(), all.chain(labels.into_iter().map(i32::cast_unsigned)).collect())
+    }
+
+    #[test]
+    fn the_number_of_workers_changes_no_bit_of_a_batch() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let cache = FeatureCache::open(folder.path(), u64::MAX).expect("a cache");
+        let backbone = Backbone::load(Variant::Micro, None, &Device::flex()).expect("embedded");
+        let store = Arc::new(FeatureStore::new(cache, Precision::F16, &backbone.sam, "micro"));
+        let every_epoch =
+            AugmentSpec { flip_x_probability: 0.5, tone_probability: 1.0, ..AugmentSpec::off() };
+        for (set, augmentation) in [
+            (encoded(12, None, None), Some(every_epoch)),
+            // From the disk, and, as nothing is kept, through the encoder.
+            (encoded(12, Some(0), Some(store)), None),
+            (encoded(12, None, None), None),
+        ] {
+            let batches = |workers| -> Vec<_> {
+                let batching =
+                    Batching { batch_size: 5, workers, ..batching(true, augmentation.clone()) };
+                let loader = FeatureLoader::new(set.clone(), batching, 0, &Device::flex());
+                epoch(&loader).iter().map(bits).collect()
+            };
+            let one = batches(1);
+            assert_eq!(one.iter().map(|(cases, _)| cases.len()).collect::<Vec<_>>(), [5, 5, 2]);
+            for workers in [2, 5] {
+                assert!(batches(workers) == one, "{workers} workers give other batches");
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_bad_file_of_the_order_is_reported_whichever_worker_meets_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [images, masks] = ["images", "masks"].map(|name| folder.path().join(name));
+        for part in [&images, &masks] {
+            fs::create_dir(part).expect("created");
+        }
+        let mask = |x: u32, _| image::Luma([if x < 20 { 255 } else { 0 }]);
+        for at in 0..11_u8 {
+            let name = format!("{at:02}.png");
+            let image = image::RgbImage::from_pixel(40, 30, image::Rgb([at, 100, 200]));
+            image.save(images.join(&name)).expect("written");
+            image::GrayImage::from_fn(40, 30, mask).save(masks.join(&name)).expect("written");
+        }
+        let backbone = Backbone::load(Variant::Micro, None, &Device::flex()).expect("embedded");
+        let encoding = Encoding {
+            sam: backbone.sam,
+            taps: vec![3],
+            resize: ResizeMode::Plain,
+            view: View::IDENTITY,
+            store: None,
+        };
+        let data = DataSet::from_folders(&images, &masks).expect("eleven pairs");
+        let stop = AtomicBool::new(false);
+        let set = EncodedSet::new(encoding, data, true, None, &Silent, &stop).expect("decoded");
+        let set = Arc::new(ViewedSet::of(Arc::new(set)));
+        // They were good when the set was opened. The first takes longest to be refused.
+        for (bad, content) in [(6, vec![0_u8; 4 << 20]), (7, Vec::new()), (9, Vec::new())] {
+            fs::write(images.join(format!("{bad:02}.png")), content).expect("written");
+        }
+        for augmentation in [None, Some(AugmentSpec::off())] {
+            for workers in [1, 2, 5] {
+                let batching =
+                    Batching { batch_size: 5, workers, ..batching(false, augmentation.clone()) };
+                let loader = FeatureLoader::new(set.clone(), batching, 0, &Device::flex());
+                let mut batches = loader.iter();
+                let first = batches.next().expect("a first batch").expect("of good files");
+                assert_eq!(first.cases.len(), 5);
+                let error = batches.next().expect("a second").expect_err("of a bad file");
+                let error = error.to_string();
+                assert!(error.contains("06.png"), "{workers} workers: {error}");
+                assert!(batches.next().is_none(), "{workers} workers go on after an error");
+            }
+        }
+    }
+
     #[test]
     fn an_augmentation_that_does_nothing_is_none() {
         for resize in [ResizeMode::Plain, ResizeMode::BorderCrop] {
@@ -440,9 +563,9 @@ mod tests {
                 .expect("encoded");
             for case in &set.cases {
                 let (embedding, _) = set.features(case, &[3], &Device::flex()).expect("in memory");
-                let augmented =
-                    set.augmented(case, &AugmentSpec::off(), 1, 1, &[3]).expect("readable");
-                assert_eq!(floats(&augmented.image_embedding), floats(&embedding), "{resize}");
+                let augmented = set.augmented(case, &AugmentSpec::off(), 1, 1).expect("readable");
+                let (unchanged, _) = set.encode_augmented(&augmented, &[3]);
+                assert_eq!(floats(&unchanged), floats(&embedding), "{resize}");
             }
         }
     }

@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use data_loaders::reasons;
 use run_record::{
     CaseRow, CurveRow, Environment, EpochRow, Failure, Panel, PanelPart, RunFolder, RunRecord,
     RunRecordError, Timing, read_json, read_rows, write_bytes, write_json, write_rows,
@@ -18,7 +19,6 @@ use crate::{
     evaluate::{Evaluated, Picture},
     features::EncodedSet,
     plan::{Experiment, RunPlan},
-    reasons::reasons,
     spec::ExperimentSpec,
 };
 

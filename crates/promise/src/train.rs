@@ -33,6 +33,7 @@ use burn::{
         },
     },
 };
+use data_loaders::error_chain;
 use prompting::PromptModule;
 use run_record::{EpochRow, RunFolder, RunRecordError, TrainingSummary, read_rows, write_rows};
 
@@ -45,7 +46,6 @@ use crate::{
     plan::RunPlan,
     progress::Progress,
     prompt_source::PromptSource,
-    reasons::error_chain,
     spec::{Optimizer, Schedule, TrainSpec},
     viewed_set::ViewedSet,
 };
@@ -134,6 +134,7 @@ pub(crate) fn train<M: PromptModule>(
             oracle_points: oracle.then_some(plan.spec.evaluate.points),
             // Validation sees images as they are.
             augmentation: spec.augmentation.clone().filter(|_| shuffle),
+            workers: rayon::current_num_threads(),
         };
         let loader = |cases: &Arc<ViewedSet>, shuffle| -> Arc<dyn DataLoader<Batch>> {
             Arc::new(FeatureLoader::new(cases.clone(), batching(shuffle), done, &device))

@@ -407,12 +407,13 @@ mod tests {
             let ImageSize { height, width } = frame.image;
             let point = [x * width as f32, y * height as f32];
             let back = frame.image_from_input(frame.input_from_image(point));
-            prop_assert!((back[0] - point[0]).abs() <= 1e-3 * width as f32);
-            prop_assert!((back[1] - point[1]).abs() <= 1e-3 * height as f32);
+            // Far below half a pixel: a few roundings of numbers below 900 in f32.
+            prop_assert!((back[0] - point[0]).abs() <= 1e-3);
+            prop_assert!((back[1] - point[1]).abs() <= 1e-3);
             let corners = [0.0, 0.0, point[0], point[1]];
             let back = frame.image_box_from_input(frame.input_box_from_image(corners));
             for (back, corner) in back.iter().zip(corners) {
-                prop_assert!((back - corner).abs() <= 1e-3 * width.max(height) as f32);
+                prop_assert!((back - corner).abs() <= 1e-3);
             }
         }
 

@@ -15,7 +15,8 @@ use crate::{
 /// Fill the feature cache for an experiment: every image that it uses (but does not augment) goes through the
 /// encoder once.
 ///
-/// Safe to stop at any moment and to run several times at once; the same command goes on.
+/// Safe to stop at any moment and to run several times at once; the same command goes on. Images that cannot be read are
+/// named and left out; the exit code is 1 then.
 #[derive(Args)]
 pub struct Encode {
     /// Experiment file, e.g. `experiments/quickstart.toml`.
@@ -44,9 +45,11 @@ impl Encode {
         let computing = self.names.then(|| Arc::new(print_line) as Arc<_>);
         let report = encode_experiment(&experiment, &context, computing)
             .with_context(|| format!("cannot encode {}", self.experiment.display()))?;
+        let whole = report.iter().all(|set| set.skipped.is_empty());
+        let code = if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE };
         if self.json {
             print_json(&report)?;
-            return Ok(ExitCode::SUCCESS);
+            return Ok(code);
         }
         outln!("| data | split | view | images | found | computed | damaged | skipped |");
         outln!("| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |");
@@ -64,6 +67,6 @@ impl Encode {
                 set.skipped.len()
             );
         }
-        Ok(ExitCode::SUCCESS)
+        Ok(code)
     }
 }

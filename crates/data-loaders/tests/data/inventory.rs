@@ -263,3 +263,19 @@ fn other_sets_under_a_root_are_those_with_a_pair() {
     assert_eq!(found, [("cvc-300", 2), ("cvc-colondb", 3)]);
     assert_eq!(others[0].splits[0].layout.as_deref(), Some("within CVC-ColonDB"));
 }
+
+#[test]
+fn a_generated_set_has_no_files_and_the_sets_that_have_are_named() {
+    let catalog = Catalog::built_in();
+    let error = Inventory::open("phantom", None, &catalog).unwrap_err();
+    assert!(matches!(error, DataError::Generated { .. }), "{error}");
+    let message = error.to_string();
+    assert!(
+        message.contains("`phantom` is generated") && message.contains("kvasir-seg"),
+        "{message}"
+    );
+    let error = Inventory::open("fantom", None, &catalog).unwrap_err();
+    assert!(matches!(error, DataError::UnknownData { .. }), "{error}");
+    let error = Inventory::open("kvasir-seg", None, &catalog).unwrap_err();
+    assert!(matches!(error, DataError::NoRoot { .. }), "{error}");
+}

@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Context;
 use clap::Args;
 use data_audit::audit;
-use data_loaders::{Catalog, DataError, Inventory};
+use data_loaders::{Catalog, Inventory};
 use promise::progress::Progress as _;
 
 use crate::{bar::Bar, outln, output::print_json};
@@ -43,19 +43,20 @@ pub struct Check {
 impl Check {
     /// Reads, prints, and writes the page.
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        let catalog = Catalog::built_in();
+        let (catalog, root) = (Catalog::built_in(), self.data_root.as_deref());
         let inventory = match (&self.name, &self.images, &self.masks) {
-            (Some(name), ..) => self.open(name, &catalog)?,
+            (Some(name), ..) => Inventory::open(name, root, &catalog)?,
             (None, Some(images), Some(masks)) => Inventory::of_folders(images, masks)?,
             // Refused by the parser.
             _ => anyhow::bail!("name a data set, or give --images and --masks"),
         };
-        let others = match (&self.data_root, self.against.as_slice()) {
+        let others = match (root, self.against.as_slice()) {
             (Some(root), []) => Inventory::others(&catalog, root, &inventory.data)?,
             (None, []) => Vec::new(),
-            (_, names) => {
-                names.iter().map(|name| self.open(name, &catalog)).collect::<anyhow::Result<_>>()?
-            }
+            (_, names) => names
+                .iter()
+                .map(|name| Inventory::open(name, root, &catalog))
+                .collect::<Result<_, _>>()?,
         };
         let report = audit(&inventory, &others, &Shown(Bar::new()));
         if let Some(file) = &self.html {
@@ -69,16 +70,6 @@ impl Check {
         }
         let failed = self.strict && !report.is_clean();
         Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
-    }
-
-    fn open(&self, name: &str, catalog: &Catalog) -> anyhow::Result<Inventory> {
-        let Some(card) = catalog.get(name) else {
-            let known = catalog.cards().iter().map(|card| card.name.clone()).collect();
-            return Err(DataError::UnknownData { name: name.into(), known }.into());
-        };
-        let root =
-            self.data_root.as_ref().ok_or_else(|| DataError::NoRoot { data: name.into() })?;
-        Ok(Inventory::of_card(card, root)?)
     }
 }
 

@@ -9,12 +9,11 @@ use std::{
 
 use anyhow::{Context, bail};
 use clap::Args;
-use data_loaders::{Card, Catalog};
+use data_loaders::{Card, Catalog, error_chain};
 use download::{Event, Verified};
 use promise::{
     fetch::{Arrived, Item, OnEvent, Terms, fetch_checkpoint, fetch_data},
     progress::Progress as _,
-    reasons::error_chain,
 };
 use sam_backbone::KnownCheckpoint;
 

@@ -3,6 +3,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
+use data_loaders::error_chain;
 use promise::{frame::prepared, progress::Progress};
 use sam_backbone::ResizeMode;
 use serde_json::json;
@@ -51,7 +52,7 @@ impl Prepare {
             let skipped: Vec<_> = done
                 .skipped
                 .iter()
-                .map(|case| json!({ "id": case.id, "reason": case.reason.to_string() }))
+                .map(|case| json!({ "id": case.id, "reason": error_chain(&case.reason) }))
                 .collect();
             print_json(&json!({
                 "out": self.out,
@@ -62,7 +63,7 @@ impl Prepare {
             }))?;
         } else {
             for case in &done.skipped {
-                outln!("skipped {}: {}", case.id, case.reason);
+                outln!("skipped {}: {}", case.id, error_chain(&case.reason));
             }
             outln!(
                 "{}: {} pairs written, {} kept, {} skipped",

@@ -4,8 +4,8 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, ensure};
 use clap::Args;
-use data_loaders::TruthMask;
 use data_loaders::augment::{AugmentSpec, Pair, contact_sheet, drawn_cases, sample_key};
+use data_loaders::{TruthMask, error_chain};
 use promise::frame::prepared;
 use sam_backbone::ResizeMode;
 
@@ -59,7 +59,7 @@ impl Preview {
             pairs.push(Pair { image: input.image, mask, sample: sample_key(&case.data, &case.id) });
         });
         for case in &skipped {
-            outln!("skipped {}: {}", case.id, case.reason);
+            outln!("skipped {}: {}", case.id, error_chain(&case.reason));
         }
         ensure!(!pairs.is_empty(), "none of the {} drawn images can be read", drawn.len());
         contact_sheet(&pairs, &spec, self.seed, self.columns, self.tile)
