@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const EXPERIMENT: &str = r#"
 name = "ablation"
@@ -110,6 +110,10 @@ fn killed_interrupted_or_several_at_a_time_the_bytes_are_the_same() {
     assert_eq!(states(here, &["--runs", "whole"]), ["done", "done"]);
     let changed = ["--runs", "whole", "--set", "train.epochs=2"];
     assert_eq!(states(here, &changed), ["stale", "stale"]);
+    let plan = json(&success(ablate(here, &[&["--dry-run", "--json"], &changed[..]].concat())));
+    let first = &plan["runs"][0];
+    assert_eq!(first["changed"], json!([{ "what": "train.epochs", "former": 3, "now": 2 }]));
+    assert_eq!(first["remark"], "changed: train.epochs from 3 to 2");
 
     // Killed without warning once the first epoch of the first run is done.
     let arguments = [&one[..], &["--runs", "killed"]].concat();

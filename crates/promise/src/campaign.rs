@@ -20,7 +20,7 @@ use crate::{
     progress::{Ended, Watch},
     registry,
     run::{Context, Execution, FinishedRun, RunError, Shared, Sources, execute},
-    run_folder::{self, Existing, Inputs, RunFolderError, RunState},
+    run_folder::{self, Change, Existing, Inputs, RunFolderError, RunState},
     run_lock::RunLock,
     sources::Contents,
 };
@@ -149,7 +149,7 @@ impl<'a> Campaign<'a> {
     pub fn same_program(mut self) -> Self {
         for job in &mut self.jobs {
             if job.planned.task == Task::Known(RunState::Done { same_program: Some(false) }) {
-                let changed = vec!["the program".to_owned()];
+                let changed = vec![Change::of("the program")];
                 job.planned.task = Task::Known(RunState::Stale { changed });
             }
         }
@@ -228,7 +228,7 @@ impl<'a> Campaign<'a> {
         if self.context.existing != Existing::Replace {
             for PlannedRun { folder, task, .. } in self.plan() {
                 if let Task::Known(RunState::Stale { changed }) = task {
-                    let (changed, path) = (changed.join(", "), folder.root().to_owned());
+                    let (changed, path) = (Change::list(changed), folder.root().to_owned());
                     return Err(RunFolderError::OtherRun { changed, path }.into());
                 }
             }

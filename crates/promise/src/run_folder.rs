@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fmt, fs,
     path::{Path, PathBuf},
 };
 
@@ -12,6 +12,7 @@ use run_record::{
     RunRecordError, Timing, read_json, read_rows, write_bytes, write_json, write_rows,
 };
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{
     device::DeviceKind,
@@ -110,8 +111,46 @@ pub enum RunState {
     /// The folder holds a run with other settings, data or weights.
     Stale {
         /// What differs.
-        changed: Vec<String>,
+        changed: Vec<Change>,
     },
+}
+
+/// One thing in which a run differs from the one that its folder holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// A dotted key, or in words what it is: `contents of data mine test`.
+    pub what: String,
+    /// Value of the key in the run of the folder; nothing if it was not set there, or if this is no key.
+    pub former: Option<Value>,
+    /// The same for the run that is planned.
+    pub now: Option<Value>,
+}
+
+impl Change {
+    /// A change that has no values to show.
+    pub(crate) fn of(what: impl Into<String>) -> Self {
+        Self { what: what.into(), former: None, now: None }
+    }
+
+    /// Several in one line.
+    pub fn list(changes: &[Self]) -> String {
+        let texts: Vec<String> = changes.iter().map(Self::to_string).collect();
+        texts.join(", ")
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |value: &Option<Value>| match value {
+            None | Some(Value::Null) => "nothing".into(),
+            Some(value) => value.to_string(),
+        };
+        f.write_str(&self.what)?;
+        if self.former.is_some() || self.now.is_some() {
+            write!(f, " from {} to {}", shown(&self.former), shown(&self.now))?;
+        }
+        Ok(())
+    }
 }
 
 /// What `resolved.json` holds: all that is needed to build the model again.
@@ -156,7 +195,7 @@ pub fn state(
         });
     }
     let former: Resolved = read_json(&folder.resolved())?;
-    let changed = changed_keys(&former, &Resolved::new(plan, inputs));
+    let changed = changes(&former, &Resolved::new(plan, inputs));
     if !changed.is_empty() {
         return Ok(RunState::Stale { changed });
     }
@@ -221,7 +260,7 @@ pub fn check(folder: &RunFolder, plan: &RunPlan, inputs: &Inputs) -> Result<(), 
     match state(folder, plan, inputs)? {
         RunState::Stale { changed } => {
             let path = folder.root().to_owned();
-            Err(RunFolderError::OtherRun { changed: changed.join(", "), path })
+            Err(RunFolderError::OtherRun { changed: Change::list(&changed), path })
         }
         _ => Ok(()),
     }
@@ -345,46 +384,57 @@ pub fn read_plan(folder: &RunFolder) -> Result<RunPlan, RunFolderError> {
     })
 }
 
-/// Dotted keys whose values differ, and what differs by content. `seeds` and `variant` only say which runs there
-/// are. Data that the former run says nothing about are taken to be the same.
-fn changed_keys(former: &Resolved, now: &Resolved) -> Vec<String> {
-    let tells_data = !former.inputs.data_sha256.is_empty();
-    let flat = |resolved: &Resolved| {
+/// What differs, sorted by name. `seeds` and `variant` only say which runs there are. Data that the former run
+/// says nothing about are taken to be the same.
+fn changes(former: &Resolved, now: &Resolved) -> Vec<Change> {
+    let settings = |resolved: &Resolved| {
         let mut keys = BTreeMap::new();
         let value = serde_json::to_value(&resolved.spec).unwrap_or_default();
         flatten("", &value, &mut keys);
-        let inputs = &resolved.inputs;
-        keys.insert("contents of backbone.weights".into(), inputs.weights_sha256.clone().into());
-        if tells_data {
-            let data = inputs.data_sha256.iter();
-            keys.extend(
-                data.map(|(set, sha256)| {
-                    (format!("contents of data {set}"), sha256.clone().into())
-                }),
-            );
-        }
         keys.retain(|key, _| !key.starts_with("seeds") && !key.starts_with("variant"));
         keys
     };
-    let (former, now) = (flat(former), flat(now));
-    let mut changed: Vec<String> = former
-        .keys()
-        .chain(now.keys())
-        .filter(|key| former.get(*key) != now.get(*key))
-        .cloned()
+    let contents = |resolved: &Resolved| {
+        let mut hashes = BTreeMap::new();
+        let inputs = &resolved.inputs;
+        hashes.insert("contents of backbone.weights".to_owned(), inputs.weights_sha256.clone());
+        if !former.inputs.data_sha256.is_empty() {
+            let data = inputs.data_sha256.iter();
+            hashes.extend(
+                data.map(|(set, sha256)| (format!("contents of data {set}"), sha256.clone())),
+            );
+        }
+        hashes
+    };
+    let changed_settings = differing(settings(former), settings(now));
+    let changed_contents = differing(contents(former), contents(now));
+    let mut changes: Vec<Change> = changed_contents
+        .map(|(what, ..)| Change::of(what))
+        .chain(changed_settings.map(|(what, former, now)| Change { what, former, now }))
         .collect();
-    changed.sort_unstable();
-    changed.dedup();
-    changed
+    changes.sort_unstable_by(|a, b| a.what.cmp(&b.what));
+    changes
 }
 
-fn flatten(
-    prefix: &str,
-    value: &serde_json::Value,
-    keys: &mut BTreeMap<String, serde_json::Value>,
-) {
+/// Keys whose values differ, with both.
+fn differing<V: PartialEq>(
+    mut former: BTreeMap<String, V>,
+    now: BTreeMap<String, V>,
+) -> impl Iterator<Item = (String, Option<V>, Option<V>)> {
+    let of_now: Vec<_> = now
+        .into_iter()
+        .map(|(key, now)| {
+            let former = former.remove(&key);
+            (key, former, Some(now))
+        })
+        .collect();
+    let gone = former.into_iter().map(|(key, former)| (key, Some(former), None));
+    of_now.into_iter().chain(gone).filter(|(_, former, now)| former != now)
+}
+
+fn flatten(prefix: &str, value: &Value, keys: &mut BTreeMap<String, Value>) {
     match value {
-        serde_json::Value::Object(fields) => {
+        Value::Object(fields) => {
             for (key, value) in fields {
                 let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
                 flatten(&path, value, keys);

@@ -14,7 +14,7 @@ use promise::{
     plan::Experiment,
     progress::{Ended, Progress, Silent, Watch},
     run::{Context, RunError, run_experiment},
-    run_folder::{Existing, RunState},
+    run_folder::{Change, Existing, RunState},
 };
 use run_record::{Outline, RunFolder};
 
@@ -108,7 +108,7 @@ fn word(task: &Task) -> String {
         Task::Known(RunState::Unfinished { epochs }) => format!("after {epochs}"),
         Task::Known(RunState::Failed { failure }) => format!("failed: {failure}"),
         Task::Known(RunState::Done { same_program }) => format!("done {same_program:?}"),
-        Task::Known(RunState::Stale { changed }) => format!("stale: {}", changed.join(", ")),
+        Task::Known(RunState::Stale { changed }) => format!("stale: {}", Change::list(changed)),
     }
 }
 
@@ -172,7 +172,8 @@ fn a_run_is_done_until_its_settings_or_the_content_of_its_data_change() {
 
     // Another setting of one variant.
     let other = load(&text.replace("[\"box_full\"]", "[\"grid\"]"), &[]);
-    assert_eq!(plan(&other, &context), ["done Some(true)", "stale: evaluate.prompts"]);
+    let stale = r#"stale: evaluate.prompts from ["box_full"] to ["grid"]"#;
+    assert_eq!(plan(&other, &context), ["done Some(true)", stale]);
     run(&other, &context, &notes).expect("one runs");
     let expected = ["frozen/a-seed1 found", "frozen/b-seed1 begins", "frozen/b-seed1 done"];
     assert_eq!(notes.take(), expected);

@@ -191,7 +191,8 @@ fn a_folder_of_other_settings_is_refused_and_named() {
     let experiment = Experiment::load(&path, &["train.learning_rate=0.5".into()]).expect("valid");
     let error = run_experiment(&experiment, &context(runs.path())).expect_err("another run");
     let text = error_text(&error);
-    assert!(text.contains("other settings (train.learning_rate)"), "{text}");
+    let values = "other settings (train.learning_rate from 0.001 to 0.5)";
+    assert!(text.contains(values), "{text}");
     assert_eq!(fs::read(first.record()).expect("a record"), before, "nothing is lost");
 }
 

@@ -12,7 +12,7 @@ use promise::{
     campaign::{Campaign, OnFailure, PlannedRun, RunOutcome, Task},
     plan::Experiment,
     run::FinishedRun,
-    run_folder::{Existing, RunState},
+    run_folder::{Change, Existing, RunState},
     workers::Workers,
 };
 use serde_json::{Value, json};
@@ -182,7 +182,13 @@ fn print_plan(plan: &[PlannedRun]) {
         outln!("| {} | {state} | {remark} |", run.full_name());
     }
     let done = plan.iter().filter(|run| run.is_done()).count();
-    outln!("\n{} runs, {done} done, {} to do\n", plan.len(), plan.len() - done);
+    let impossible = plan.iter().filter(|run| matches!(run.task, Task::Impossible(_))).count();
+    let to_do = plan.len() - done - impossible;
+    let impossible = match impossible {
+        0 => String::new(),
+        some => format!(", {some} impossible"),
+    };
+    outln!("\n{} runs, {done} done, {to_do} to do{impossible}\n", plan.len());
 }
 
 /// A state and what is to be said of it.
@@ -199,7 +205,7 @@ fn words(task: &Task) -> (&'static str, String) {
         }
         Task::Known(RunState::Done { .. }) => ("done", String::new()),
         Task::Known(RunState::Stale { changed }) => {
-            ("stale", format!("changed: {}", changed.join(", ")))
+            ("stale", format!("changed: {}", Change::list(changed)))
         }
     }
 }
