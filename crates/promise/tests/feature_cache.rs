@@ -175,8 +175,10 @@ fn half_precision_moves_the_losses_of_a_training_by_its_rounding() {
             let moved = (stored - computed).abs() / computed;
             assert!(moved <= ROUNDING, "{settings:?}, step {step}: {stored} {computed}");
         }
-        // Something was learned meanwhile, much more than the bound.
-        let learned = (computed[0] - computed[7]).abs() / computed[0];
+        // The weights moved meanwhile, and the loss with them, much more than the bound. At these rates it need not
+        // fall from every step to the next, so the lowest counts.
+        let lowest = computed.iter().copied().fold(f64::INFINITY, f64::min);
+        let learned = (computed[0] - lowest) / computed[0];
         assert!(learned > 50.0 * ROUNDING, "{settings:?}: {computed:?}");
     }
 }
