@@ -2,8 +2,9 @@
 #![cfg(unix)]
 
 use std::{
+    collections::BTreeMap,
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     thread,
     time::Duration,
@@ -73,20 +74,21 @@ fn success(mut command: Command) -> Output {
     output
 }
 
-/// What must not depend on interruptions or on how many runs go on at a time.
-fn results(runs: &Path) -> Vec<(String, Vec<u8>)> {
-    let mut results = Vec::new();
-    for run in RUNS {
-        for file in
-            ["adapters.safetensors", "cases.csv", "epochs.csv", "record.json", "resolved.json"]
-        {
-            let name = format!("ablation/{run}/{file}");
-            results.push((name.clone(), fs::read(runs.join(name)).expect("written")));
+/// Every file below a folder by its path, but those that name folders or durations: they hold what must not depend
+/// on interruptions or on how many runs go on at a time.
+fn results(runs: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut results = BTreeMap::new();
+    let mut folders = vec![runs.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("is there") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if !path.ends_with("environment.json") && !path.ends_with("timing.json") {
+                let name = path.strip_prefix(runs).expect("below").to_owned();
+                results.insert(name, fs::read(&path).expect("written"));
+            }
         }
-    }
-    for file in ["table.md", "table.csv", "outline.json", "training-curves.svg"] {
-        let name = format!("ablation/{file}");
-        results.push((name.clone(), fs::read(runs.join(name)).expect("written")));
     }
     results
 }
@@ -99,7 +101,14 @@ fn states(folder: &Path, arguments: &[&str]) -> Vec<String> {
 
 #[test]
 fn killed_interrupted_or_several_at_a_time_the_bytes_are_the_same() {
-    let folder = written(EXPERIMENT);
+    let claim = r#"
+[[claim]]
+name = "two points are as good as four"
+better = { method = "points-2", prompts = "auto" }
+than = { method = "points-4", prompts = "auto" }
+margin = 0.5
+"#;
+    let folder = written(&format!("{EXPERIMENT}{claim}").replace("panels = 0", "panels = 1"));
     let here = folder.path();
     assert_eq!(states(here, &[]), ["to_do", "to_do"]);
     assert!(!here.join("runs").exists(), "a dry run writes nothing");
@@ -107,6 +116,15 @@ fn killed_interrupted_or_several_at_a_time_the_bytes_are_the_same() {
     let one = ["--threads-per-run", "1"];
     success(ablate(here, &[&one[..], &["--runs", "whole"]].concat()));
     let whole = results(&here.join("whole"));
+    for file in ["table.md", "table.tex", "claims.md", "training-curves.svg", "qualitative.pdf"] {
+        assert!(whole.contains_key(&Path::new("ablation").join(file)), "{file} is missing");
+    }
+    for run in RUNS {
+        for file in ["adapters.safetensors", "cases.csv", "epochs.csv", "record.json"] {
+            assert!(whole.contains_key(&Path::new("ablation").join(run).join(file)), "{file}");
+        }
+        assert!(here.join("whole/ablation").join(run).join("timing.json").is_file());
+    }
     assert_eq!(states(here, &["--runs", "whole"]), ["done", "done"]);
     let changed = ["--runs", "whole", "--set", "train.epochs=2"];
     assert_eq!(states(here, &changed), ["stale", "stale"]);
@@ -137,10 +155,45 @@ fn killed_interrupted_or_several_at_a_time_the_bytes_are_the_same() {
     assert_same(&whole, &results(&here.join("two")));
 }
 
-fn assert_same(whole: &[(String, Vec<u8>)], other: &[(String, Vec<u8>)]) {
-    for ((name, whole), (_, other)) in whole.iter().zip(other) {
-        assert!(whole == other, "{name} differs");
+fn assert_same(whole: &BTreeMap<PathBuf, Vec<u8>>, other: &BTreeMap<PathBuf, Vec<u8>>) {
+    assert_eq!(whole.keys().collect::<Vec<_>>(), other.keys().collect::<Vec<_>>());
+    for (name, bytes) in whole {
+        assert!(*bytes == other[name], "{} differs", name.display());
     }
+}
+
+#[test]
+fn one_experiment_without_results_does_not_hide_the_others() {
+    let frozen = EXPERIMENT
+        .split_once("[prompt]")
+        .map(|(head, _)| {
+            head.to_owned() + "[prompt]\nmodule = \"none\"\n\n[shift]\nmodule = \"none\"\n\n"
+        })
+        .expect("it has prompts")
+        + "[evaluate]\nprompts = [\"grid\"]\npanels = 0\n";
+    let folder = written(&frozen.replace("\"ablation\"", "\"first\""));
+    let here = folder.path();
+    fs::write(here.join("second.toml"), frozen.replace("\"ablation\"", "\"second\""))
+        .expect("written");
+    success(ablate(here, &["second.toml"]));
+    let runs = fs::read_dir(here.join("runs/first")).expect("is there");
+    let run = runs.map(|entry| entry.expect("an entry").path()).find(|path| path.is_dir());
+    let cases = run.expect("a run").join("cases.csv");
+    let text = fs::read_to_string(&cases).expect("written");
+    fs::write(&cases, text + "\n").expect("changed");
+
+    let output = ablate(here, &["second.toml", "--json"]).output().expect("the program starts");
+    assert!(!output.status.success());
+    let document = json(&output);
+    let reason = document["experiments"][0]["reasons"][0].as_str().expect("a reason");
+    assert!(reason.contains("changed since the run wrote it"), "{reason}");
+    assert_eq!(document["experiments"][1]["rows"].as_array().expect("rows").len(), 1);
+
+    let output = ablate(here, &["second.toml"]).output().expect("the program starts");
+    assert!(!output.status.success());
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("## first\n\nno results: changed since"), "{text}");
+    assert!(text.contains("## second\n\nProtocol"), "{text}");
 }
 
 #[test]

@@ -77,10 +77,13 @@ fn a_set_that_asks_for_a_registration_says_what_to_do() {
 #[test]
 fn a_set_needs_a_place_to_go_to() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let output = fetch(folder.path(), &["kvasir-seg", "--yes"]);
-    assert!(!output.status.success());
-    assert!(stderr(&output).contains("--data-root"), "{}", stderr(&output));
-    assert!(is_empty(folder.path()));
+    // Also before weights that are named first have been downloaded.
+    for names in [&["kvasir-seg"][..], &["vit_b", "kvasir-seg"]] {
+        let output = fetch(folder.path(), &[names, &["--yes"]].concat());
+        assert!(!output.status.success());
+        assert!(stderr(&output).contains("--data-root"), "{}", stderr(&output));
+        assert!(is_empty(folder.path()));
+    }
 }
 
 #[test]

@@ -37,15 +37,31 @@ pub enum PretrainError {
     /// No such backbone.
     #[error(transparent)]
     Variant(#[from] UnknownVariantError),
+    /// The TOML file names no backbone that there is.
+    #[error("`backbone` in {}", path.display())]
+    Backbone {
+        /// The file.
+        path: PathBuf,
+        /// With the known ones.
+        source: UnknownVariantError,
+    },
     /// A value that makes no sense.
-    #[error("`{key}` is {value}: {reason}")]
+    #[error(
+        "`{key}`{} is {value}, {reason}: {}",
+        stage.map(|number| format!(" of stage {number}")).unwrap_or_default(),
+        path.display()
+    )]
     Value {
         /// Key in the TOML file.
         key: &'static str,
+        /// The stage that it stands in, counted from 1; nothing for a key above the stages.
+        stage: Option<usize>,
         /// Its value.
         value: String,
         /// What is wrong with it.
         reason: &'static str,
+        /// The file.
+        path: PathBuf,
     },
     /// The checkpoint in the folder is of another TOML file; choose another folder or remove it.
     #[error("the checkpoint is of another experiment file: {}", path.display())]

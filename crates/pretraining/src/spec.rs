@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use sam_backbone::Variant;
+use sam_backbone::{UnknownVariantError, Variant};
 use serde::{Deserialize, Serialize};
 
 use crate::{error::PretrainError, quality::HELD_OUT_SEED};
@@ -71,7 +71,8 @@ pub struct StageSpec {
 impl StageSpec {
     /// Pixels of all its scenes: what its steps cost.
     fn pixels(&self) -> f64 {
-        (self.steps * self.batch_size * self.image_size * self.image_size) as f64
+        let scenes = (self.steps * self.batch_size) as f64;
+        scenes * (self.image_size as f64).powi(2)
     }
 }
 
@@ -168,7 +169,7 @@ impl PretrainSpec {
             path: path.into(),
             source: Box::new(source),
         })?;
-        spec.check()?;
+        spec.check(path)?;
         Ok(spec)
     }
 
@@ -177,95 +178,107 @@ impl PretrainSpec {
     /// # Errors
     ///
     /// The known names, if this is none of them.
-    pub fn variant(&self) -> Result<Variant, PretrainError> {
-        Ok(self.backbone.parse()?)
+    pub fn variant(&self) -> Result<Variant, UnknownVariantError> {
+        self.backbone.parse()
     }
 
-    fn check(&self) -> Result<(), PretrainError> {
-        let config = self.variant()?.config().image_encoder;
-        let mut positive = vec![
-            ("stage", self.stages.len()),
-            ("rounds", self.rounds),
-            ("shards", self.shards),
-            ("checkpoint_every", self.checkpoint_every),
-        ];
-        for stage in &self.stages {
-            positive.extend([
-                ("stage.image_size", stage.image_size),
-                ("stage.steps", stage.steps),
-                ("stage.batch_size", stage.batch_size),
-                ("stage.masks_per_image", stage.masks_per_image),
-            ]);
-        }
-        for (key, value) in positive {
-            if value == 0 {
-                return Err(PretrainError::Value {
-                    key,
-                    value: value.to_string(),
-                    reason: "must be at least 1",
-                });
-            }
-        }
-        let mut rates = vec![
-            ("weight_decay", self.weight_decay.into(), self.weight_decay >= 0.0),
-            ("max_gradient_norm", self.max_gradient_norm.into(), self.max_gradient_norm > 0.0),
-        ];
-        for rate in self.stages.iter().filter_map(|stage| stage.learning_rate) {
-            rates.push(("stage.learning_rate", rate, rate > 0.0));
-        }
-        for (key, value, positive) in rates {
-            if !positive || !value.is_finite() {
-                let reason = "must be positive and finite";
-                return Err(PretrainError::Value { key, value: value.to_string(), reason });
-            }
-        }
-        if self.seed == HELD_OUT_SEED {
-            return Err(PretrainError::Value {
-                key: "seed",
-                value: self.seed.to_string(),
-                reason: "is the seed that backbones are judged by",
-            });
-        }
-        for stage in &self.stages {
-            let shares = [
-                ("stage.area_exponent", stage.area_exponent),
-                ("stage.box_share", stage.box_share),
-                ("stage.box_jitter", stage.box_jitter.into()),
-            ];
-            if let Some((key, value)) =
-                shares.into_iter().find(|(_, value)| !(0.0..=1.0).contains(value))
-            {
-                let reason = "must lie between 0 and 1";
-                return Err(PretrainError::Value { key, value: value.to_string(), reason });
-            }
-        }
-        if self.stages.first().is_some_and(|stage| stage.learning_rate.is_none()) {
-            return Err(PretrainError::Value {
-                key: "stage.learning_rate",
-                value: "missing".into(),
-                reason: "the first stage must have it",
-            });
-        }
-        let refused = |key, value: usize, reason| {
-            Err(PretrainError::Value { key, value: value.to_string(), reason })
-        };
+    fn check(&self, path: &Path) -> Result<(), PretrainError> {
+        let variant = self
+            .variant()
+            .map_err(|source| PretrainError::Backbone { path: path.into(), source })?;
+        let config = variant.config().image_encoder;
         let unit = config.patch_size * config.window_size;
-        for stage in &self.stages {
+        let file = File { path, stage: None };
+        file.count("stage", self.stages.len())?;
+        file.count("rounds", self.rounds)?;
+        file.count("shards", self.shards)?;
+        file.count("checkpoint_every", self.checkpoint_every)?;
+        if !(self.weight_decay >= 0.0 && self.weight_decay.is_finite()) {
+            return file.refused("weight_decay", self.weight_decay, "must be finite, not negative");
+        }
+        file.positive("max_gradient_norm", self.max_gradient_norm.into())?;
+        if self.seed == HELD_OUT_SEED {
+            return file.refused("seed", self.seed, "the seed that backbones are judged by");
+        }
+        for (index, stage) in self.stages.iter().enumerate() {
+            let at = File { path, stage: Some(index + 1) };
+            at.count("image_size", stage.image_size)?;
+            at.count("steps", stage.steps)?;
+            at.count("batch_size", stage.batch_size)?;
+            at.count("masks_per_image", stage.masks_per_image)?;
+            at.share("area_exponent", stage.area_exponent)?;
+            at.share("box_share", stage.box_share)?;
+            at.share("box_jitter", stage.box_jitter.into())?;
+            match stage.learning_rate {
+                Some(rate) => at.positive("learning_rate", rate)?,
+                None if index == 0 => {
+                    return at.refused("learning_rate", "missing", "the first stage must have it");
+                }
+                None => {}
+            }
             if !stage.batch_size.is_multiple_of(self.shards) {
-                return refused("shards", self.shards, "must divide batch_size of every stage");
+                return at.refused("batch_size", stage.batch_size, "`shards` must divide it");
             }
             if !stage.image_size.is_multiple_of(unit) {
                 let reason = "must be a multiple of the backbone's patch times its window";
-                return refused("stage.image_size", stage.image_size, reason);
+                return at.refused("image_size", stage.image_size, reason);
+            }
+            let is_last = index + 1 == self.stages.len();
+            if is_last && stage.image_size != config.image_size {
+                let reason = "the last stage must have the backbone's own image size";
+                return at.refused("image_size", stage.image_size, reason);
+            }
+            if stage.learning_rate.is_some() {
+                let cosine = &self.stages[index..self.cosine_end(index)];
+                if self.warmup_steps >= cosine.iter().map(|stage| stage.steps).sum() {
+                    let reason = "must be fewer than the steps of every cosine";
+                    return at.refused("warmup_steps", self.warmup_steps, reason);
+                }
             }
         }
-        if let Some(last) = self.stages.last()
-            && last.image_size != config.image_size
-        {
-            let reason = "the last stage must have the backbone's own image size";
-            return refused("stage.image_size", last.image_size, reason);
-        }
         Ok(())
+    }
+}
+
+/// Where values stand that are checked.
+struct File<'a> {
+    path: &'a Path,
+    stage: Option<usize>,
+}
+
+impl File<'_> {
+    /// The most that anything is counted to, so that no product of two overflows.
+    const MOST: usize = 10_000_000;
+
+    fn refused<T>(
+        &self,
+        key: &'static str,
+        value: impl ToString,
+        reason: &'static str,
+    ) -> Result<T, PretrainError> {
+        let (path, stage, value) = (self.path.to_owned(), self.stage, value.to_string());
+        Err(PretrainError::Value { key, stage, value, reason, path })
+    }
+
+    fn count(&self, key: &'static str, value: usize) -> Result<(), PretrainError> {
+        match value {
+            1..=Self::MOST => Ok(()),
+            _ => self.refused(key, value, "must be 1 to 10,000,000"),
+        }
+    }
+
+    fn positive(&self, key: &'static str, value: f64) -> Result<(), PretrainError> {
+        match value > 0.0 && value.is_finite() {
+            true => Ok(()),
+            false => self.refused(key, value, "must be positive and finite"),
+        }
+    }
+
+    fn share(&self, key: &'static str, value: f64) -> Result<(), PretrainError> {
+        match (0.0..=1.0).contains(&value) {
+            true => Ok(()),
+            false => self.refused(key, value, "must lie between 0 and 1"),
+        }
     }
 }
 
@@ -326,17 +339,17 @@ mod tests {
 
     #[test]
     fn shards_must_divide_the_batch() {
-        let error = read(&RECIPE.replace("shards = 2", "shards = 3")).unwrap_err();
-        assert_eq!(error.to_string(), "`shards` is 3: must divide batch_size of every stage");
+        let error = read(&RECIPE.replace("shards = 2", "shards = 4")).unwrap_err().to_string();
+        let expected = "`batch_size` of stage 2 is 2, `shards` must divide it: ";
+        assert!(error.starts_with(expected) && error.ends_with("recipe.toml"), "{error}");
     }
 
     #[test]
     fn the_last_stage_has_the_size_of_the_backbone() {
         let error = read(&RECIPE.replace("image_size = 256", "image_size = 192")).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "`stage.image_size` is 192: the last stage must have the backbone's own image size"
-        );
+        let expected =
+            "`image_size` of stage 2 is 192, the last stage must have the backbone's own";
+        assert!(error.to_string().starts_with(expected), "{error}");
         let error = read(&RECIPE.replace("image_size = 128", "image_size = 100")).unwrap_err();
         assert!(error.to_string().contains("must be a multiple of"), "{error}");
     }
@@ -353,10 +366,25 @@ mod tests {
             ("seed = 0", "seed = 20271231"),
             ("area_exponent = 0.5", "area_exponent = 1.5"),
             ("steps = 10", "steps = 0"),
+            ("steps = 10", "steps = 9223372036854775807"),
+            ("batch_size = 4", "batch_size = 4611686018427387904"),
+            ("warmup_steps = 2", "warmup_steps = 15"),
         ] {
             let error = read(&RECIPE.replace(from, to)).unwrap_err();
             assert!(matches!(error, PretrainError::Value { .. }), "{to}: {error}");
         }
+        let error = read(&RECIPE.replace("weight_decay = 0.1", "weight_decay = -0.1")).unwrap_err();
+        let expected = "`weight_decay` is -0.1, must be finite, not negative: ";
+        assert!(error.to_string().starts_with(expected), "{error}");
+        read(&RECIPE.replace("weight_decay = 0.1", "weight_decay = 0.0")).unwrap();
+    }
+
+    #[test]
+    fn an_unknown_backbone_is_refused_with_the_file_and_the_known_ones() {
+        let error = read(&RECIPE.replace("\"micro\"", "\"mini\"")).unwrap_err();
+        assert!(error.to_string().ends_with("recipe.toml"), "{error}");
+        let PretrainError::Backbone { source, .. } = error else { panic!("{error}") };
+        assert!(source.to_string().contains("micro"), "{source}");
     }
 
     #[test]

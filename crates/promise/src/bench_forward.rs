@@ -21,9 +21,9 @@ use crate::{
     backbone::{Backbone, BackboneError},
     encode_check::{EncodeCheckError, Reference, relative_l2, values},
     environment::peak_memory_mib,
-    median::median,
     peers::PeerError,
     progress::Progress,
+    spread::{extremes, median},
 };
 
 /// The prompt that the decoder answers: a single click.
@@ -248,12 +248,6 @@ impl ForwardBench {
     }
 }
 
-fn extremes(values: &[f64]) -> [f64; 2] {
-    let least = values.iter().copied().fold(f64::INFINITY, f64::min);
-    let largest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    [least, largest]
-}
-
 /// The first line of `tools/peers/forward.py`.
 #[derive(Deserialize)]
 struct Ready {
@@ -320,7 +314,7 @@ impl Peer {
 
     /// Seconds of one pass.
     fn pass(&mut self) -> Result<f64, PeerError> {
-        writeln!(self.requests).map_err(|_| self.failed())?;
+        writeln!(self.requests).map_err(|_| self.failed(&NoAnswer::Ended))?;
         self.answer()
     }
 
@@ -330,25 +324,47 @@ impl Peer {
         drop(requests);
         let last = read_answer(&mut answers);
         child.wait().ok();
-        last.ok_or_else(|| PeerError { command, message: last_words(&log) })
+        last.map_err(|silence| PeerError { command, message: silence.message(&log) })
     }
 
     fn answer<T: for<'a> Deserialize<'a>>(&mut self) -> Result<T, PeerError> {
-        read_answer(&mut self.answers).ok_or_else(|| self.failed())
+        read_answer(&mut self.answers).map_err(|no_answer| self.failed(&no_answer))
     }
 
-    fn failed(&mut self) -> PeerError {
+    fn failed(&mut self, why: &NoAnswer) -> PeerError {
         // Its last words are complete when it has ended; it does so without requests or answers.
         self.child.kill().ok();
         self.child.wait().ok();
-        PeerError { command: self.command.clone(), message: last_words(&self.log) }
+        PeerError { command: self.command.clone(), message: why.message(&self.log) }
     }
 }
 
-fn read_answer<T: for<'a> Deserialize<'a>>(answers: &mut impl std::io::BufRead) -> Option<T> {
+/// What a peer did instead of answering.
+enum NoAnswer {
+    /// It ended.
+    Ended,
+    /// It wrote a line that is no answer.
+    Other { line: String, error: serde_json::Error },
+}
+
+impl NoAnswer {
+    /// With the last words of a peer that ended.
+    fn message(&self, log: &Path) -> String {
+        match self {
+            Self::Ended => last_words(log),
+            Self::Other { line, error } => format!("it wrote `{}`: {error}", line.trim_end()),
+        }
+    }
+}
+
+fn read_answer<T: for<'a> Deserialize<'a>>(
+    answers: &mut impl std::io::BufRead,
+) -> Result<T, NoAnswer> {
     let mut line = String::new();
-    answers.read_line(&mut line).ok()?;
-    serde_json::from_str(&line).ok()
+    match answers.read_line(&mut line) {
+        Ok(0) | Err(_) => Err(NoAnswer::Ended),
+        Ok(_) => serde_json::from_str(&line).map_err(|error| NoAnswer::Other { line, error }),
+    }
 }
 
 fn last_words(log: &Path) -> String {
@@ -393,6 +409,15 @@ mod tests {
         let script = format!("{READY}; read line; echo 'out of memory' >&2; exit 1");
         let (mut peer, _) = spawn(&script, folder.path()).unwrap();
         assert_eq!(peer.pass().unwrap_err().message, "out of memory");
+    }
+
+    #[test]
+    fn a_peer_that_says_something_else_is_quoted() {
+        let folder = tempfile::tempdir().unwrap();
+        let script = format!("{READY}; echo 'FutureWarning: x' >&2; read line; echo 'soon'");
+        let (mut peer, _) = spawn(&script, folder.path()).unwrap();
+        let message = peer.pass().unwrap_err().message;
+        assert!(message.starts_with("it wrote `soon`: expected"), "{message}");
     }
 
     #[test]

@@ -11,8 +11,8 @@ use crate::{
     backbone::{Backbone, BackboneError},
     features::{EncodeError, EncodedSet, Encoding, walk_without_encoder},
     frame::frame_of,
-    median::median,
     progress::{Progress, Silent},
+    spread::{listed, median},
 };
 
 /// What was measured.
@@ -117,4 +117,60 @@ pub fn bench_loader(
         prepare_secs,
         encode_secs,
     })
+}
+
+impl LoaderBench {
+    /// The times as a Markdown table, and what they mean.
+    pub fn markdown(&self) -> String {
+        let Self { images, data, resize, input_size: side, threads, .. } = self;
+        let mut text = format!(
+            "{images} images of `{data}`, `{resize}`, input {side} x {side}, {threads} threads\n\n\
+             | seconds an image | each time |\n| --- | --- |\n"
+        );
+        for (what, secs) in [
+            ("decode, prepare", &self.prepare_secs),
+            ("encode", &self.encode_secs),
+            ("both", &self.together_secs),
+        ] {
+            text += &format!("| {what} | {} |\n", listed(secs, 4));
+        }
+        text += &format!(
+            "\ndecoding is {:.0} times as fast as encoding\n\
+             what it costs beside the encoder: {:.1} % of the time\n",
+            self.ahead,
+            100.0 * self.stall_share,
+        );
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_says_how_far_ahead_decoding_is() {
+        let bench = LoaderBench {
+            data: "phantom".into(),
+            images: 3,
+            input_size: 1024,
+            threads: 2,
+            prepare_secs: vec![0.02, 0.03],
+            resize: "plain",
+            encode_secs: vec![5.0],
+            together_secs: vec![5.25],
+            together_images: 4,
+            ahead: 200.0,
+            stall_share: 0.046875,
+        };
+        let text = bench.markdown();
+        for line in [
+            "3 images of `phantom`, `plain`, input 1024 x 1024, 2 threads",
+            "| decode, prepare | 0.0200, 0.0300 |",
+            "decoding is 200 times as fast as encoding",
+            "what it costs beside the encoder: 4.7 % of the time",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}: {text}");
+        }
+    }
 }

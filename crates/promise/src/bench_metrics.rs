@@ -18,9 +18,9 @@ use scoring::{read_prediction, score_case, summarize};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    median::median,
     peers::{PeerError, call},
     progress::Progress,
+    spread::{extremes, median},
 };
 
 /// Cases that are made if no folder is given.
@@ -136,7 +136,7 @@ pub fn bench_metrics(
         let truth =
             Mask::new(picture.width as usize, picture.height as usize, pixels).map_err(failed)?;
         let mut least = f64::INFINITY;
-        for _ in 0..repeats.max(1) {
+        for _ in 0..repeats {
             let start = Instant::now();
             let scores = Protocol::Pranet.score(&map, &truth).map_err(failed)?;
             least = least.min(start.elapsed().as_secs_f64());
@@ -162,7 +162,7 @@ pub fn bench_metrics(
             .arg(&pictures.predictions)
             .arg("--truth")
             .arg(&pictures.truths)
-            .args(["--repeats", &repeats.max(1).to_string()])
+            .args(["--repeats", &repeats.to_string()])
             .envs(ONE_THREAD.map(|name| (name, "1"))),
     )?;
     progress.finish();
@@ -199,10 +199,7 @@ pub fn bench_metrics(
         median_secs: median(&report.secs),
         secs: report.secs,
         ratio: median(&ratios),
-        ratio_range: [
-            ratios.iter().copied().fold(f64::INFINITY, f64::min),
-            ratios.iter().copied().fold(f64::NEG_INFINITY, f64::max),
-        ],
+        ratio_range: extremes(&ratios),
         compared: differences.compared,
         undefined: differences.undefined,
         largest_difference: differences.largest,

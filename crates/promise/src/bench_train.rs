@@ -31,11 +31,11 @@ use crate::{
     features::{EncodeError, EncodedSet, Encoding},
     learner::Batch,
     loader::{Batching, FeatureLoader},
-    median::median,
     model::{Adapter as _, BuildError, Promise},
     peers::{PeerError, call},
     plan::{Experiment, SpecError},
     progress::Progress,
+    spread::{extremes, listed, median},
     train::adam,
     viewed_set::ViewedSet,
 };
@@ -323,15 +323,15 @@ pub fn bench_train(
             let first = |losses: &[f64]| losses.first().copied().unwrap_or(f64::NAN);
             let last = |losses: &[f64]| losses.last().copied().unwrap_or(f64::NAN);
             let apart = |theirs: f64, ours: f64| (theirs - ours).abs() / theirs.abs();
-            let ratio_of = |of_theirs: Pick, of_ours: Pick| {
-                let published = of_theirs(&encode_secs) + per_image(of_theirs(&step_secs));
-                published / per_image(of_ours(&ours.step_secs) + of_ours(&wait_secs))
-            };
+            let [theirs_least, theirs_most] = [0, 1]
+                .map(|end| extremes(&encode_secs)[end] + per_image(extremes(&step_secs)[end]));
+            let [ours_least, ours_most] = [0, 1]
+                .map(|end| per_image(extremes(&ours.step_secs)[end] + extremes(&wait_secs)[end]));
             Some(Peer {
                 torch,
                 published_epoch_secs_per_image: published,
                 epoch_ratio: published / cached,
-                epoch_ratio_range: [ratio_of(smallest, largest), ratio_of(largest, smallest)],
+                epoch_ratio_range: [theirs_least / ours_most, theirs_most / ours_least],
                 step_ratio: median(&step_secs) / median(&ours.step_secs),
                 loss_difference: apart(first(&losses), first(&ours.losses)),
                 last_loss_difference: apart(last(&losses), last(&ours.losses)),
@@ -352,15 +352,47 @@ pub fn bench_train(
     })
 }
 
-/// One number of several.
-type Pick = fn(&[f64]) -> f64;
-
-fn smallest(values: &[f64]) -> f64 {
-    values.iter().copied().fold(f64::INFINITY, f64::min)
-}
-
-fn largest(values: &[f64]) -> f64 {
-    values.iter().copied().fold(f64::NEG_INFINITY, f64::max)
+impl TrainBench {
+    /// The times as a Markdown table, and how the peer compares.
+    pub fn markdown(&self) -> String {
+        let mut text = format!(
+            "A training step of APM + IPS in the paper's sizes, batch {}, {} threads\n\n\
+             | epoch | seconds an image |\n| --- | ---: |\n\
+             | ours, first | {:.3} |\n| ours, features stored | {:.3} |\n",
+            self.batch_size,
+            self.threads,
+            self.first_epoch_secs_per_image,
+            self.cached_epoch_secs_per_image,
+        );
+        if let Some(peer) = &self.peer {
+            let [low, high] = peer.epoch_ratio_range;
+            text += &format!(
+                "| PyTorch {}, encoder in every step | {:.3} |\n\n\
+                 ratio of the last two: {:.1}, from {low:.1} to {high:.1}\n\
+                 their step over ours, features given: {:.2}\n\
+                 peak memory in MiB: ours {:.0}, theirs {:.0}\n\
+                 relative difference of the first loss: {:.1e}\n\
+                 relative difference of the last loss: {:.1e}\n",
+                peer.torch,
+                peer.published_epoch_secs_per_image,
+                peer.epoch_ratio,
+                peer.step_ratio,
+                self.ours.peak_rss_mib,
+                peer.times.peak_rss_mib,
+                peer.loss_difference,
+                peer.last_loss_difference,
+            );
+        }
+        text += &format!(
+            "\nseconds that a step waited for its batch: {}\n\
+             seconds of reading a batch alone: {}\n\
+             relative difference of the first loss by rounding features: {:.1e}\n",
+            listed(&self.wait_secs, 3),
+            listed(&self.read_secs, 3),
+            self.rounding_loss_difference,
+        );
+        text
+    }
 }
 
 /// What `train_step.py` prints.
@@ -422,5 +454,50 @@ mod tests {
         let taps = (crate::registry::find("apm").expect("registered").taps)(plan, &info);
         assert_eq!(taps.expect("it fits"), [11, 8, 5]);
         assert_eq!(plan.spec.train.batch_size, 8);
+    }
+
+    #[test]
+    fn the_text_says_who_takes_how_long() {
+        let times = |step: f64| StepTimes {
+            encode_secs: vec![6.0],
+            step_secs: vec![step],
+            losses: vec![0.5],
+            peak_rss_mib: 1000.0 * step,
+        };
+        let mut bench = TrainBench {
+            batch_size: 8,
+            threads: 2,
+            ours: times(4.0),
+            wait_secs: vec![0.0625, 0.125],
+            read_secs: vec![0.5],
+            rounding_loss_difference: 1e-6,
+            first_epoch_secs_per_image: 6.5,
+            cached_epoch_secs_per_image: 0.515625,
+            peer: None,
+        };
+        let text = bench.markdown();
+        assert!(text.contains("| ours, features stored | 0.516 |\n"), "{text}");
+        assert!(text.contains("waited for its batch: 0.062, 0.125\n"), "{text}");
+        assert!(!text.contains("PyTorch"), "{text}");
+        bench.peer = Some(Peer {
+            torch: "2.0".into(),
+            times: times(2.0),
+            published_epoch_secs_per_image: 6.25,
+            epoch_ratio: 12.125,
+            epoch_ratio_range: [11.0, 13.5],
+            step_ratio: 0.5,
+            loss_difference: 2e-7,
+            last_loss_difference: 3e-5,
+        });
+        let text = bench.markdown();
+        for line in [
+            "| PyTorch 2.0, encoder in every step | 6.250 |",
+            "ratio of the last two: 12.1, from 11.0 to 13.5",
+            "their step over ours, features given: 0.50",
+            "peak memory in MiB: ours 4000, theirs 2000",
+            "relative difference of the last loss: 3.0e-5",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}: {text}");
+        }
     }
 }

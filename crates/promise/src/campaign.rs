@@ -73,6 +73,11 @@ impl PlannedRun {
     pub fn is_done(&self) -> bool {
         matches!(self.task, Task::Known(RunState::Done { .. }))
     }
+
+    /// Whether it is neither done nor impossible.
+    pub fn is_to_do(&self) -> bool {
+        !self.is_done() && !matches!(self.task, Task::Impossible(_))
+    }
 }
 
 /// A run that was found finished, done, or that failed.

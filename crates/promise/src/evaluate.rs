@@ -5,6 +5,7 @@ use std::{
     ops::ControlFlow,
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
+    time::Instant,
 };
 
 use burn::tensor::{Int, Tensor, TensorData, activation};
@@ -56,6 +57,8 @@ pub struct Evaluated {
     pub row: ResultRow,
     /// Pictures of some cases.
     pub pictures: Vec<Picture>,
+    /// Seconds that each case took from its features to its scores, added up.
+    pub case_secs: f64,
 }
 
 /// A case to look at.
@@ -142,20 +145,22 @@ pub fn evaluate(
     let n = set.cases.len();
     let mut rows = Vec::with_capacity(n);
     let (mut curves, mut levels, mut pictures) = (Vec::new(), Vec::new(), Vec::new());
+    let mut case_secs = 0.0;
     // One case at a time leaves threads idle: many of its operations are too small to be shared out.
     let workers = rayon::current_num_threads();
     let score_case = |index: usize| {
         let case = &set.cases[index];
         let scored = score(evaluation, adapter, sam, set, case)?;
         let picture = wanted.contains(&index).then(|| scored.picture(index));
-        Ok((scored.case, picture))
+        Ok((scored.case, picture, scored.secs))
     };
     let outcome = prefetch(n, workers, 2 * workers, score_case, |index, scored| {
         if stop.load(Ordering::Relaxed) {
             return ControlFlow::Break(EvaluateError::Interrupted);
         }
         match scored {
-            Ok((case, picture)) => {
+            Ok((case, picture, secs)) => {
+                case_secs += secs;
                 curves.extend(case.curve());
                 levels.extend(case.levels);
                 rows.push(case.row);
@@ -171,7 +176,7 @@ pub fn evaluate(
     }
     progress.finish();
     let row = summarize(evaluation.protocol, &rows, &levels, seed);
-    Ok(Evaluated { row, cases: rows, curves, pictures })
+    Ok(Evaluated { row, cases: rows, curves, pictures, case_secs })
 }
 
 /// A case that was predicted and scored.
@@ -181,6 +186,8 @@ struct Scored {
     map: SoftMap,
     points: Vec<PanelPoint>,
     box_xyxy: Option<[f32; 4]>,
+    /// Seconds from features to scores.
+    secs: f64,
 }
 
 impl Scored {
@@ -203,7 +210,9 @@ fn score(
     set: &EncodedSet,
     case: &EncodedCase,
 ) -> Result<Scored, EvaluateError> {
-    let prediction = predict_case(evaluation, adapter, sam, set, case)?;
+    let features = set.features(case, &adapter.taps(), sam.device())?;
+    let start = Instant::now();
+    let prediction = predict_case(evaluation, adapter, sam, case, features)?;
     let failed = |source| EvaluateError::Score {
         method: evaluation.method.to_owned(),
         case: format!("{}/{}", case.data, case.id),
@@ -232,10 +241,12 @@ fn score(
     };
     let compared = compared.as_ref().unwrap_or(&map);
     let scored = score_case(evaluation.protocol, compared, &truth, named).map_err(failed)?;
+    let secs = start.elapsed().as_secs_f64();
     if let Some(folder) = evaluation.predictions {
         write_prediction(&folder.join(prediction_file(&case.id)), &map)?;
     }
-    Ok(Scored { case: scored, map, points: prediction.points, box_xyxy: prediction.box_xyxy })
+    let Prediction { points, box_xyxy, .. } = prediction;
+    Ok(Scored { case: scored, map, points, box_xyxy, secs })
 }
 
 struct Prediction {
@@ -258,11 +269,9 @@ fn predict_case(
     evaluation: &Evaluation<'_>,
     adapter: &dyn Adapter,
     sam: &FrozenSam,
-    set: &EncodedSet,
     case: &EncodedCase,
+    (embedding, taps): (Tensor<4>, Vec<Tensor<4>>),
 ) -> Result<Prediction, EvaluateError> {
-    let device = sam.device();
-    let (embedding, taps) = set.features(case, &adapter.taps(), device)?;
     let prompts = match evaluation.source {
         PromptSource::Auto => adapter
             .propose(PromptInput { image_embedding: embedding.clone(), block_features: taps })

@@ -5,7 +5,6 @@ use std::{
     collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, atomic::AtomicBool},
-    time::Instant,
 };
 
 use burn::tensor::Device;
@@ -258,9 +257,7 @@ pub(crate) fn execute(
         shared.encode(data, plan, &encoding, context)
     };
 
-    // What was done before is not timed by this process.
-    let goes_on = folder.epochs().exists();
-    let mut timing = Timing { train_secs: None, evaluations: Vec::new() };
+    let mut timing = Timing { evaluations: Vec::new() };
     let (adapter, training): (Box<dyn Adapter>, Option<TrainingSummary>) = if plan.trains() {
         let views = match spec.train.augmentation {
             None => View::first(spec.train.views)
@@ -287,12 +284,10 @@ pub(crate) fn execute(
             progress: context.progress.clone(),
             stop: context.stop.clone(),
         };
-        let start = Instant::now();
         let trained = (entry.train)(plan, &backbone, &set).map_err(|source| match source {
             TrainError::Interrupted { .. } => RunError::Interrupted,
             source => RunError::Train { method: plan.method.clone(), source },
         })?;
-        timing.train_secs = (!goes_on).then(|| start.elapsed().as_secs_f64());
         trained.adapter.save(&folder.adapters())?;
         (trained.adapter, Some(trained.summary))
     } else {
@@ -324,14 +319,13 @@ pub(crate) fn execute(
                 panels: spec.evaluate.panels,
                 predictions: predictions.as_deref(),
             };
-            let start = Instant::now();
             let evaluated = score(&evaluation, adapter.as_ref(), &backbone, &set, context)?;
             timing.evaluations.push(EvaluationTiming {
                 data: evaluated.row.data.clone(),
                 split: evaluated.row.split.clone(),
                 prompts: evaluated.row.prompts.clone(),
                 cases: evaluated.cases.len(),
-                secs: start.elapsed().as_secs_f64(),
+                case_secs: evaluated.case_secs,
             });
             panels.extend(run_folder::write_pictures(folder, &set, &evaluated)?);
             cases.extend(evaluated.cases);

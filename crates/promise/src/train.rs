@@ -35,7 +35,9 @@ use burn::{
 };
 use data_loaders::error_chain;
 use prompting::PromptModule;
-use run_record::{EpochRow, RunFolder, RunRecordError, TrainingSummary, read_rows, write_rows};
+use run_record::{
+    EpochChoice, EpochRow, RunFolder, RunRecordError, TrainingSummary, read_rows, write_rows,
+};
 
 use crate::{
     backbone::Backbone,
@@ -199,7 +201,7 @@ pub(crate) fn train<M: PromptModule>(
             epochs_run: history.epochs(),
             epochs_planned: spec.epochs,
             best_epoch: best,
-            selection: "Dice on held-out training images".into(),
+            selection: EpochChoice::HeldOut,
             stopped_early: history.epochs() < spec.epochs,
             train_cases: set.train.len(),
             valid_cases: set.valid.len(),

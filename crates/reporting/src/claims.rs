@@ -872,12 +872,12 @@ mod tests {
         let mut runs = low_and_high(8);
         runs[0].record.training = crate::testing::trained("high", 1, 2, 0.5).record.training;
         let claims = [claim("high", "low", None), claim("low", "high", None)];
-        // `validation split`, but no settings that say of which split: unknown.
+        // Held out, but no settings that say of which split: unknown.
         let unknown = report(runs.clone(), &claims);
         assert_eq!(unknown.unknown, ["polyps/high-seed1"]);
         assert!(unknown.markdown().contains("the records of polyps/high-seed1 do not say"));
         if let Some(training) = &mut runs[0].record.training {
-            training.selection = "Dice on the test set".into();
+            training.selection = run_record::EpochChoice::Test;
         }
         let report = report(runs, &claims);
         let marks = [0, 1].map(|i| {

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use metrics::{Column, CurveMeasure, Measure, Protocol, Summary};
-use run_record::{MeasureSummary, ResultRow};
+use run_record::{EpochChoice, MeasureSummary, ResultRow};
 
 use crate::scores::{BOOTSTRAP_SEED, Scores, Subject, cases, mean_over_runs, scores};
 use crate::table::{TableError, check_cases};
@@ -181,14 +181,12 @@ impl Selection {
 
     /// What the record of a run says about one of its results.
     ///
-    /// `training.selection` is prose ("Dice on held-out training images"). If the split that was trained on is
-    /// the split that is tested, held-out images are test images whatever it says.
+    /// If the split that was trained on is the split that is tested, held-out images are test images.
     pub(crate) fn of(run: &Run, row: &ResultRow) -> Self {
         let Some(training) = &run.record.training else {
             return Self::Clean;
         };
-        let selection = training.selection.to_lowercase();
-        if selection.split(|c: char| !c.is_alphanumeric()).any(|word| word == "test") {
+        if training.selection == EpochChoice::Test {
             return Self::OnTest;
         }
         let Some(settings) = &run.settings else {
@@ -196,12 +194,11 @@ impl Selection {
         };
         let trained_on_it = settings.texts("data.train").contains(&row.data.as_str())
             && settings.text("data.train_split") == Some(&row.split);
-        if trained_on_it {
-            Self::OnTest
-        } else if selection.contains("held-out") || selection.contains("validation") {
-            Self::Clean
-        } else {
-            Self::Unknown
+        match training.selection {
+            _ if trained_on_it => Self::OnTest,
+            EpochChoice::HeldOut => Self::Clean,
+            EpochChoice::Test => Self::OnTest,
+            EpochChoice::Other(_) => Self::Unknown,
         }
     }
 }

@@ -172,7 +172,11 @@ impl FigureKind {
             }
             // A grid of one method is `qualitative`, and a method alone is compared with nothing.
             Self::QualitativeGrid => methods(with_panels()) > 1,
-            Self::PairedScatter => methods(runs.iter()) > 1,
+            // Nobody compares with an oracle who has not asked for it.
+            Self::PairedScatter => {
+                let rows = runs.iter().flat_map(|run| &run.record.rows);
+                methods(runs.iter()) > 1 && rows.into_iter().any(|row| !row.oracle)
+            }
             Self::PointsVsDice => points_vs_dice::are_swept(runs),
             Self::ParametersVsDice => {
                 let trained = runs.iter().map(|run| run.record.parameters.trainable);
@@ -242,6 +246,10 @@ impl FigureKind {
         let sketch = Noted::new(sketch, &remarks.sentences());
         let command = format!("figure {}", self.name());
         let provenance = Provenance::new(&behind, &command, &options.options());
+        let provenance = match self {
+            Self::TimeVsDice => provenance.with_timing(&behind)?,
+            _ => provenance,
+        };
         Ok(Figure { kind: self, drawing: Drawing::of(&sketch)?, provenance })
     }
 
@@ -439,18 +447,22 @@ impl Figure {
     /// Those of [`png`](Self::png) and [`pdf`](Self::pdf), and [`FigureError::Record`] if a file cannot be
     /// written.
     pub fn write(&self, base: &Path) -> Result<Vec<PathBuf>, FigureError> {
-        let formats =
-            [("svg", self.svg().into_bytes()), ("png", self.png()?), ("pdf", self.pdf()?)];
-        let mut written = Vec::new();
-        for (ending, bytes) in formats {
+        let files = Self::files(base);
+        let formats = [self.svg().into_bytes(), self.png()?, self.pdf()?];
+        for (path, bytes) in files.iter().zip(formats) {
+            write_bytes(path, &bytes)?;
+        }
+        Ok(files.into())
+    }
+
+    /// `base.svg`, `base.png` and `base.pdf`.
+    pub(crate) fn files(base: &Path) -> [PathBuf; 3] {
+        ["svg", "png", "pdf"].map(|ending| {
             let mut path = base.as_os_str().to_owned();
             path.push(".");
             path.push(ending);
-            let path = PathBuf::from(path);
-            write_bytes(&path, &bytes)?;
-            written.push(path);
-        }
-        Ok(written)
+            path.into()
+        })
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use metrics::Measure;
 use run_record::{
     CaseRow, CurveRow, Environment, EpochRow, Outline, Panel, RunFolder, RunRecord, RunRecordError,
-    Timing, read_bytes, read_json, read_rows,
+    read_bytes, read_json, read_rows,
 };
 use sha2::{Digest, Sha256};
 
@@ -27,8 +27,6 @@ pub struct Run {
     pub settings: Option<Settings>,
     /// Where and how it was made; nothing if the file is gone.
     pub environment: Option<Environment>,
-    /// How long it took; nothing if the file is not there.
-    pub timing: Option<Timing>,
     /// What its experiment says about all its runs; nothing if the file is not there.
     pub outline: Option<Outline>,
     /// The scores of its cases; empty if the file is gone.
@@ -59,7 +57,6 @@ impl Run {
             });
         }
         let environment = if_present(&folder.environment(), read_json)?;
-        let timing = if_present(&folder.timing(), read_json)?;
         let outline = if_present(&folder.outline(), Outline::read)?;
         let cases = if_present(&folder.cases(), read_rows)?.unwrap_or_default();
         check_scores(&folder.cases(), &cases)?;
@@ -74,7 +71,6 @@ impl Run {
             record_sha256,
             settings,
             environment,
-            timing,
             outline,
             cases,
             epochs,

@@ -919,7 +919,7 @@ mod tests {
         let mut runs = runs();
         runs[1].record.training = crate::testing::trained("apm", 1, 2, 0.5).record.training;
         if let Some(training) = &mut runs[1].record.training {
-            training.selection = "Dice on the test set".into();
+            training.selection = run_record::EpochChoice::Test;
         }
         let table = PaperTable::new(&runs, &dice(None)).unwrap();
         assert_eq!(cell(&table, "apm", "auto", 1).rank, Rank::Other);

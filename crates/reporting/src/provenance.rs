@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use run_record::{RunRecordError, read_bytes};
+use sha2::{Digest as _, Sha256};
+
 use crate::Run;
 use crate::load::run_folders;
 
@@ -25,6 +28,8 @@ pub struct Source {
     pub record_sha256: String,
     /// SHA-256 of its settings.
     pub settings_sha256: String,
+    /// SHA-256 of its `timing.json`, where what is made shows durations.
+    pub timing_sha256: Option<String>,
     /// Revision of the source tree, with a word about changes; nothing where it is not known.
     pub revision: Option<String>,
 }
@@ -41,6 +46,7 @@ impl Source {
             id: run.id(),
             record_sha256: run.record_sha256.clone(),
             settings_sha256: run.record.experiment_sha256.clone(),
+            timing_sha256: None,
             revision,
         }
     }
@@ -70,6 +76,17 @@ impl Provenance {
         Self { sources: self.sources.clone(), command }
     }
 
+    /// The same with the durations of these runs, which are all of its runs, as sources too.
+    pub(crate) fn with_timing(mut self, runs: &[&Run]) -> Result<Self, RunRecordError> {
+        for source in &mut self.sources {
+            if let Some(run) = runs.iter().find(|run| run.id() == source.id) {
+                let bytes = read_bytes(&run.folder.timing())?;
+                source.timing_sha256 = Some(hex::encode(Sha256::digest(bytes)));
+            }
+        }
+        Ok(self)
+    }
+
     /// The runs, sorted by name.
     pub fn sources(&self) -> &[Source] {
         &self.sources
@@ -84,7 +101,11 @@ impl Provenance {
     pub fn text(&self) -> String {
         let mut text = String::new();
         for source in &self.sources {
-            text.push_str(&format!("{}: record.json sha256 {}\n", source.id, source.record_sha256));
+            text.push_str(&format!("{}: record.json sha256 {}", source.id, source.record_sha256));
+            if let Some(sha256) = &source.timing_sha256 {
+                text.push_str(&format!(", timing.json sha256 {sha256}"));
+            }
+            text.push('\n');
         }
         text.push_str(&self.command);
         text
@@ -170,7 +191,7 @@ mod tests {
         let runs = load(&[written.root()]).unwrap();
         let provenance = Provenance::new(&[&runs[0]], "table", &[]);
         let bytes = std::fs::read(written.record()).unwrap();
-        let expected = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&bytes));
+        let expected = hex::encode(Sha256::digest(&bytes));
         assert_eq!(provenance.sources()[0].record_sha256, expected);
         assert!(
             provenance

@@ -1,11 +1,14 @@
 //! What an experiment leaves beside its run folders: table, claims and figures.
 
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use run_record::{RunRecordError, write_bytes};
 
 use crate::{
-    ClaimReport, FigureError, FigureKind, PaperTable, ResultTable, Run, TableError, TableOptions,
+    ClaimReport, Figure, FigureError, FigureKind, PaperTable, ResultTable, Run, TableError,
+    TableOptions,
 };
 
 /// Table, claims and figures of the runs of one experiment, written into a folder.
@@ -30,12 +33,21 @@ pub enum ResultsError {
     /// A file cannot be written.
     #[error(transparent)]
     Write(#[from] RunRecordError),
+    /// A file that former runs left cannot be removed, and would be taken for one of these.
+    #[error("cannot remove {}, which is of former results", path.display())]
+    Remove {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
 }
 
 impl Results {
     /// Writes `table.md`, `table.csv`, `table.tex`, with claims `claims.md` and `claims.csv`, and each figure that
     /// [belongs](FigureKind::belongs_to) to such runs, under the names of their kinds. The same runs give the same
-    /// bytes.
+    /// bytes. Such files of former results are removed first, so that all that lies there belongs together; a
+    /// `time-vs-dice` that somebody asked for stays.
     ///
     /// A figure that cannot be drawn stops nothing: the runs took hours, and what was computed of them is shown. It is
     /// in [`not_drawn`](Self::not_drawn).
@@ -45,26 +57,36 @@ impl Results {
     /// See [`ResultsError`].
     pub fn write(runs: &[Run], folder: &Path) -> Result<Self, ResultsError> {
         let table = ResultTable::from_runs(runs)?;
+        let table_csv = table.csv()?;
+        let paper = PaperTable::new(runs, &TableOptions::default())?;
+        let claims = ClaimReport::from_runs(runs)?;
+        remove_former(folder)?;
+
         let table_file = folder.join("table.md");
         write_bytes(&table_file, table.markdown().as_bytes())?;
-        write_bytes(&folder.join("table.csv"), table.csv()?.as_bytes())?;
-        let paper = PaperTable::new(runs, &TableOptions::default())?;
+        write_bytes(&folder.join("table.csv"), table_csv.as_bytes())?;
         write_bytes(&folder.join("table.tex"), paper.latex().as_bytes())?;
         let mut written = vec![table_file];
-
-        let claims = ClaimReport::from_runs(runs)?;
         for report in &claims {
-            let file = folder.join("claims.md");
+            let [file, csv] = CLAIM_FILES.map(|name| folder.join(name));
             write_bytes(&file, report.markdown().as_bytes())?;
-            write_bytes(&folder.join("claims.csv"), report.csv()?.as_bytes())?;
+            write_bytes(&csv, report.csv()?.as_bytes())?;
             written.push(file);
         }
 
         let mut not_drawn = Vec::new();
         for &kind in FigureKind::ALL.iter().filter(|kind| kind.belongs_to(runs)) {
-            let drawn = kind.draw(runs).and_then(|figure| figure.write(&folder.join(kind.name())));
-            match drawn {
+            let figure = match kind.draw(runs) {
+                Ok(figure) => figure,
+                Err(error) => {
+                    not_drawn.push((kind, error));
+                    continue;
+                }
+            };
+            match figure.write(&folder.join(kind.name())) {
                 Ok(files) => written.extend(files),
+                // A full disk is no property of the runs.
+                Err(FigureError::Record(error)) => return Err(error.into()),
                 Err(error) => not_drawn.push((kind, error)),
             }
         }
@@ -72,11 +94,29 @@ impl Results {
     }
 }
 
+/// Claims as a page and as numbers.
+const CLAIM_FILES: [&str; 2] = ["claims.md", "claims.csv"];
+
+/// Removes what [`Results::write`] does not write every time.
+fn remove_former(folder: &Path) -> Result<(), ResultsError> {
+    let unasked = FigureKind::ALL.iter().filter(|kind| **kind != FigureKind::TimeVsDice);
+    let figures = unasked.flat_map(|kind| Figure::files(&folder.join(kind.name())));
+    let claims = CLAIM_FILES.iter().map(|name| folder.join(name));
+    for path in claims.chain(figures) {
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != ErrorKind::NotFound => {
+                return Err(ResultsError::Remove { path, source });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use std::collections::BTreeSet;
-    use std::fs;
 
     use super::*;
     use crate::testing::{study, trained, with_cases};
@@ -132,6 +172,60 @@ mod tests {
         for (_, error) in &results.not_drawn {
             assert!(matches!(error, FigureError::Picture { .. }), "{error}");
         }
+    }
+
+    #[test]
+    fn nothing_of_former_results_stays_beside_new_ones() {
+        let (runs, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let study = study(runs.path());
+        Results::write(&study, out.path()).unwrap();
+        fs::write(out.path().join("claims.md"), "of other runs").unwrap();
+        fs::write(out.path().join("notes.txt"), "a person's").unwrap();
+        let asked_for = FigureKind::TimeVsDice.draw(&study).unwrap();
+        asked_for.write(&out.path().join("time-vs-dice")).unwrap();
+
+        let frozen = with_cases("frozen", 1, &[("kvasir", "grid", &[Some(0.5), Some(0.75)])]);
+        Results::write(&[frozen], out.path()).unwrap();
+        let left: BTreeSet<String> = fs::read_dir(out.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        let figures = ["ablation-bars", "boxes", "time-vs-dice"];
+        let figures = figures
+            .iter()
+            .flat_map(|name| ["svg", "png", "pdf"].map(|ending| format!("{name}.{ending}")));
+        let others = ["notes.txt", "table.csv", "table.md", "table.tex"].map(str::to_owned);
+        assert_eq!(left, figures.chain(others).collect());
+    }
+
+    #[test]
+    fn a_figure_that_cannot_be_written_is_a_failure() {
+        let out = tempfile::tempdir().unwrap();
+        let run = with_cases("frozen", 1, &[("kvasir", "grid", &[Some(0.5), Some(0.75)])]);
+        // Nothing can take the place of the temporary file, whoever runs this.
+        fs::create_dir(out.path().join(".boxes.png.partial")).unwrap();
+        let error = Results::write(&[run], out.path()).unwrap_err();
+        assert!(matches!(error, ResultsError::Write(_)), "{error}");
+    }
+
+    #[test]
+    fn a_former_file_that_cannot_be_removed_is_a_failure() {
+        let out = tempfile::tempdir().unwrap();
+        let run = with_cases("frozen", 1, &[("kvasir", "grid", &[Some(0.5), Some(0.75)])]);
+        fs::create_dir(out.path().join("boxes.png")).unwrap();
+        let error = Results::write(&[run], out.path()).unwrap_err();
+        assert!(matches!(error, ResultsError::Remove { .. }), "{error}");
+        assert!(!out.path().join("table.md").exists(), "nothing new beside it");
+    }
+
+    #[test]
+    fn methods_with_oracle_prompts_alone_are_not_paired_unasked() {
+        let mut runs = vec![trained("a", 1, 2, 0.5), trained("b", 1, 2, 0.5)];
+        assert!(FigureKind::PairedScatter.belongs_to(&runs));
+        for row in runs.iter_mut().flat_map(|run| &mut run.record.rows) {
+            row.oracle = true;
+        }
+        assert!(!FigureKind::PairedScatter.belongs_to(&runs));
     }
 
     #[test]

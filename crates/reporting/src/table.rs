@@ -644,7 +644,7 @@ pub(crate) fn escape(text: &str) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use insta::assert_snapshot;
-    use run_record::{Environment, Outline};
+    use run_record::{Environment, EpochChoice, Outline};
 
     use super::*;
     use crate::Settings;
@@ -922,23 +922,23 @@ mod tests {
 
     #[test]
     fn a_checkpoint_that_was_chosen_on_test_data_is_marked() {
-        let trained = |selection: &str, train_split: &str| {
+        let trained = |selection: EpochChoice, train_split: &str| {
             let mut run = testing::trained("apm", 1, 3, 0.8);
             run.record.rows = vec![row(&run.record, "kvasir", "auto", 0.8)];
             run.settings = Some(Settings::of(serde_json::json!({
                 "data": { "train": ["kvasir"], "train_split": train_split },
             })));
             if let Some(training) = &mut run.record.training {
-                training.selection = selection.into();
+                training.selection = selection;
             }
             let markdown = ResultTable::from_runs(&[run]).unwrap().markdown();
             (markdown.contains("apm (chosen on test data) |"), markdown.contains("do not say"))
         };
-        assert_eq!(trained("Dice on held-out training images", "train"), (false, false));
-        assert_eq!(trained("Dice on test images", "train"), (true, false));
+        assert_eq!(trained(EpochChoice::HeldOut, "train"), (false, false));
+        assert_eq!(trained(EpochChoice::Test, "train"), (true, false));
         // What is held out of the test split is test data, too.
-        assert_eq!(trained("Dice on held-out training images", "test"), (true, false));
-        assert_eq!(trained("last epoch", "train"), (false, true));
+        assert_eq!(trained(EpochChoice::HeldOut, "test"), (true, false));
+        assert_eq!(trained(EpochChoice::Other("last epoch".into()), "train"), (false, true));
     }
 
     #[test]

@@ -7,9 +7,9 @@ use std::path::Path;
 use image::{GrayImage, Luma, Rgb, RgbImage};
 use metrics::{LEVELS, LevelCounts};
 use run_record::{
-    BackboneRecord, CaseRow, CurveRow, EpochRow, EvaluationTiming, FORMAT_VERSION, Outline, Panel,
-    PanelPart, PanelPoint, ParameterCounts, ResultRow, RunFolder, RunRecord, Timing,
-    TrainingSummary, write_json, write_rows,
+    BackboneRecord, CaseRow, CurveRow, EpochChoice, EpochRow, EvaluationTiming, FORMAT_VERSION,
+    Outline, Panel, PanelPart, PanelPoint, ParameterCounts, ResultRow, RunFolder, RunRecord,
+    Timing, TrainingSummary, write_json, write_rows,
 };
 use serde_json::json;
 
@@ -73,7 +73,6 @@ pub(crate) fn run(record: RunRecord) -> Run {
         record_sha256: "5e".repeat(32),
         settings: None,
         environment: None,
-        timing: None,
         outline: None,
         cases: vec![],
         epochs: vec![],
@@ -153,7 +152,7 @@ pub(crate) fn trained(method: &str, seed: u64, n_epochs: usize, dice: f64) -> Ru
         epochs_run: n_epochs,
         epochs_planned: n_epochs,
         best_epoch: n_epochs.div_ceil(2),
-        selection: "validation split".into(),
+        selection: EpochChoice::HeldOut,
         stopped_early: false,
         train_cases: 80,
         valid_cases: 10,
@@ -302,9 +301,10 @@ pub(crate) fn study(runs: &Path) -> Vec<Run> {
                 split: row.split.clone(),
                 prompts: row.prompts.clone(),
                 cases: row.n,
-                secs: 0.25 * (rank + 1) as f64 + 0.01 * seed as f64,
+                case_secs: 0.25 * (rank + 1) as f64 + 0.01 * seed as f64,
             });
-            run.timing = Some(Timing { train_secs: None, evaluations: evaluations.collect() });
+            let timing = Timing { evaluations: evaluations.collect() };
+            write_json(&run.folder.timing(), &timing).unwrap();
             all.push(run);
         }
     }

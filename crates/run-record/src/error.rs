@@ -86,6 +86,14 @@ pub enum RunRecordError {
         /// What and where, with line and column.
         source: csv::Error,
     },
+    /// A duration that nothing takes.
+    #[error("a duration of {secs} s: {}", path.display())]
+    Duration {
+        /// What was found.
+        secs: f64,
+        /// The file.
+        path: PathBuf,
+    },
     /// The file has no column of this name.
     #[error("column `{column}` is missing, found `{}`, in {}", found.join("`, `"), path.display())]
     MissingColumn {

@@ -110,14 +110,29 @@ pub struct TrainingSummary {
     pub epochs_planned: usize,
     /// Epoch whose adapters were kept, counted from 1.
     pub best_epoch: usize,
-    /// The data that picked `best_epoch`, e.g. `validation split`.
-    pub selection: String,
+    /// What picked `best_epoch`.
+    pub selection: EpochChoice,
     /// Whether training ended before `epochs_planned` because it no longer improved.
     pub stopped_early: bool,
     /// Cases trained on.
     pub train_cases: usize,
     /// Cases validated on.
     pub valid_cases: usize,
+}
+
+/// What picked the epoch whose adapters were kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EpochChoice {
+    /// The highest mean Dice on images that were held out of the split that is trained on.
+    #[serde(rename = "Dice on held-out training images")]
+    HeldOut,
+    /// The highest mean Dice on the images that are tested, as some published code does. Nothing here trains
+    /// so; a record that says it marks every table and figure that shows the run.
+    #[serde(rename = "Dice on test images")]
+    Test,
+    /// Anything else that a record says; whether it has seen the tested images is unknown.
+    #[serde(untagged)]
+    Other(String),
 }
 
 /// A case that is in a split and in no result.

@@ -8,10 +8,10 @@ use std::path::Path;
 use metrics::{CurveMeasure, LevelCounts, Measure};
 use proptest::prelude::*;
 use run_record::{
-    BackboneRecord, CaseRow, Claim, CsvRow, CurveRow, Environment, EpochRow, EvaluationTiming,
-    FORMAT_VERSION, MeasureSummary, Outline, Panel, PanelPart, PanelPoint, ParameterCounts,
-    ResultRow, RunFolder, RunRecord, RunRecordError, Side, SkippedCase, Timing, TrainingSummary,
-    read_json, read_rows, write_bytes, write_json, write_rows,
+    BackboneRecord, CaseRow, Claim, CsvRow, CurveRow, Environment, EpochChoice, EpochRow,
+    EvaluationTiming, FORMAT_VERSION, MeasureSummary, Outline, Panel, PanelPart, PanelPoint,
+    ParameterCounts, ResultRow, RunFolder, RunRecord, RunRecordError, Side, SkippedCase, Timing,
+    TrainingSummary, read_json, read_rows, write_bytes, write_json, write_rows,
 };
 
 fn record() -> RunRecord {
@@ -33,7 +33,7 @@ fn record() -> RunRecord {
             epochs_run: 3,
             epochs_planned: 5,
             best_epoch: 2,
-            selection: "validation split".into(),
+            selection: EpochChoice::HeldOut,
             stopped_early: true,
             train_cases: 80,
             valid_cases: 10,
@@ -496,23 +496,32 @@ fn a_failed_write_leaves_the_old_state_and_no_partial_file() {
 fn durations_come_back_and_are_divided_by_their_cases() {
     let folder = tempfile::tempdir().unwrap();
     let run = RunFolder::new(folder.path());
-    let evaluation = |prompts: &str, cases, secs| EvaluationTiming {
+    let evaluation = |prompts: &str, cases, case_secs| EvaluationTiming {
         data: "kvasir".into(),
         split: "test".into(),
         prompts: prompts.into(),
         cases,
-        secs,
+        case_secs,
     };
-    let timing = Timing {
-        train_secs: None,
-        evaluations: vec![evaluation("auto", 4, 3.0), evaluation("grid", 0, 0.5)],
-    };
+    let timing =
+        Timing { evaluations: vec![evaluation("auto", 4, 3.0), evaluation("grid", 0, 0.5)] };
     write_json(&run.timing(), &timing).unwrap();
-    let read: Timing = read_json(&run.timing()).unwrap();
+    let read = Timing::read(&run.timing()).unwrap();
     assert_eq!(read, timing);
     assert_eq!(read.secs_per_case("kvasir", "test", "auto"), Some(0.75));
     assert_eq!(read.secs_per_case("kvasir", "test", "grid"), None, "no case");
     assert_eq!(read.secs_per_case("etis", "test", "auto"), None, "not timed");
+
+    for nonsense in [-1.0, 1e308] {
+        write_json(&run.timing(), &Timing { evaluations: vec![evaluation("auto", 4, nonsense)] })
+            .unwrap();
+        let error = Timing::read(&run.timing()).unwrap_err();
+        assert!(
+            matches!(&error, RunRecordError::Duration { secs, path }
+                if *secs == nonsense && *path == run.timing()),
+            "{error}"
+        );
+    }
 }
 
 #[cfg(unix)]
@@ -577,4 +586,17 @@ fn an_outline_lies_beside_its_runs_and_comes_back_as_it_was() {
     let error = Outline::read(&first.outline()).unwrap_err();
     assert!(matches!(error, RunRecordError::FormatVersion { .. }));
     assert!(error.to_string().ends_with("outline.json"), "{error}");
+}
+
+#[test]
+fn what_chose_the_epoch_keeps_the_words_of_older_records() {
+    for (text, choice) in [
+        ("Dice on held-out training images", EpochChoice::HeldOut),
+        ("Dice on test images", EpochChoice::Test),
+        ("lowest loss", EpochChoice::Other("lowest loss".into())),
+    ] {
+        let json = format!("\"{text}\"");
+        assert_eq!(serde_json::from_str::<EpochChoice>(&json).unwrap(), choice);
+        assert_eq!(serde_json::to_string(&choice).unwrap(), json);
+    }
 }

@@ -17,7 +17,7 @@ use promise::{
 };
 use serde_json::{Value, json};
 
-use super::{CacheOptions, Common, write_results};
+use super::{CacheOptions, Common, not_drawn_json, write_results};
 use crate::{live::Live, outln, output::print_json};
 
 /// Run experiments with all their variants, grids and seeds, skipping what is done.
@@ -90,7 +90,7 @@ impl Ablate {
         }
 
         let on_failure = if self.keep_going { OnFailure::KeepGoing } else { OnFailure::Stop };
-        let live = Live::new(plan.iter().filter(|run| !run.is_done()).count());
+        let live = Live::new(plan.iter().filter(|run| run.is_to_do()).count());
         let outcomes = if self.jobs.get() > 1 || self.threads_per_run.is_some() {
             let threads = self.threads_per_run.unwrap_or_else(|| share(self.jobs));
             let program = std::env::current_exe().context("cannot find this program")?;
@@ -124,6 +124,7 @@ impl Ablate {
         outcomes: &[RunOutcome],
     ) -> anyhow::Result<ExitCode> {
         let mut documents = Vec::new();
+        let mut without_results = 0;
         for experiment in experiments {
             let of_this = |run: &&RunOutcome| run.planned.experiment == experiment.name;
             let finished: Vec<&FinishedRun> = outcomes
@@ -135,13 +136,26 @@ impl Ablate {
                 continue;
             }
             let folders: Vec<_> = finished.iter().map(|run| run.folder.root()).collect();
-            let results = write_results(&folders, &self.runs.join(&experiment.name))?;
+            let results = match write_results(&folders, &self.runs.join(&experiment.name)) {
+                Ok(results) => results,
+                // The other experiments have results all the same.
+                Err(error) => {
+                    let reasons: Vec<_> = error.chain().map(ToString::to_string).collect();
+                    if !self.json {
+                        outln!("## {}\n\nno results: {}\n", experiment.name, reasons.join(": "));
+                    }
+                    documents.push(json!({ "experiment": experiment.name, "reasons": reasons }));
+                    without_results += 1;
+                    continue;
+                }
+            };
             if self.json {
                 documents.push(json!({
                     "experiment": experiment.name,
                     "rows": finished.iter().flat_map(|run| &run.record.rows).collect::<Vec<_>>(),
                     "claims": results.claims,
                     "written": results.written,
+                    "not_drawn": not_drawn_json(&results),
                 }));
             } else {
                 outln!("## {}\n\n{}", experiment.name, results.table.markdown());
@@ -163,7 +177,11 @@ impl Ablate {
                 outln!("failed {}: {failure}", run.full_name());
             }
         }
-        Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Ok(if failures.is_empty() && without_results == 0 {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
     }
 }
 
@@ -182,8 +200,8 @@ fn print_plan(plan: &[PlannedRun]) {
         outln!("| {} | {state} | {remark} |", run.full_name());
     }
     let done = plan.iter().filter(|run| run.is_done()).count();
-    let impossible = plan.iter().filter(|run| matches!(run.task, Task::Impossible(_))).count();
-    let to_do = plan.len() - done - impossible;
+    let to_do = plan.iter().filter(|run| run.is_to_do()).count();
+    let impossible = plan.len() - done - to_do;
     let impossible = match impossible {
         0 => String::new(),
         some => format!(", {some} impossible"),

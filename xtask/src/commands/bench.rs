@@ -111,8 +111,8 @@ struct Metrics {
     #[arg(long, default_value = "target/bench-metrics")]
     folder: PathBuf,
     /// Timed repeats of each case; the least counts.
-    #[arg(long, default_value_t = 10)]
-    repeats: usize,
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    repeats: u32,
     /// Print one JSON document.
     #[arg(long)]
     json: bool,
@@ -120,7 +120,7 @@ struct Metrics {
 
 impl Metrics {
     fn run(self) -> anyhow::Result<ExitCode> {
-        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let workspace = workspace();
         let pictures = match (self.pred, self.truth) {
             (Some(predictions), Some(truths)) => Pictures { predictions, truths },
             _ => make_pictures(&self.folder)?,
@@ -133,8 +133,13 @@ impl Metrics {
                 Some(peers::python_with(&requirements, &self.folder)?)
             }
         };
-        let bench =
-            bench_metrics(&workspace, &pictures, python.as_deref(), self.repeats, &Bar::new())?;
+        let bench = bench_metrics(
+            &workspace,
+            &pictures,
+            python.as_deref(),
+            self.repeats as usize,
+            &Bar::new(),
+        )?;
         match self.json {
             true => print_json(&bench)?,
             false => outln!("{}", bench.markdown().trim_end()),
@@ -159,11 +164,11 @@ struct Train {
     #[arg(long, default_value = "target/bench-train")]
     folder: PathBuf,
     /// Timed encodings of one image.
-    #[arg(long, default_value_t = 5)]
-    encodes: usize,
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    encodes: u32,
     /// Timed training steps.
-    #[arg(long, default_value_t = 5)]
-    steps: usize,
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    steps: u32,
     /// Where tensors live: flex (CPU) or cuda.
     #[arg(long, default_value_t)]
     device: DeviceKind,
@@ -225,30 +230,10 @@ impl Loader {
             &self.device.device()?,
             &Bar::new(),
         )?;
-        if self.json {
-            print_json(&bench)?;
-            return Ok(ExitCode::SUCCESS);
+        match self.json {
+            true => print_json(&bench)?,
+            false => outln!("{}", bench.markdown().trim_end()),
         }
-        outln!(
-            "{} images of `{}`, `{}`, input {} x {}, {} threads",
-            bench.images,
-            bench.data,
-            bench.resize,
-            bench.input_size,
-            bench.input_size,
-            bench.threads
-        );
-        outln!("| seconds an image | each time |\n| --- | --- |");
-        for (what, secs) in [
-            ("decode, prepare", &bench.prepare_secs),
-            ("encode", &bench.encode_secs),
-            ("both", &bench.together_secs),
-        ] {
-            let secs: Vec<_> = secs.iter().map(|secs| format!("{secs:.4}")).collect();
-            outln!("| {what} | {} |", secs.join(", "));
-        }
-        outln!("decoding is {:.0} times as fast as encoding", bench.ahead);
-        outln!("what it costs beside the encoder: {:.1} % of the time", 100.0 * bench.stall_share);
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -266,40 +251,14 @@ impl Train {
             &self.reference.join("weights.safetensors"),
             &self.folder,
             python.as_deref(),
-            Repeats { encodes: self.encodes, steps: self.steps },
+            Repeats { encodes: self.encodes as usize, steps: self.steps as usize },
             &self.device.device()?,
             &Bar::new(),
         )?;
-        if self.json {
-            print_json(&bench)?;
-            return Ok(ExitCode::SUCCESS);
+        match self.json {
+            true => print_json(&bench)?,
+            false => outln!("{}", bench.markdown().trim_end()),
         }
-        outln!("seconds an image, batch {}, {} threads", bench.batch_size, bench.threads);
-        outln!("| epoch | seconds an image |\n| --- | ---: |");
-        outln!("| ours, first | {:.3} |", bench.first_epoch_secs_per_image);
-        outln!("| ours, features stored | {:.3} |", bench.cached_epoch_secs_per_image);
-        let secs = |secs: &[f64]| {
-            let secs: Vec<_> = secs.iter().map(|secs| format!("{secs:.3}")).collect();
-            secs.join(", ")
-        };
-        if let Some(peer) = &bench.peer {
-            outln!(
-                "| PyTorch {}, encoder in every step | {:.3} |",
-                peer.torch,
-                peer.published_epoch_secs_per_image
-            );
-            let [low, high] = peer.epoch_ratio_range;
-            outln!("ratio of the last two: {:.1}, from {low:.1} to {high:.1}", peer.epoch_ratio);
-            outln!("their step over ours, features given: {:.2}", peer.step_ratio);
-            outln!("relative difference of the first loss: {:.1e}", peer.loss_difference);
-            outln!("relative difference of the last loss: {:.1e}", peer.last_loss_difference);
-        }
-        outln!("seconds that a step waited for its batch: {}", secs(&bench.wait_secs));
-        outln!("seconds of reading a batch alone: {}", secs(&bench.read_secs));
-        outln!(
-            "relative difference of the first loss by rounding features: {:.1e}",
-            bench.rounding_loss_difference
-        );
         Ok(ExitCode::SUCCESS)
     }
 }

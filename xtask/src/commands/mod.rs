@@ -25,6 +25,7 @@ use std::{
 };
 
 use clap::{Args, Subcommand};
+use data_loaders::{error_chain, reasons};
 use promise::{
     device::DeviceKind,
     run::{CacheFolder, Context},
@@ -32,6 +33,7 @@ use promise::{
 };
 
 use reporting::Results;
+use serde_json::{Value, json};
 
 use crate::{bar::Bar, stop};
 
@@ -104,12 +106,21 @@ impl Command {
 fn write_results(runs: &[&Path], folder: &Path) -> anyhow::Result<Results> {
     let results = Results::write(&reporting::load(runs)?, folder)?;
     for (kind, error) in &results.not_drawn {
+        let reasons = error_chain(error);
         match error.is_for_want_of_data() {
-            true => tracing::info!("no {kind}: {error}"),
-            false => tracing::warn!("no {kind}: {error}"),
+            true => tracing::info!("no {kind}: {reasons}"),
+            false => tracing::warn!("no {kind}: {reasons}"),
         }
     }
     Ok(results)
+}
+
+/// The figures that could not be drawn, and why.
+fn not_drawn_json(results: &Results) -> Vec<Value> {
+    let figures = results.not_drawn.iter();
+    figures
+        .map(|(kind, error)| json!({ "figure": kind.name(), "reasons": reasons(error) }))
+        .collect()
 }
 
 /// Options of every command that shows results.

@@ -5,10 +5,9 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Context;
 use clap::Args;
 use promise::{plan::Experiment, run::run_experiment, run_folder::Existing};
-use reporting::Results;
 use serde_json::json;
 
-use super::{CacheOptions, Common, write_results};
+use super::{CacheOptions, Common, not_drawn_json, write_results};
 use crate::{outln, output::print_json};
 
 /// Train and evaluate an experiment, all its variants and seeds.
@@ -54,8 +53,7 @@ impl Run {
             .with_context(|| format!("cannot run {}", self.experiment.display()))?;
 
         let folders: Vec<_> = finished.iter().map(|run| run.folder.root()).collect();
-        let Results { table, claims, written, .. } =
-            write_results(&folders, &self.runs.join(&experiment.name))?;
+        let results = write_results(&folders, &self.runs.join(&experiment.name))?;
 
         let skipped: Vec<_> = finished.iter().flat_map(|run| &run.record.skipped).collect();
         if self.json {
@@ -70,22 +68,23 @@ impl Run {
             print_json(&json!({
                 "experiment": experiment.name,
                 "rows": rows.collect::<Vec<_>>(),
-                "claims": claims,
+                "claims": results.claims,
                 "frozen_hash_before": finished.first().map(|run| &run.record.frozen_hash_before),
                 "frozen_hash_after": finished.last().map(|run| &run.record.frozen_hash_after),
                 "runs": folders,
                 "skipped_cases": skipped,
-                "written": written,
+                "written": results.written,
+                "not_drawn": not_drawn_json(&results),
             }))?;
         } else {
-            outln!("{}", table.markdown());
-            for report in &claims {
+            outln!("{}", results.table.markdown());
+            for report in &results.claims {
                 outln!("{}", report.markdown());
             }
             for case in skipped {
                 outln!("skipped {} {} {}: {}", case.data, case.split, case.file, case.reason);
             }
-            for path in written {
+            for path in results.written {
                 outln!("wrote {}", path.display());
             }
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use metrics::Column;
 use plotters::style::Color;
+use run_record::Timing;
 
 use super::axes::{Axis, Plot, Rect};
 use super::canvas::{Area, DrawResult, Sketch, stroke};
@@ -25,7 +26,7 @@ const HEIGHT: f64 = 0.72;
 pub(super) enum Cost {
     /// Trained parameters, on a logarithmic axis.
     Parameters,
-    /// Milliseconds of the evaluation by case, the mean over the seeds.
+    /// Milliseconds that a case takes from features to scores, the mean over the seeds.
     Time,
 }
 
@@ -40,12 +41,12 @@ impl Cost {
             Self::Time => {
                 let mut sum = 0.0;
                 for (run, row) in &entry.seeds {
-                    let timing = run.timing.as_ref();
+                    let path = run.folder.timing();
+                    let timing = path.exists().then(|| Timing::read(&path)).transpose()?;
                     let secs = timing.and_then(|timing| {
                         timing.secs_per_case(&row.data, &row.split, &row.prompts)
                     });
-                    sum +=
-                        secs.ok_or_else(|| FigureError::NotTimed { path: run.folder.timing() })?;
+                    sum += secs.ok_or(FigureError::NotTimed { path })?;
                 }
                 Ok(Some(1000.0 * sum / entry.seeds.len() as f64))
             }
@@ -65,9 +66,9 @@ impl Cost {
     fn note(self) -> Option<&'static str> {
         match self {
             Self::Parameters => None,
-            Self::Time => {
-                Some("from stored features to scores, several at once; without the encoder")
-            }
+            Self::Time => Some(
+                "from features to scores, an image on each thread at once; without the encoder",
+            ),
         }
     }
 }
@@ -214,6 +215,10 @@ impl Sketch for CostVsDice {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::fs;
+
+    use run_record::write_json;
+
     use super::*;
     use crate::FigureKind;
     use crate::testing::study;
@@ -233,13 +238,44 @@ mod tests {
     #[test]
     fn a_run_that_was_not_timed_is_named() {
         let folder = tempfile::tempdir().unwrap();
-        let mut runs = study(folder.path());
-        runs[3].timing = None;
+        let runs = study(folder.path());
+        let kept = fs::read(runs[3].folder.timing()).unwrap();
+        fs::remove_file(runs[3].folder.timing()).unwrap();
         let error = FigureKind::TimeVsDice.draw(&runs).err().unwrap().to_string();
         assert!(error.ends_with("apm_4_points-seed2/timing.json"), "{error}");
         // Durations of other prompts are no durations of these.
-        runs[3].timing = runs[2].timing.clone();
-        runs[3].timing.as_mut().unwrap().evaluations.pop();
+        let mut timing: Timing = serde_json::from_slice(&kept).unwrap();
+        timing.evaluations.pop();
+        write_json(&runs[3].folder.timing(), &timing).unwrap();
         assert!(matches!(FigureKind::TimeVsDice.draw(&runs), Err(FigureError::NotTimed { .. })));
+    }
+
+    #[test]
+    fn broken_durations_cost_the_figure_that_shows_them_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let runs = study(folder.path());
+        let file = runs[3].folder.timing();
+        let text = fs::read_to_string(&file).unwrap();
+        for broken in ["{".to_owned(), text.replace("0.5", "-0.5")] {
+            fs::write(&file, broken).unwrap();
+            let error = FigureKind::TimeVsDice.draw(&runs).err().unwrap();
+            assert!(matches!(error, FigureError::Record(_)), "{error}");
+            assert!(error.to_string().contains("apm_4_points-seed2/timing.json"), "{error}");
+            FigureKind::ParametersVsDice.draw(&runs).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_durations_are_among_the_sources() {
+        let folder = tempfile::tempdir().unwrap();
+        let runs = study(folder.path());
+        let text = |kind: FigureKind| kind.draw(&runs).unwrap().provenance().text();
+        let before = text(FigureKind::TimeVsDice);
+        assert_eq!(before.matches("timing.json sha256 ").count(), runs.len(), "{before}");
+        assert!(!text(FigureKind::ParametersVsDice).contains("timing.json"));
+        let mut bytes = fs::read(runs[0].folder.timing()).unwrap();
+        bytes.push(b'\n');
+        fs::write(runs[0].folder.timing(), bytes).unwrap();
+        assert_ne!(text(FigureKind::TimeVsDice), before);
     }
 }

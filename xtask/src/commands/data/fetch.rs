@@ -43,6 +43,12 @@ impl Fetch {
         let items: Vec<Item<'_>> =
             self.names.iter().map(|name| Item::find(name, &catalog)).collect::<Result<_, _>>()?;
         items.iter().for_each(|item| print_terms(&item.terms()));
+        let is_data = |item: &Item<'_>| matches!(item, Item::Data(_)) && item.can_be_fetched();
+        if self.data_root.is_none() && items.iter().any(is_data) {
+            bail!(
+                "say where data sets go with --data-root or PROMISE_DATA; nothing was downloaded"
+            );
+        }
         if items.iter().any(Item::can_be_fetched) && !self.yes && !agreed()? {
             bail!("nothing was downloaded");
         }
@@ -73,9 +79,7 @@ impl Fetch {
     }
 
     fn data(&self, card: &Card, catalog: &Catalog, stop: &AtomicBool) -> anyhow::Result<()> {
-        let Some(root) = self.data_root.as_deref() else {
-            bail!("say where data sets go with --data-root or PROMISE_DATA");
-        };
+        let root = self.data_root.as_deref().context("no folder for data sets")?;
         let arrived = shown(|show| fetch_data(card, root, catalog, stop, show))?;
         if arrived.files.is_empty() {
             outln!("{}: was there already", card.name);
