@@ -3,8 +3,8 @@
 The published code runs the frozen encoder in every step. This script times that encoder on one
 image and the rest of a step on a whole batch of features, with PyTorch and segment-anything 1.0.
 It reads `weights.safetensors` (SAM), `adapters.safetensors` and `batch.safetensors` and prints the
-loss of the first step, so that the caller can see that both compute the same, and all times, as one
-JSON object.
+losses of its steps, the loss with other adapters, which the caller trained, so that it can see that
+both compute the same, and all times, as one JSON object.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--folder", type=Path, required=True, help="adapters and batch")
+    parser.add_argument("--later", required=True, help="other adapters in the folder")
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--encodes", type=int, required=True)
     parser.add_argument("--steps", type=int, required=True)
@@ -174,6 +175,13 @@ def loss_of(logits: Tensor, target: Tensor) -> Tensor:
     return functional.binary_cross_entropy_with_logits(logits, target) + 1 - dice
 
 
+def load(adapters: Adapters, path: Path) -> None:
+    """Reads all that is trained, and the running statistics."""
+    missing, unexpected = adapters.load_state_dict(load_file(path), strict=False)
+    missing = [key for key in missing if not key.endswith("num_batches_tracked")]
+    assert not missing and not unexpected, f"missing {missing}, unexpected {unexpected}"
+
+
 def peak_rss_bytes() -> int:
     """The process's peak resident memory.
 
@@ -195,11 +203,7 @@ def main() -> None:
     sam.load_state_dict(load_file(args.weights))
     sam.requires_grad_(False).eval()
     adapters = Adapters()
-    missing, unexpected = adapters.load_state_dict(
-        load_file(args.folder / "adapters.safetensors"), strict=False
-    )
-    missing = [key for key in missing if not key.endswith("num_batches_tracked")]
-    assert not missing and not unexpected, f"missing {missing}, unexpected {unexpected}"
+    load(adapters, args.folder / "adapters.safetensors")
     batch = load_file(args.folder / "batch.safetensors")
 
     encode_secs = []
@@ -213,22 +217,31 @@ def main() -> None:
     adapters.train()
     taps, embedding, target = batch["taps"], batch["image_embedding"], batch["target"]
     losses, step_secs = [], []
+
+    def forward() -> Tensor:
+        coords, shift = adapters.prompt(taps), adapters.shift(embedding)
+        return loss_of(decode(sam, embedding, coords, shift), target)
+
     for _ in range(1 + args.steps):
         start = time.perf_counter()
-        coords, shift = adapters.prompt(taps), adapters.shift(embedding)
-        loss = loss_of(decode(sam, embedding, coords, shift), target)
+        loss = forward()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
         step_secs.append(time.perf_counter() - start)
+    peak = peak_rss_bytes() / 2**20
+    load(adapters, args.folder / args.later)
+    with torch.no_grad():
+        later_loss = forward().item()
     report = {
         "torch": torch.__version__,
         "losses": losses,
+        "later_loss": later_loss,
         # The first of each is warm-up.
         "encode_secs": encode_secs[1:],
         "step_secs": step_secs[1:],
-        "peak_rss_mib": peak_rss_bytes() / 2**20,
+        "peak_rss_mib": peak,
     }
     print(json.dumps(report))
 

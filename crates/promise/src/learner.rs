@@ -1,6 +1,6 @@
 //! One training step and one validation step, in burn-train's terms.
 
-use std::fmt;
+use std::{fmt, mem};
 
 use burn::{
     data::dataset::DatasetError,
@@ -83,7 +83,9 @@ impl<P: PromptModule> Promise<P> {
     ///
     /// Features come from the plain device, since SAM is there. They cross to the adapters' device
     /// only where an adapter reads them: its batch normalization trains only on tracked input.
-    fn logits(&self, batch: &Batch, training: bool) -> Tensor<4> {
+    ///
+    /// `block_features` are those of the batch, apart from it: they are the most of it, and gone once they are read.
+    fn logits(&self, batch: &Batch, block_features: Vec<Tensor<4>>, training: bool) -> Tensor<4> {
         let enter = |tensor: Tensor<4>| if training { tensor.autodiff() } else { tensor };
         let embedding = batch.image_embedding.clone();
         let prompts = match &batch.given {
@@ -91,7 +93,7 @@ impl<P: PromptModule> Promise<P> {
             None => {
                 let input = PromptInput {
                     image_embedding: enter(embedding.clone()),
-                    block_features: batch.block_features.iter().cloned().map(enter).collect(),
+                    block_features: block_features.into_iter().map(enter).collect(),
                 };
                 self.learned_prompts(input).unwrap_or_default()
             }
@@ -145,8 +147,9 @@ impl<P: PromptModule> TrainStep for Promise<P> {
     type Input = Batch;
     type Output = StepOutput;
 
-    fn step(&self, batch: Batch) -> TrainOutput<StepOutput> {
-        let logits = self.logits(&batch, true);
+    fn step(&self, mut batch: Batch) -> TrainOutput<StepOutput> {
+        let block_features = mem::take(&mut batch.block_features);
+        let logits = self.logits(&batch, block_features, true);
         let loss = loss(self.settings.loss, logits.clone(), batch.target.clone());
         let output = self.output(&batch, logits, &loss);
         TrainOutput::new(self, loss.backward(), output)
@@ -157,8 +160,9 @@ impl<P: PromptModule> InferenceStep for Promise<P> {
     type Input = Batch;
     type Output = StepOutput;
 
-    fn step(&self, batch: Batch) -> StepOutput {
-        let logits = self.logits(&batch, false);
+    fn step(&self, mut batch: Batch) -> StepOutput {
+        let block_features = mem::take(&mut batch.block_features);
+        let logits = self.logits(&batch, block_features, false);
         let loss = loss(self.settings.loss, logits.clone(), batch.target.clone());
         self.output(&batch, logits, &loss)
     }

@@ -56,9 +56,8 @@ pub(crate) struct Batching {
 
 /// burn-train's loader over an encoded set.
 ///
-/// One batch is made ahead, and as many cases as a batch has wait to be part of the next: together with
-/// the batch that is trained on, three batches at a time, and a fourth while one is joined, whatever the
-/// number of workers. That is the bound on memory.
+/// One batch is made ahead, and as many cases as there are workers wait to be part of the next, besides the batch
+/// that is trained on. That is the bound on memory.
 pub(crate) struct FeatureLoader {
     maker: BatchMaker,
     /// Places in the set that this loader covers.
@@ -145,7 +144,7 @@ impl BatchMaker {
         let mut samples = Vec::with_capacity(batch_size);
         let ready = |at: usize| self.ready(order[at], epoch);
         // Where it stops early, a batch was refused or the reason was sent.
-        let _ = prefetch(order.len(), workers, batch_size, ready, |at, readied| {
+        let _ = prefetch(order.len(), workers, workers, ready, |at, readied| {
             // A case may have to go through the encoder, for which nobody waits any more.
             if over.load(Ordering::Relaxed) {
                 return ControlFlow::Break(());
