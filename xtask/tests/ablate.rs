@@ -164,35 +164,31 @@ fn assert_same(whole: &BTreeMap<PathBuf, Vec<u8>>, other: &BTreeMap<PathBuf, Vec
 
 #[test]
 fn one_experiment_without_results_does_not_hide_the_others() {
-    let frozen = EXPERIMENT
-        .split_once("[prompt]")
-        .map(|(head, _)| {
-            head.to_owned() + "[prompt]\nmodule = \"none\"\n\n[shift]\nmodule = \"none\"\n\n"
-        })
-        .expect("it has prompts")
-        + "[evaluate]\nprompts = [\"grid\"]\npanels = 0\n";
+    let (head, rest) = EXPERIMENT.split_once("[prompt]").expect("it has prompts");
+    let (_, train) = rest.split_once("[train]").expect("it trains");
+    let (train, _) = train.split_once("[grid]").expect("it has a grid");
+    let modules = "[prompt]\nmodule = \"none\"\n\n[shift]\nmodule = \"none\"\n\n[train]";
+    let frozen = format!("{head}{modules}{train}").replace("\"auto\"", "\"grid\"");
     let folder = written(&frozen.replace("\"ablation\"", "\"first\""));
     let here = folder.path();
     fs::write(here.join("second.toml"), frozen.replace("\"ablation\"", "\"second\""))
         .expect("written");
     success(ablate(here, &["second.toml"]));
-    let runs = fs::read_dir(here.join("runs/first")).expect("is there");
-    let run = runs.map(|entry| entry.expect("an entry").path()).find(|path| path.is_dir());
-    let cases = run.expect("a run").join("cases.csv");
-    let text = fs::read_to_string(&cases).expect("written");
-    fs::write(&cases, text + "\n").expect("changed");
+    let table = here.join("runs/first/table.md");
+    fs::remove_file(&table).expect("removed");
+    fs::create_dir(&table).expect("in its way");
 
     let output = ablate(here, &["second.toml", "--json"]).output().expect("the program starts");
     assert!(!output.status.success());
     let document = json(&output);
     let reason = document["experiments"][0]["reasons"][0].as_str().expect("a reason");
-    assert!(reason.contains("changed since the run wrote it"), "{reason}");
+    assert!(reason.contains("cannot write"), "{reason}");
     assert_eq!(document["experiments"][1]["rows"].as_array().expect("rows").len(), 1);
 
     let output = ablate(here, &["second.toml"]).output().expect("the program starts");
     assert!(!output.status.success());
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(text.contains("## first\n\nno results: changed since"), "{text}");
+    assert!(text.contains("## first\n\nno results: cannot write"), "{text}");
     assert!(text.contains("## second\n\nProtocol"), "{text}");
 }
 

@@ -220,7 +220,9 @@ mod tests {
 
     #[test]
     fn methods_with_oracle_prompts_alone_are_not_paired_unasked() {
-        let mut runs = vec![trained("a", 1, 2, 0.5), trained("b", 1, 2, 0.5)];
+        let scored =
+            |method| with_cases(method, 1, &[("kvasir", "grid", &[Some(0.5), Some(0.75)])]);
+        let mut runs = vec![scored("a"), scored("b")];
         assert!(FigureKind::PairedScatter.belongs_to(&runs));
         for row in runs.iter_mut().flat_map(|run| &mut run.record.rows) {
             row.oracle = true;
