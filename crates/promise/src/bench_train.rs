@@ -40,9 +40,14 @@ use crate::{
     viewed_set::ViewedSet,
 };
 
-/// How often things are timed, after one that is not counted.
+/// Images in a step, as published.
+pub const BATCH_SIZE: usize = 8;
+
+/// What is timed, and how often, after one time that is not counted.
 #[derive(Debug, Clone, Copy)]
-pub struct Repeats {
+pub struct Amounts {
+    /// Images in a step.
+    pub batch_size: usize,
     /// Encodings of one image.
     pub encodes: usize,
     /// Training steps.
@@ -193,7 +198,7 @@ pub fn bench_train(
     weights: &Path,
     folder: &Path,
     python: Option<&Path>,
-    repeats: Repeats,
+    repeats: Amounts,
     device: &Device,
     progress: &dyn Progress,
 ) -> Result<TrainBench, BenchError> {
@@ -205,7 +210,8 @@ pub fn bench_train(
     let file = folder.join("bench.toml");
     fs::write(&file, EXPERIMENT).map_err(write(&file))?;
     let given = format!("backbone.weights={}", toml::Value::from(weights.display().to_string()));
-    let experiment = Experiment::load(&file, &[given])?;
+    let batch_size = format!("train.batch_size={}", repeats.batch_size);
+    let experiment = Experiment::load(&file, &[given, batch_size])?;
     let plan = &experiment.runs[0];
     let (batch_size, rate) = (plan.spec.train.batch_size, plan.spec.train.learning_rate);
     let threads = rayon::current_num_threads();
@@ -461,7 +467,7 @@ mod tests {
         let plan = &experiment.runs[0];
         let taps = (crate::registry::find("apm").expect("registered").taps)(plan, &info);
         assert_eq!(taps.expect("it fits"), [11, 8, 5]);
-        assert_eq!(plan.spec.train.batch_size, 8);
+        assert_eq!(plan.spec.train.batch_size, BATCH_SIZE);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use promise::{
     bench_forward::{Part, bench_forward},
     bench_loader::bench_loader,
     bench_metrics::{Pictures, bench_metrics, make_pictures},
-    bench_train::{Repeats, bench_train},
+    bench_train::{Amounts, BATCH_SIZE, bench_train},
     device::DeviceKind,
     encode_check::make_reference,
     peers,
@@ -166,6 +166,9 @@ struct Train {
     /// Timed encodings of one image.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     encodes: u32,
+    /// Images in a step.
+    #[arg(long, default_value_t = BATCH_SIZE as u32, value_parser = clap::value_parser!(u32).range(1..=64))]
+    batch_size: u32,
     /// Timed training steps.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     steps: u32,
@@ -251,7 +254,11 @@ impl Train {
             &self.reference.join("weights.safetensors"),
             &self.folder,
             python.as_deref(),
-            Repeats { encodes: self.encodes as usize, steps: self.steps as usize },
+            Amounts {
+                batch_size: self.batch_size as usize,
+                encodes: self.encodes as usize,
+                steps: self.steps as usize,
+            },
             &self.device.device()?,
             &Bar::new(),
         )?;
