@@ -1,4 +1,4 @@
-"""Full-size reference for SAM ViT-B: random weights, one 1024 x 1024 image, three prompts.
+"""Full-size reference for SAM: random weights, one 1024 x 1024 image, three prompts.
 
 Writes `weights.safetensors` (and `weights.pth` with `--pth`) under the official names, and
 `reference.safetensors` with inputs and outputs of segment-anything 1.0. Prints timings and the
@@ -34,15 +34,16 @@ def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
+    parser.add_argument("--variant", choices=["vit_b", "vit_l", "vit_h"], default="vit_b")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--pth", action="store_true", help="also write weights.pth")
     return parser.parse_args()
 
 
-def build_sam() -> Sam:
-    """ViT-B with PyTorch's default initialization; zeros and ones replaced by random values."""
-    sam = sam_model_registry["vit_b"]()
+def build_sam(variant: str) -> Sam:
+    """SAM with PyTorch's default initialization; zeros and ones replaced by random values."""
+    sam = sam_model_registry[variant]()
     for name, tensor in sam.state_dict().items():
         if "rel_pos" in name:
             tensor.normal_(0.0, REL_POS_STD)
@@ -122,7 +123,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
 
-    sam, image, prompts = build_sam(), make_image(), make_prompts()
+    sam, image, prompts = build_sam(args.variant), make_image(), make_prompts()
     embedding, encode_secs = timed(lambda: sam.image_encoder(image))
     tensors = {"image": image, "image_embedding": embedding}
     decode_secs = {}
@@ -137,6 +138,7 @@ def main() -> None:
         torch.save(sam.state_dict(), args.out / "weights.pth")
     report = {
         "torch": torch.__version__,
+        "variant": args.variant,
         "threads": args.threads,
         "seed": args.seed,
         "encode_secs": round(encode_secs, 3),

@@ -1,4 +1,4 @@
-"""Times one forward pass of a peer, on request: image encoder or decoder of SAM ViT-B.
+"""Times one forward pass of a peer, on request: image encoder or decoder of SAM.
 
 Reads the weights and inputs that `encode_check.py` wrote. Prints a JSON object once it is ready (after a
 pass that is not timed, whose output is compared with the reference), then one line of seconds for every
@@ -31,6 +31,8 @@ def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--reference", type=Path, required=True, help="folder of encode_check.py")
+    parser.add_argument("--variant", choices=["vit_b", "vit_l", "vit_h"], required=True)
+    parser.add_argument("--batch-size", type=int, default=1, help="the image so often in a pass")
     parser.add_argument("--part", choices=["encoder", "decoder"], required=True)
     parser.add_argument(
         "--peer", choices=["segment_anything", "torch_sdpa", "onnxruntime"], required=True
@@ -105,7 +107,7 @@ def main() -> None:
     """Prepares, says so, and times on request."""
     args = parse_args()
     torch.set_num_threads(args.threads)
-    sam = sam_model_registry["vit_b"]()
+    sam = sam_model_registry[args.variant]()
     sam.load_state_dict(load_file(args.reference / "weights.safetensors"))
     sam.requires_grad_(False).eval()
     reference = load_file(args.reference / "reference.safetensors")
@@ -113,7 +115,9 @@ def main() -> None:
     if args.part == "decoder":
         forward, expected = decoder(sam, reference), reference["case.one_point.low_res_logits"]
     else:
-        image, expected = reference["image"], reference["image_embedding"]
+        repeats = (args.batch_size, 1, 1, 1)
+        image = reference["image"].repeat(repeats)
+        expected = reference["image_embedding"].repeat(repeats)
         if args.peer == "onnxruntime":
             forward, version = onnx_encoder(sam, image, args.threads)
             del sam

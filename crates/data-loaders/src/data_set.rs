@@ -21,9 +21,14 @@ pub(crate) const PHANTOM: &str = "phantom";
 pub(crate) const PHANTOM_SEED: u64 = 0x2403_0416;
 
 /// Splits of the built-in data set `phantom` with their index ranges, see
-/// [`synthetic::phantom`]. They are disjoint, so no image is in two splits.
-pub const PHANTOM_SPLITS: [(&str, Range<u64>); 3] =
-    [("train", 0..200), ("valid", 10_000..10_050), ("test", 20_000..20_100)];
+/// [`synthetic::phantom`]. They are disjoint, so no image is in two splits. `extended` is for questions that `train` is
+/// too small for, such as how many images a method needs.
+pub const PHANTOM_SPLITS: [(&str, Range<u64>); 4] = [
+    ("train", 0..200),
+    ("valid", 10_000..10_050),
+    ("test", 20_000..20_100),
+    ("extended", 30_000..33_200),
+];
 
 /// A list of cases. Cheap to clone and to share between threads: it holds paths, not pixels.
 #[derive(Debug, Clone)]

@@ -1,6 +1,6 @@
 //! What encoding an image and answering a prompt cost, ours and others', in turns.
 //!
-//! Sizes are SAM ViT-B's at 1024 pixels, weights and image those of [`encode_check`](crate::encode_check).
+//! Sizes are those of SAM's variants at 1024 pixels, weights and image those of [`encode_check`](crate::encode_check).
 //! Ours and a peer's pass are timed one after the other, pair by pair, so that whatever else the
 //! machine does meets both; the ratio is the median over pairs.
 
@@ -29,11 +29,26 @@ use crate::{
 /// The prompt that the decoder answers: a single click.
 const CASE: &str = "one_point";
 
+/// What is timed, how, and beside whom.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// The part of SAM.
+    pub part: Part,
+    /// Which SAM.
+    pub variant: Variant,
+    /// Images in a pass of the encoder.
+    pub batch_size: usize,
+    /// Timed passes, and pairs of passes with each peer.
+    pub pairs: usize,
+    /// Peers, some of [`Part::peers`].
+    pub peers: Vec<&'static str>,
+}
+
 /// What is timed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Part {
-    /// One image of 1024 x 1024 through the image encoder.
+    /// Images of 1024 x 1024 through the image encoder.
     Encoder,
     /// One click on an image that is encoded already: prompt encoder and mask decoder, three masks.
     Decoder,
@@ -47,6 +62,23 @@ impl Part {
         }
     }
 
+    /// The peers of these names, all if none is given.
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownPeerError`] for a name that none of [`peers`](Self::peers) has.
+    pub fn only(self, names: &[String]) -> Result<Vec<&'static str>, UnknownPeerError> {
+        let known = self.peers();
+        if names.is_empty() {
+            return Ok(known.to_vec());
+        }
+        let find = |name: &String| {
+            let unknown = || UnknownPeerError { name: name.clone(), known: known.join("`, `") };
+            known.iter().copied().find(|peer| peer == name).ok_or_else(unknown)
+        };
+        names.iter().map(find).collect()
+    }
+
     /// Who else does this, by the names of `tools/peers/forward.py`: the reference; the same with
     /// PyTorch's fused attention; the same exported to ONNX. The decoder has no attention that is worth
     /// fusing and is not exported.
@@ -58,11 +90,25 @@ impl Part {
     }
 }
 
+/// A name that no peer has.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown peer `{name}`, expected one of `{known}`")]
+pub struct UnknownPeerError {
+    /// What was asked for.
+    pub name: String,
+    /// The peers of the part.
+    pub known: String,
+}
+
 /// What was measured.
 #[derive(Debug, Clone, Serialize)]
 pub struct ForwardBench {
     /// What was timed.
     pub part: Part,
+    /// Name of the variant.
+    pub variant: &'static str,
+    /// Images in a pass.
+    pub batch_size: usize,
     /// Threads of each implementation.
     pub threads: usize,
     /// Seconds of our passes without a peer in between.
@@ -116,25 +162,25 @@ pub enum ForwardBenchError {
     },
 }
 
-/// Times `pairs` passes of ours, then, with a Python that has the peers' packages, as many pairs of ours
-/// and each peer's.
+/// Times passes of ours, then, with a Python that has the peers' packages, as many pairs of ours and each peer's.
 ///
-/// - `reference`: the folder of [`make_reference`](crate::encode_check::make_reference); the peers' last words go there
+/// - `reference`: the folder of the variant's [reference](crate::encode_check::make_reference); the peers' last words
+///   go there
 ///
 /// # Errors
 ///
 /// See [`ForwardBenchError`].
 pub fn bench_forward(
-    part: Part,
+    question: &Question,
     workspace: &Path,
     reference: &Path,
     python: Option<&Path>,
-    pairs: usize,
     device: &Device,
     progress: &dyn Progress,
 ) -> Result<ForwardBench, ForwardBenchError> {
+    let &Question { part, variant, batch_size, pairs, ref peers } = question;
     let weights = reference.join("weights.safetensors");
-    let sam = Backbone::load(Variant::VitB, Some(&weights), device)?.sam;
+    let sam = Backbone::load(variant, Some(&weights), device)?.sam;
     let path = reference.join("reference.safetensors");
     let bytes = Reference::read(&path)?;
     let tensors = Reference::parse(&bytes, &path, device)?;
@@ -142,8 +188,12 @@ pub fn bench_forward(
         Part::Encoder => ("image".to_owned(), "image_embedding".to_owned()),
         Part::Decoder => ("image_embedding".to_owned(), format!("case.{CASE}.low_res_logits")),
     };
-    let input = tensors.floats::<4>(&input)?;
-    let expected = values(tensors.floats::<4>(&expected)?);
+    let repeated = |tensor: Tensor<4>| match part {
+        Part::Encoder => tensor.repeat_dim(0, batch_size),
+        Part::Decoder => tensor,
+    };
+    let input = repeated(tensors.floats::<4>(&input)?);
+    let expected = values(repeated(tensors.floats::<4>(&expected)?));
     let points = Some((
         tensors.floats::<3>(&format!("case.{CASE}.point_coords"))?,
         tensors.labels(&format!("case.{CASE}.point_labels"))?,
@@ -164,7 +214,7 @@ pub fn bench_forward(
     };
 
     let threads = rayon::current_num_threads();
-    let programs = 1 + python.map_or(0, |_| part.peers().len());
+    let programs = 1 + python.map_or(0, |_| peers.len());
     progress.start(part.name(), (programs * pairs) as u64);
     // The first pass is warm-up.
     let relative_error = relative_l2(&timed().0, &expected);
@@ -176,6 +226,8 @@ pub fn bench_forward(
         .collect();
     let mut bench = ForwardBench {
         part,
+        variant: variant.name(),
+        batch_size,
         threads,
         secs,
         relative_error,
@@ -184,10 +236,9 @@ pub fn bench_forward(
         spread: BTreeMap::new(),
         peers: BTreeMap::new(),
     };
-    let asked =
-        python.iter().flat_map(|python| part.peers().iter().map(move |peer| (peer, python)));
+    let asked = python.iter().flat_map(|python| peers.iter().map(move |peer| (peer, python)));
     for (index, (&name, python)) in asked.enumerate() {
-        let (mut peer, ready) = Peer::start(part, name, workspace, reference, python, threads)?;
+        let (mut peer, ready) = Peer::start(question, name, workspace, reference, python, threads)?;
         let (mut their_secs, mut our_secs) = (Vec::new(), Vec::new());
         for pair in 0..pairs {
             progress.set(((1 + index) * pairs + pair) as u64);
@@ -222,11 +273,13 @@ impl ForwardBench {
     pub fn markdown(&self) -> String {
         let [low, high] = extremes(&self.secs);
         let mut text = format!(
-            "SAM ViT-B, {}, 1024 x 1024, one image, {} threads, {} passes each\n\n\
+            "SAM {}, {}, 1024 x 1024, batch {}, {} threads, {} passes each\n\n\
              | who | seconds, median | peak memory, MiB | relative error | time over ours, median [least, largest] |\n\
              | --- | ---: | ---: | ---: | ---: |\n\
              | ours | {:.3} [{low:.3}, {high:.3}] | {:.0} | {:.1e} | |\n",
+            self.variant,
             self.part.name(),
+            self.batch_size,
             self.threads,
             self.secs.len(),
             median(&self.secs),
@@ -273,20 +326,22 @@ struct Peer {
 
 impl Peer {
     fn start(
-        part: Part,
+        question: &Question,
         name: &str,
         workspace: &Path,
         reference: &Path,
         python: &Path,
         threads: usize,
     ) -> Result<(Self, Ready), ForwardBenchError> {
-        let log = reference.join(format!("{}-{name}.log", part.name()));
+        let part = question.part.name();
+        let log = reference.join(format!("{part}-{name}.log"));
         let file = File::create(&log)
             .map_err(|source| ForwardBenchError::Write { path: log.clone(), source })?;
         let mut command = Command::new(python);
         command
             .arg(workspace.join("tools/peers/forward.py"))
-            .args(["--part", part.name(), "--peer", name])
+            .args(["--part", part, "--peer", name, "--variant", question.variant.name()])
+            .args(["--batch-size", &question.batch_size.to_string()])
             .args(["--threads", &threads.to_string(), "--reference"])
             .arg(reference);
         Ok(Self::spawn(command, file, log)?)
@@ -388,6 +443,16 @@ mod tests {
     const READY: &str = r#"echo '{"version": "none 1.0", "relative_error": 0.5}'"#;
 
     #[test]
+    fn peers_are_chosen_by_name() {
+        assert_eq!(Part::Decoder.only(&[]).unwrap(), ["segment_anything"]);
+        assert_eq!(Part::Encoder.only(&["onnxruntime".into()]).unwrap(), ["onnxruntime"]);
+        assert_eq!(
+            Part::Decoder.only(&["onnxruntime".into()]).unwrap_err().to_string(),
+            "unknown peer `onnxruntime`, expected one of `segment_anything`"
+        );
+    }
+
+    #[test]
     fn a_peer_answers_when_it_is_asked() {
         let folder = tempfile::tempdir().unwrap();
         let script = format!(
@@ -431,6 +496,8 @@ mod tests {
         };
         let bench = ForwardBench {
             part: Part::Encoder,
+            variant: "vit_l",
+            batch_size: 1,
             threads: 2,
             secs: vec![3.0, 2.0, 2.5],
             relative_error: 2e-7,
@@ -440,6 +507,10 @@ mod tests {
             peers: BTreeMap::from([("peer", times)]),
         };
         let table = bench.markdown();
+        assert!(
+            table.starts_with("SAM vit_l, encoder, 1024 x 1024, batch 1, 2 threads"),
+            "{table}"
+        );
         assert!(table.contains("| ours | 2.500 [2.000, 3.000] | 800 | 2.0e-7 | |"), "{table}");
         let row = "| peer (none 1.0) | 8.000 | 3000 | 1.0e-7 | 3.00 [2.00, 4.00] |";
         assert!(table.contains(row), "{table}");

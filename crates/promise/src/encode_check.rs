@@ -77,7 +77,7 @@ pub enum EncodeCheckError {
     Backbone(#[from] BackboneError),
 }
 
-/// Makes the reference in `folder`, unless it is there.
+/// Makes the reference of a variant in a folder of its own in `folder`, unless it is there, and returns where it is.
 ///
 /// Without `python`, a virtual environment is made in `folder` from `tools/peers/requirements.txt`.
 ///
@@ -87,19 +87,21 @@ pub enum EncodeCheckError {
 pub fn make_reference(
     workspace: &Path,
     folder: &Path,
+    variant: Variant,
     python: Option<&Path>,
-) -> Result<(), EncodeCheckError> {
-    if folder.join("reference.safetensors").exists() && folder.join("weights.safetensors").exists()
-    {
-        return Ok(());
+) -> Result<PathBuf, EncodeCheckError> {
+    let own = folder.join(variant.name());
+    if own.join("reference.safetensors").exists() && own.join("weights.safetensors").exists() {
+        return Ok(own);
     }
     let python = peers::python(workspace, folder, python)?;
-    let script = workspace.join("tools/peers/encode_check.py");
-    peers::call(Command::new(python).arg(script).arg("--out").arg(folder))?;
-    Ok(())
+    let mut command = Command::new(python);
+    command.arg(workspace.join("tools/peers/encode_check.py"));
+    peers::call(command.args(["--variant", variant.name()]).arg("--out").arg(&own))?;
+    Ok(own)
 }
 
-/// Compares our ViT-B with the reference in `folder`.
+/// Compares our ViT-B with its reference, the folder of [`make_reference`].
 ///
 /// # Errors
 ///

@@ -7,16 +7,17 @@ use std::{
 
 use clap::{Args, Subcommand};
 use promise::{
-    bench_forward::{Part, bench_forward},
+    bench_forward::{Part, Question, bench_forward},
     bench_loader::bench_loader,
     bench_metrics::{Pictures, bench_metrics, make_pictures},
+    bench_scaling::{Extent, bench_scaling},
     bench_train::{Amounts, BATCH_SIZE, bench_train},
     device::DeviceKind,
     encode_check::make_reference,
     peers,
 };
 
-use sam_backbone::ResizeMode;
+use sam_backbone::{ResizeMode, Variant};
 
 use super::data::Source;
 use crate::{bar::Bar, outln, output::print_json};
@@ -30,16 +31,28 @@ pub struct Bench {
 
 #[derive(Subcommand)]
 enum BenchCommand {
-    /// The image encoder: one image of 1024 pixels through ViT-B.
-    Encoder(Forward),
-    /// One click on an image that is encoded already (ViT-B).
+    /// The image encoder: images of 1024 pixels through ViT-B (or another).
+    Encoder(Encoder),
+    /// One click on an image that is encoded already.
     Decoder(Forward),
     /// A training step of APM + IPS in the paper's sizes, and an epoch with and without stored features.
     Train(Train),
+    /// How the encoder's cost grows with threads, images at once and their size, and an epoch's with the number of images.
+    Scaling(Scaling),
     /// Scoring one case by protocol `pranet`.
     Metrics(Metrics),
     /// Decoding and preparing of a data set against the encoder (ViT-B, 1024 pixels).
     Loader(Loader),
+}
+
+/// Options of `bench encoder`.
+#[derive(Args)]
+struct Encoder {
+    /// Images in a pass.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    batch_size: u32,
+    #[command(flatten)]
+    forward: Forward,
 }
 
 /// Options of `bench encoder` and `bench decoder`. Random weights, so nothing is downloaded but PyTorch, which
@@ -50,10 +63,16 @@ struct Forward {
     /// encoder the same with PyTorch's fused attention, and ONNX Runtime.
     #[arg(long)]
     peers: bool,
+    /// Time only this peer; may be given several times.
+    #[arg(long = "peer", value_name = "NAME", requires = "peers")]
+    only: Vec<String>,
+    /// Which SAM: `vit_b`, `vit_l` or `vit_h`.
+    #[arg(long, default_value_t = Variant::VitB)]
+    variant: Variant,
     /// A Python that has the packages of `tools/peers/requirements.txt` already.
     #[arg(long)]
     python: Option<PathBuf>,
-    /// Folder of the weights that `encode-check` makes.
+    /// Folder for references, which PyTorch makes, and the virtual environment.
     #[arg(long, default_value = "target/encode-check")]
     reference: PathBuf,
     /// Timed passes, and pairs of passes with each peer.
@@ -68,19 +87,26 @@ struct Forward {
 }
 
 impl Forward {
-    fn run(self, part: Part) -> anyhow::Result<ExitCode> {
+    fn run(self, part: Part, batch_size: u32) -> anyhow::Result<ExitCode> {
         let workspace = workspace();
-        make_reference(&workspace, &self.reference, self.python.as_deref())?;
+        let question = Question {
+            part,
+            variant: self.variant,
+            batch_size: batch_size as usize,
+            pairs: self.pairs as usize,
+            peers: part.only(&self.only)?,
+        };
+        let python = self.python.as_deref();
+        let own = make_reference(&workspace, &self.reference, self.variant, python)?;
         let python = match self.peers {
             true => Some(peers::python(&workspace, &self.reference, self.python.as_deref())?),
             false => None,
         };
         let bench = bench_forward(
-            part,
+            &question,
             &workspace,
-            &self.reference,
+            &own,
             python.as_deref(),
-            self.pairs as usize,
             &self.device.device()?,
             &Bar::new(),
         )?;
@@ -157,7 +183,7 @@ struct Train {
     /// A Python that has the packages of `tools/peers/requirements.txt` already.
     #[arg(long)]
     python: Option<PathBuf>,
-    /// Folder of the weights that `encode-check` makes.
+    /// Folder for references, which PyTorch makes, and the virtual environment.
     #[arg(long, default_value = "target/encode-check")]
     reference: PathBuf,
     /// Folder for adapters, features and batch.
@@ -191,7 +217,7 @@ struct Loader {
     /// A Python that has the packages of `tools/peers/requirements.txt` already.
     #[arg(long)]
     python: Option<PathBuf>,
-    /// Folder of the weights that `encode-check` makes.
+    /// Folder for references, which PyTorch makes, and the virtual environment.
     #[arg(long, default_value = "target/encode-check")]
     reference: PathBuf,
     /// Passes over the data set, and encodings of one image, that are timed.
@@ -205,6 +231,54 @@ struct Loader {
     json: bool,
 }
 
+/// Options of `bench scaling`. Random weights, so nothing is downloaded.
+#[derive(Args)]
+struct Scaling {
+    /// Numbers of threads.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 2])]
+    threads: Vec<usize>,
+    /// Numbers of images at once.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 2, 4])]
+    batch_sizes: Vec<usize>,
+    /// Sides of images in pixels, multiples of 16.
+    #[arg(long, value_delimiter = ',', default_values_t = [256, 512, 768, 1024])]
+    image_sizes: Vec<usize>,
+    /// Numbers of training images, at most 3,200.
+    #[arg(long, value_delimiter = ',', default_values_t = [50, 100, 200, 400])]
+    images: Vec<usize>,
+    /// Timed passes of the encoder, and epochs.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    repeats: u32,
+    /// Folder for features.
+    #[arg(long, default_value = "target/bench-scaling")]
+    folder: PathBuf,
+    /// Where tensors live: flex (CPU) or cuda.
+    #[arg(long, default_value_t)]
+    device: DeviceKind,
+    /// Print one JSON document.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Scaling {
+    fn run(self) -> anyhow::Result<ExitCode> {
+        let extent = Extent {
+            passes: self.repeats as usize,
+            epochs: self.repeats as usize,
+            threads: self.threads,
+            batch_sizes: self.batch_sizes,
+            image_sizes: self.image_sizes,
+            images: self.images,
+        };
+        let bench = bench_scaling(&self.folder, &extent, &self.device.device()?, &Bar::new())?;
+        match self.json {
+            true => print_json(&bench)?,
+            false => outln!("{}", bench.markdown().trim_end()),
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
 fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
@@ -213,9 +287,12 @@ impl Bench {
     /// Measures and prints.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
-            BenchCommand::Encoder(forward) => forward.run(Part::Encoder),
-            BenchCommand::Decoder(forward) => forward.run(Part::Decoder),
+            BenchCommand::Encoder(Encoder { batch_size, forward }) => {
+                forward.run(Part::Encoder, batch_size)
+            }
+            BenchCommand::Decoder(forward) => forward.run(Part::Decoder, 1),
             BenchCommand::Train(train) => train.run(),
+            BenchCommand::Scaling(scaling) => scaling.run(),
             BenchCommand::Metrics(metrics) => metrics.run(),
             BenchCommand::Loader(loader) => loader.run(),
         }
@@ -224,11 +301,12 @@ impl Bench {
 
 impl Loader {
     fn run(self) -> anyhow::Result<ExitCode> {
-        make_reference(&workspace(), &self.reference, self.python.as_deref())?;
+        let python = self.python.as_deref();
+        let own = make_reference(&workspace(), &self.reference, Variant::VitB, python)?;
         let bench = bench_loader(
             &self.source.open()?,
             self.mode,
-            &self.reference.join("weights.safetensors"),
+            &own.join("weights.safetensors"),
             self.repeats as usize,
             &self.device.device()?,
             &Bar::new(),
@@ -244,14 +322,15 @@ impl Loader {
 impl Train {
     fn run(self) -> anyhow::Result<ExitCode> {
         let workspace = workspace();
-        make_reference(&workspace, &self.reference, self.python.as_deref())?;
+        let own =
+            make_reference(&workspace, &self.reference, Variant::VitB, self.python.as_deref())?;
         let python = match self.peers {
             true => Some(peers::python(&workspace, &self.reference, self.python.as_deref())?),
             false => None,
         };
         let bench = bench_train(
             &workspace,
-            &self.reference.join("weights.safetensors"),
+            &own.join("weights.safetensors"),
             &self.folder,
             python.as_deref(),
             Amounts {

@@ -11,6 +11,8 @@ use promise::{
     encode_check::{EMBEDDING_BOUND, LOGITS_BOUND, MEMORY_BOUND_MIB, encode_check, make_reference},
 };
 
+use sam_backbone::Variant;
+
 use crate::{outln, output::print_json};
 
 /// Compare full-size ViT-B at 1024 pixels with PyTorch `segment-anything`.
@@ -19,7 +21,7 @@ use crate::{outln, output::print_json};
 /// packages of `tools/peers/requirements.txt`, which go into a virtual environment of their own.
 #[derive(Args)]
 pub struct EncodeCheck {
-    /// Folder of the reference.
+    /// Folder for references and the virtual environment.
     #[arg(long, default_value = "target/encode-check")]
     reference: PathBuf,
     /// A Python that has the packages already.
@@ -37,8 +39,9 @@ impl EncodeCheck {
     /// Makes the reference, compares, prints; fails outside the bounds.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        make_reference(&workspace, &self.reference, self.python.as_deref())?;
-        let check = encode_check(&self.reference, &self.device.device()?)?;
+        let python = self.python.as_deref();
+        let reference = make_reference(&workspace, &self.reference, Variant::VitB, python)?;
+        let check = encode_check(&reference, &self.device.device()?)?;
         if self.json {
             print_json(&check)?;
         } else {

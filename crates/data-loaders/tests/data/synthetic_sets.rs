@@ -52,10 +52,10 @@ fn the_number_of_threads_does_not_matter() {
 
 #[test]
 fn the_built_in_splits_share_no_image() {
-    let sets = [open("train"), open("valid"), open("test")];
-    assert_eq!(sets.each_ref().map(DataSet::len), [200, 50, 100]);
+    let sets = [open("train"), open("valid"), open("test"), open("extended")];
+    assert_eq!(sets.each_ref().map(DataSet::len), [200, 50, 100, 3200]);
     let ids: BTreeSet<_> = sets.iter().flat_map(DataSet::ids).collect();
-    assert_eq!(ids.len(), 350);
+    assert_eq!(ids.len(), 3550);
     let case = sets[0].load(7).unwrap();
     assert_eq!((&*case.id, &*case.data), ("phantom_00007", "phantom"));
     assert_eq!(case.image.dimensions(), (DEFAULT_SIZE, DEFAULT_SIZE));
