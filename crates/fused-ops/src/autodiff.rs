@@ -45,6 +45,21 @@ pub(crate) trait FusedOps: Backend {
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
     ) -> FloatTensor<Self>;
+    fn fused_linear_gelu(
+        input: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        Self::fused_gelu(Self::fused_linear(input, weight, bias))
+    }
+    fn fused_linear_add(
+        input: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        residual: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        Self::float_add(residual, Self::fused_linear(input, weight, bias))
+    }
     fn fused_conv2d(
         input: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -143,6 +158,23 @@ impl FusedOps for Flex {
         let out = linear::forward(numbers(&input), numbers(&weight), numbers(&bias));
         let mut sizes = shape(&input);
         *sizes.last_mut().expect("a tensor with an axis") = last(&weight);
+        tensor(out, sizes)
+    }
+
+    fn fused_linear_gelu(input: Host, weight: Host, bias: Host) -> Host {
+        let [input, weight, bias] = [input, weight, bias].map(|it| contiguous(&it));
+        let out = linear::forward_gelu(numbers(&input), numbers(&weight), numbers(&bias));
+        let mut sizes = shape(&input);
+        *sizes.last_mut().expect("a tensor with an axis") = last(&weight);
+        tensor(out, sizes)
+    }
+
+    fn fused_linear_add(input: Host, weight: Host, bias: Host, residual: Host) -> Host {
+        let [input, weight, bias] = [input, weight, bias].map(|it| contiguous(&it));
+        let sizes = shape(&residual);
+        // Its own memory if nobody else holds the tensor.
+        let residual = residual.into_data().try_into_vec::<f32>().expect("an f32 tensor");
+        let out = linear::forward_add(numbers(&input), numbers(&weight), numbers(&bias), residual);
         tensor(out, sizes)
     }
 

@@ -14,5 +14,6 @@ mod kernels;
 mod ops;
 
 pub use ops::{
-    attention, conv2d, gelu, has_window_attention, layer_norm, linear, window_attention,
+    attention, conv2d, gelu, has_window_attention, layer_norm, linear, linear_add, linear_gelu,
+    window_attention,
 };

@@ -87,6 +87,48 @@ pub fn linear<const D: usize>(
     }
 }
 
+/// `gelu(input * weight + bias)`, see [`linear`] and [`gelu`]. Without a graph, what lies between the two is never in memory.
+pub fn linear_gelu<const D: usize>(
+    input: Tensor<D>,
+    weight: Tensor<2>,
+    bias: Option<Tensor<1>>,
+) -> Tensor<D> {
+    match bias {
+        Some(bias) if on_cpu(&input) && on_cpu(&weight) => {
+            Tensor::from_dispatch(<Dispatch as FusedOps>::fused_linear_gelu(
+                input.into_dispatch(),
+                weight.into_dispatch(),
+                bias.into_dispatch(),
+            ))
+        }
+        bias => gelu(linear(input, weight, bias)),
+    }
+}
+
+/// `residual + (input * weight + bias)`, see [`linear`]. Without a graph, in the memory of `residual` if nobody else holds it.
+///
+/// # Shapes
+///
+/// - `residual`: `[.., out]`, as what is returned
+pub fn linear_add<const D: usize>(
+    input: Tensor<D>,
+    weight: Tensor<2>,
+    bias: Option<Tensor<1>>,
+    residual: Tensor<D>,
+) -> Tensor<D> {
+    match bias {
+        Some(bias) if on_cpu(&input) && on_cpu(&weight) && on_cpu(&residual) => {
+            Tensor::from_dispatch(<Dispatch as FusedOps>::fused_linear_add(
+                input.into_dispatch(),
+                weight.into_dispatch(),
+                bias.into_dispatch(),
+                residual.into_dispatch(),
+            ))
+        }
+        bias => residual + linear(input, weight, bias),
+    }
+}
+
 /// 2D convolution, without dilation and groups.
 ///
 /// - `stride`, `padding`: vertical, horizontal; as many zeros on both sides

@@ -7,7 +7,7 @@ use burn::{
 };
 
 use crate::{
-    common::linear,
+    common::{linear, linear_add},
     resize_weights::{interpolate_rows, numbers, replaced},
 };
 
@@ -63,16 +63,20 @@ impl RelativePositionAttention {
         self.side = side;
     }
 
-    /// [`forward`](Self::forward) for a grid of windows of `side` x `side` tokens, in one operation;
-    /// nothing where [`fused_ops`] has no kernel for it.
+    /// `residual` plus [`forward`](Self::forward) for a grid of windows of `side` x `side` tokens, in two operations;
+    /// `residual` comes back where [`fused_ops`] has no kernel for it.
     ///
     /// # Shapes
     ///
-    /// - `tokens`: `[B, H, W, C]`
+    /// - `tokens`, `residual`: `[B, H, W, C]`
     /// - returns: the same
-    pub(crate) fn forward_fused(&self, tokens: &Tensor<4>) -> Option<Tensor<4>> {
+    pub(crate) fn forward_fused(
+        &self,
+        tokens: &Tensor<4>,
+        residual: Tensor<4>,
+    ) -> Result<Tensor<4>, Tensor<4>> {
         if !fused_ops::has_window_attention(tokens, self.side) {
-            return None;
+            return Err(residual);
         }
         let channels = tokens.dims()[3];
         // Windows are padded after the norm and before this layer, so padding becomes its bias.
@@ -90,7 +94,7 @@ impl RelativePositionAttention {
             self.n_heads,
             self.side,
         );
-        Some(linear(&self.proj, mixed))
+        Ok(linear_add(&self.proj, mixed, residual))
     }
 
     /// # Shapes

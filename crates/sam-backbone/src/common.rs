@@ -14,6 +14,16 @@ pub(crate) fn linear<const D: usize>(layer: &Linear, input: Tensor<D>) -> Tensor
     fused_ops::linear(input, layer.weight.val(), layer.bias.as_ref().map(Param::val))
 }
 
+/// `residual` plus a linear layer, through our kernels where they apply.
+pub(crate) fn linear_add<const D: usize>(
+    layer: &Linear,
+    input: Tensor<D>,
+    residual: Tensor<D>,
+) -> Tensor<D> {
+    let bias = layer.bias.as_ref().map(Param::val);
+    fused_ops::linear_add(input, layer.weight.val(), bias, residual)
+}
+
 /// A layer norm through our kernels where they apply. `epsilon` must be the layer's own, which
 /// Burn keeps to itself.
 pub(crate) fn layer_norm<const D: usize>(
@@ -102,8 +112,20 @@ impl MlpBlock {
     /// - `tokens`: `[.., C]`
     /// - returns: the same
     pub fn forward<const D: usize>(&self, tokens: Tensor<D>) -> Tensor<D> {
-        let hidden = linear(&self.lin1, tokens);
-        let hidden = if self.relu { activation::relu(hidden) } else { fused_ops::gelu(hidden) };
-        linear(&self.lin2, hidden)
+        linear(&self.lin2, self.hidden(tokens))
+    }
+
+    /// `residual + forward(tokens)`
+    pub fn forward_add<const D: usize>(&self, tokens: Tensor<D>, residual: Tensor<D>) -> Tensor<D> {
+        linear_add(&self.lin2, self.hidden(tokens), residual)
+    }
+
+    fn hidden<const D: usize>(&self, tokens: Tensor<D>) -> Tensor<D> {
+        if self.relu {
+            activation::relu(linear(&self.lin1, tokens))
+        } else {
+            let bias = self.lin1.bias.as_ref().map(Param::val);
+            fused_ops::linear_gelu(tokens, self.lin1.weight.val(), bias)
+        }
     }
 }

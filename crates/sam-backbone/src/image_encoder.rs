@@ -181,19 +181,17 @@ impl Block {
     /// - returns: the same
     fn forward(&self, tokens: Tensor<4>) -> Tensor<4> {
         let normed = layer_norm(&self.norm1, LAYER_NORM_EPSILON, tokens.clone());
-        let mixed = match (self.attn.forward_fused(&normed), self.window) {
-            (Some(mixed), _) => mixed,
-            (None, None) => self.attn.forward(normed),
-            (None, Some(window)) => {
+        let tokens = match (self.attn.forward_fused(&normed, tokens), self.window) {
+            (Ok(sum), _) => sum,
+            (Err(tokens), None) => tokens + self.attn.forward(normed),
+            (Err(tokens), Some(window)) => {
                 let [batch, height, width, _] = normed.dims();
                 let windows = self.attn.forward(partition_windows(normed, window));
-                join_windows(windows, window, [batch, height, width])
+                tokens + join_windows(windows, window, [batch, height, width])
             }
         };
-        let tokens = tokens + mixed;
         let normed = layer_norm(&self.norm2, LAYER_NORM_EPSILON, tokens.clone());
-        let expanded = self.mlp.forward(normed);
-        tokens + expanded
+        self.mlp.forward_add(normed, tokens)
     }
 }
 

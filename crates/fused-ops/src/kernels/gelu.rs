@@ -23,6 +23,11 @@ pub(crate) fn forward(input: &[f32]) -> Vec<f32> {
     out
 }
 
+/// `values[i] = gelu(values[i])`
+pub(crate) fn in_place(values: &mut [f32]) {
+    values.par_chunks_mut(PART).for_each(in_place_here);
+}
+
 /// `out[i] = gradient[i] * gelu'(input[i])`, with `gelu'(x) = cdf(x) + x * pdf(x)`.
 pub(crate) fn backward(input: &[f32], gradient: &[f32]) -> Vec<f32> {
     let mut out = vec![0.0; input.len()];
@@ -36,6 +41,16 @@ vectorized! {
     fn forward_part<'a>(out: &'a mut [f32], input: &'a [f32]) {
         for (out, &x) in out.iter_mut().zip(input) {
             *out = 0.5 * x * (1.0 + erf(x * FRAC_1_SQRT_2));
+        }
+    }
+}
+
+vectorized! {
+    /// [`in_place`] on the calling thread.
+    fn in_place_here<'a>(values: &'a mut [f32]) {
+        for value in values.iter_mut() {
+            let x = *value;
+            *value = 0.5 * x * (1.0 + erf(x * FRAC_1_SQRT_2));
         }
     }
 }

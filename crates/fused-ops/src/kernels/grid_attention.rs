@@ -14,8 +14,10 @@ use rayon::prelude::*;
 
 use super::{
     matrix::{View, multiply},
+    tiles,
     vector_math::exp,
     vectorized::vectorized,
+    zeros,
 };
 
 /// Queries whose scores are computed at a time.
@@ -23,8 +25,10 @@ const QUERIES: usize = 256;
 /// Keys that they are computed for at a time, at least a row of the window. With [`QUERIES`], half a
 /// megabyte of scores.
 const KEYS: usize = 512;
-/// Queries of a part of the work. A part copies the keys and values of its window.
+/// Fewest queries of a part of the work. A part copies, or packs, the keys and values of its window.
 const PART: usize = 4 * QUERIES;
+/// Parts for every thread, so that none waits long for the last.
+const PARTS_PER_THREAD: usize = 4;
 
 /// Sizes of a self-attention over the windows of a grid.
 #[derive(Clone, Copy, Debug)]
@@ -107,14 +111,21 @@ pub(crate) fn forward(
 ) -> Vec<f32> {
     let tokens = shape.height * shape.width;
     let images = qkv.len() / (tokens * 3 * shape.channels);
+    // Every query is by itself: how many are together changes no bit.
+    let whole = images * shape.windows() * shape.heads;
+    let enough = PARTS_PER_THREAD * rayon::current_num_threads();
+    let of_a_window = (shape.window * shape.window).max(1);
+    let part = (of_a_window * whole / enough.max(1))
+        .next_multiple_of(QUERIES)
+        .clamp(PART, of_a_window.max(PART));
     let mut parts = Vec::new();
     for image in 0..images {
         for window in 0..shape.windows() {
             let content = shape.content(window);
             let count = content.rows * content.columns;
             for head in 0..shape.heads {
-                for first in (0..count).step_by(PART) {
-                    let queries = first..(first + PART).min(count);
+                for first in (0..count).step_by(part) {
+                    let queries = first..(first + part).min(count);
                     parts.push(Part { image, window, head, queries });
                 }
             }
@@ -127,17 +138,32 @@ pub(crate) fn forward(
             mix(buffers, of_image, padding, tables, part, &shape)
         })
         .collect();
-    let mut out = vec![0.0; images * tokens * shape.channels];
+    // A token's heads lie beside each other in the result: gathered row by row of the grid, by all threads.
     let head_dim = shape.head();
-    for (part, mixed) in parts.iter().zip(mixed) {
-        let content = shape.content(part.window);
-        for (query, values) in part.queries.clone().zip(mixed.chunks_exact(head_dim)) {
-            let token = part.image * tokens + content.in_grid(query, &shape);
-            let at = token * shape.channels + part.head * head_dim;
-            out[at..at + head_dim].copy_from_slice(values);
+    let first: Vec<usize> = (0..parts.len()).filter(|&at| parts[at].is_first()).collect();
+    let mut out = zeros(images * tokens * shape.channels);
+    out.par_chunks_exact_mut(shape.width * shape.channels).enumerate().for_each(|(row, out)| {
+        let (image, row) = (row / shape.height, row % shape.height);
+        for (column, out) in out.chunks_exact_mut(shape.channels).enumerate() {
+            let window = row / shape.window * shape.windows_per_row() + column / shape.window;
+            let content = shape.content(window);
+            let query = (row - content.top) * content.columns + column - content.left;
+            let of_head = (content.rows * content.columns).div_ceil(part);
+            let first = first[image * shape.windows() + window] + query / part;
+            for (head, out) in out.chunks_exact_mut(head_dim).enumerate() {
+                let values = &mixed[first + head * of_head];
+                out.copy_from_slice(&values[query % part * head_dim..][..head_dim]);
+            }
         }
-    }
+    });
     out
+}
+
+impl Part {
+    /// Whether it is the first of its window.
+    fn is_first(&self) -> bool {
+        self.head == 0 && self.queries.start == 0
+    }
 }
 
 /// Memory that a thread uses again for its next part.
@@ -189,6 +215,10 @@ fn mix(
 
     let rows_at_once = (KEYS / side).clamp(1, side);
     let scale = 1.0 / (head_dim as f32).sqrt();
+    let whole = View::new(key, side * side, head_dim).transposed();
+    let on_tiles = (rows_at_once * side).is_multiple_of(tiles::BLOCK)
+        && tiles::worthwhile(side * side, head_dim, side * side);
+    let packed = on_tiles.then(|| tiles::PackedRhs::new(whole, false));
     let mut mixed = vec![0.0; part.queries.len() * head_dim];
     for (first, mixed) in
         part.queries.clone().step_by(QUERIES).zip(mixed.chunks_mut(QUERIES * head_dim))
@@ -217,14 +247,20 @@ fn mix(
             }
         }
 
+        let packed_queries = on_tiles.then(|| tiles::PackedLhs::whole(queries, 0..n, scale));
         let mut largest = vec![f32::NEG_INFINITY; n];
         let mut sums = vec![0.0; n];
         for key_row in (0..side).step_by(rows_at_once) {
             let rows = rows_at_once.min(side - key_row);
             let keys = key_row * side * head_dim..(key_row + rows) * side * head_dim;
-            let key = View::new(&key[keys.clone()], rows * side, head_dim);
             scores.resize(n * rows * side, 0.0);
-            multiply(scores, queries, key.transposed(), scale, false, false);
+            if let (Some(queries), Some(packed)) = (&packed_queries, &packed) {
+                let columns = key_row * side..(key_row + rows) * side;
+                tiles::multiply_packed(scores, queries, packed, columns, false);
+            } else {
+                let key = View::new(&key[keys.clone()], rows * side, head_dim);
+                multiply(scores, queries, key.transposed(), scale, false, false);
+            }
             weigh(scores, [by_row, by_column], &mut largest, &mut sums, mixed, key_row, side);
             let value = View::new(&value[keys], rows * side, head_dim);
             multiply(mixed, View::new(scores, n, rows * side), value, 1.0, true, false);

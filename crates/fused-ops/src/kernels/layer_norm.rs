@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::vectorized::vectorized;
+use super::{vectorized::vectorized, zeros};
 
 /// Rows of a part of the work.
 const ROWS: usize = 128;
@@ -43,7 +43,7 @@ fn sum(row: &[f32], term: impl Fn(f32) -> f32) -> f32 {
 /// `out = (x - mean) * inverse_deviation * weight + bias`, row by row.
 pub(crate) fn forward(input: &[f32], weight: &[f32], bias: &[f32], epsilon: f32) -> Vec<f32> {
     let width = weight.len();
-    let mut out = vec![0.0; input.len()];
+    let mut out = zeros(input.len());
     out.par_chunks_mut(ROWS * width)
         .zip(input.par_chunks(ROWS * width))
         .for_each(|(out, input)| forward_rows(out, input, weight, bias, epsilon));

@@ -2,6 +2,8 @@
 
 use gemm::Parallelism;
 
+use super::tiles;
+
 /// A matrix inside a slice.
 #[derive(Clone, Copy)]
 pub(crate) struct View<'a> {
@@ -65,6 +67,9 @@ pub(crate) fn multiply(
     }
     lhs.assert_inside();
     rhs.assert_inside();
+    if parallel && tiles::worthwhile(lhs.rows, lhs.columns, rhs.columns) {
+        return tiles::multiply(out, lhs, rhs, scale, add, |_| ());
+    }
     let parallelism = if parallel { Parallelism::Rayon(0) } else { Parallelism::None };
     // SAFETY: both views lie inside their slices and `out` has exactly rows * columns elements, as
     // asserted above; `out` is borrowed mutably, so it overlaps neither.

@@ -11,5 +11,16 @@ pub(crate) mod grid_attention;
 pub(crate) mod layer_norm;
 pub(crate) mod linear;
 mod matrix;
+mod tiles;
 pub(crate) mod vector_math;
 mod vectorized;
+
+use rayon::iter::{ParallelExtend as _, repeat_n};
+
+/// So many zeros, written by all threads: large memory is new to the process more often than not, and the system clears every page
+/// of it when it is first written to.
+fn zeros(n: usize) -> Vec<f32> {
+    let mut values = Vec::new();
+    values.par_extend(repeat_n(0.0, n));
+    values
+}
