@@ -5,11 +5,11 @@ use std::path::Path;
 use burn::tensor::Device;
 use prompting::BackboneInfo;
 use sam_backbone::{
-    FrozenSam, LoadReport, MICRO_WEIGHTS, SamConfig, Variant, WeightsError, WeightsSource,
-    load_weights,
+    EncoderPrecision, FrozenSam, LoadReport, MICRO_WEIGHTS, SamConfig, UnknownVariantError,
+    Variant, WeightsError, WeightsSource, load_weights,
 };
 
-use crate::drawing;
+use crate::{drawing, spec::BackboneSpec};
 
 /// A loaded backbone and where it came from.
 #[derive(Debug, Clone)]
@@ -35,6 +35,9 @@ pub enum BackboneError {
         /// The variant.
         variant: Variant,
     },
+    /// There is no such variant.
+    #[error(transparent)]
+    Variant(#[from] UnknownVariantError),
     /// The weights cannot be loaded.
     #[error(transparent)]
     Weights(#[from] WeightsError),
@@ -64,6 +67,19 @@ impl Backbone {
         let report = load_weights(&mut sam, &source)?;
         let sam = FrozenSam::new(sam, config, device);
         Ok(Self { variant, sam, weights_source: source.describe(), report })
+    }
+
+    /// Loads what an experiment asks for.
+    ///
+    /// # Errors
+    ///
+    /// See [`BackboneError`].
+    pub fn of(spec: &BackboneSpec, device: &Device) -> Result<Self, BackboneError> {
+        let backbone = Self::load(spec.variant.parse()?, spec.weights.as_deref(), device)?;
+        Ok(match spec.precision {
+            EncoderPrecision::F32 => backbone,
+            precision => Self { sam: backbone.sam.with_encoder_precision(precision), ..backbone },
+        })
     }
 
     /// What a prompt module is told about this backbone.

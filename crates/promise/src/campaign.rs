@@ -326,10 +326,7 @@ impl<'a> Campaign<'a> {
     /// encoded once for all of them.
     fn all_taps(&self, place: usize) -> Vec<usize> {
         let backbone = &self.jobs[place].plan.spec.backbone;
-        let same = |job: &&Job<'_>| {
-            let other = &job.plan.spec.backbone;
-            (&other.variant, &other.weights) == (&backbone.variant, &backbone.weights)
-        };
+        let same = |job: &&Job<'_>| job.plan.spec.backbone.is_same_encoder(backbone);
         let mut taps: Vec<usize> = self.jobs[place..]
             .iter()
             .take_while(same)

@@ -28,6 +28,15 @@ pub enum DeviceError {
         "this program was built without CUDA: `cargo run -p xtask --features cuda -- ...` builds it with"
     )]
     NotBuilt,
+    /// There is no driver, no device, or none that works.
+    #[error(
+        "CUDA cannot be used ({reason}); it needs an NVIDIA GPU with its driver, and NVRTC and the toolkit's headers \
+         (CUDA_PATH) to compile kernels; `--device flex` computes on the CPU"
+    )]
+    Unusable {
+        /// What the runtime said.
+        reason: String,
+    },
 }
 
 impl DeviceKind {
@@ -43,15 +52,51 @@ impl DeviceKind {
     ///
     /// # Errors
     ///
-    /// [`DeviceError::NotBuilt`] if the backend is not part of this program.
+    /// [`DeviceError::NotBuilt`] if the backend is not part of this program, [`DeviceError::Unusable`] if a first
+    /// computation on the device fails.
     pub fn device(self) -> Result<Device, DeviceError> {
         match self {
             Self::Flex => Ok(Device::flex()),
             #[cfg(feature = "cuda")]
-            Self::Cuda => Ok(Device::cuda(0)),
+            Self::Cuda => usable(Device::cuda(0)),
             #[cfg(not(feature = "cuda"))]
             Self::Cuda => Err(DeviceError::NotBuilt),
         }
+    }
+}
+
+/// The device, if it computes. Burn panics where there is no driver, on whatever thread computes first.
+#[cfg(any(feature = "cuda", test))]
+fn usable(device: Device) -> Result<Device, DeviceError> {
+    use std::{
+        panic,
+        sync::{Arc, Mutex, PoisonError},
+    };
+
+    use burn::tensor::Tensor;
+
+    let said = Arc::new(Mutex::new(None));
+    let hook = panic::take_hook();
+    let heard = said.clone();
+    panic::set_hook(Box::new(move |info| {
+        // The first panic is the cause, others follow from it.
+        let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.get_or_insert_with(|| info.to_string());
+    }));
+    let sum = panic::catch_unwind(|| {
+        Tensor::<1>::ones([2], &device).sum().into_data().try_to_vec::<f32>().ok()
+    });
+    panic::set_hook(hook);
+    let said = said.lock().unwrap_or_else(PoisonError::into_inner).take();
+    match (sum, said) {
+        (Ok(Some(sum)), _) if sum == [2.0] => Ok(device),
+        (_, Some(reason)) => Err(DeviceError::Unusable {
+            reason: reason.split_whitespace().collect::<Vec<_>>().join(" "),
+        }),
+        (Ok(sum), None) => {
+            Err(DeviceError::Unusable { reason: format!("the sum of two ones is {sum:?}") })
+        }
+        (Err(_), None) => Err(DeviceError::Unusable { reason: "it panics".into() }),
     }
 }
 
@@ -70,5 +115,24 @@ impl FromStr for DeviceKind {
             "cuda" => Ok(Self::Cuda),
             _ => Err(DeviceError::Unknown { name: name.to_owned() }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_that_computes_is_usable() {
+        assert!(usable(Device::flex()).is_ok());
+    }
+
+    #[test]
+    fn names_are_read_back() {
+        for kind in [DeviceKind::Flex, DeviceKind::Cuda] {
+            assert_eq!(kind.to_string().parse(), Ok(kind));
+        }
+        let error = "gpu".parse::<DeviceKind>().expect_err("no such device").to_string();
+        assert_eq!(error, "unknown device `gpu`, expected one of `flex`, `cuda`");
     }
 }

@@ -130,13 +130,9 @@ impl<'a> Pass<'a> {
         data: DataSet,
         taps: &[usize],
     ) {
-        let backbone = |plan: &RunPlan| {
-            let spec = &plan.spec.backbone;
-            (spec.variant.clone(), spec.weights.clone())
-        };
         let resize = plan.spec.backbone.resize;
         let same = passes.iter_mut().find(|pass| {
-            backbone(pass.plan) == backbone(plan)
+            pass.plan.spec.backbone.is_same_encoder(&plan.spec.backbone)
                 && (pass.precision, pass.resize, pass.view) == (precision, resize, view)
                 && pass.data == data
         });

@@ -404,12 +404,11 @@ fn distinct(skipped: Vec<SkippedCase>) -> Vec<SkippedCase> {
 impl Shared {
     pub fn backbone(&mut self, plan: &RunPlan, device: &Device) -> Result<Backbone, RunError> {
         let spec = &plan.spec.backbone;
-        let key = format!("{} {:?}", spec.variant, spec.weights);
+        let key = format!("{} {:?} {:?}", spec.variant, spec.weights, spec.precision);
         if let Some((_, backbone)) = self.backbone.as_ref().filter(|(known, _)| *known == key) {
             return Ok(backbone.clone());
         }
-        let variant: Variant = spec.variant.parse()?;
-        let backbone = Backbone::load(variant, spec.weights.as_deref(), device)?;
+        let backbone = Backbone::of(spec, device)?;
         // Features of another backbone are of no use any more.
         self.sets.clear();
         self.store = None;
@@ -556,8 +555,7 @@ pub fn load_run(
 ) -> Result<(RunPlan, Backbone, Box<dyn Adapter>), RunError> {
     let record = folder.read_record()?;
     let plan = run_folder::read_plan(folder)?;
-    let variant: Variant = plan.spec.backbone.variant.parse()?;
-    let backbone = Backbone::load(variant, plan.spec.backbone.weights.as_deref(), device)?;
+    let backbone = Backbone::of(&plan.spec.backbone, device)?;
     if backbone.report.sha256 != record.backbone.weights_sha256 {
         return Err(RunError::OtherWeights {
             now: backbone.report.sha256,

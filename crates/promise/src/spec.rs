@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, fmt, path::PathBuf};
 use data_loaders::augment::AugmentSpec;
 use feature_cache::Precision;
 use metrics::Protocol;
-use sam_backbone::{ResizeMode, Variant};
+use sam_backbone::{EncoderPrecision, ResizeMode, Variant};
 use serde::{Deserialize, Serialize};
 
 use crate::{claim::ClaimSpec, no_prompt::NO_PROMPT, prompt_source::PromptSource};
@@ -66,6 +66,22 @@ pub struct BackboneSpec {
     /// square, area interpolation).
     #[serde(default)]
     pub resize: ResizeMode,
+    /// In which numbers the image encoder computes: `f32`, `bf16` or `f16`. Halves are for GPUs; on a CPU they are slower.
+    #[serde(default, skip_serializing_if = "is_f32")]
+    pub precision: EncoderPrecision,
+}
+
+impl BackboneSpec {
+    /// Whether an image that is prepared alike has the same features.
+    pub fn is_same_encoder(&self, other: &Self) -> bool {
+        (&self.variant, &self.weights, self.precision)
+            == (&other.variant, &other.weights, other.precision)
+    }
+}
+
+/// Not written where it is the default, so that runs from before the key existed are not stale.
+fn is_f32(precision: &EncoderPrecision) -> bool {
+    *precision == EncoderPrecision::F32
 }
 
 /// `[data]`

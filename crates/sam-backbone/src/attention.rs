@@ -124,7 +124,7 @@ impl RelativePositionAttention {
         let positions = self.position_terms(query.clone()).mul_scalar(extended.sqrt());
         let query =
             Tensor::cat(vec![query.mul_scalar((extended / head_dim as f64).sqrt()), positions], 3);
-        let one_hot = one_hot_positions(height, width, &key.device()).expand([
+        let one_hot = one_hot_positions(height, width, &key.device()).cast(key.dtype()).expand([
             batch,
             self.n_heads,
             n_tokens,

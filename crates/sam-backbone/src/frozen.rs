@@ -3,14 +3,49 @@
 use std::sync::Arc;
 
 use burn::{
-    module::Module,
-    tensor::{Device, Tensor},
+    module::{Module, ModuleMapper, Param},
+    tensor::{Device, FloatDType, Tensor},
 };
+use serde::{Deserialize, Serialize};
 
 use crate::{
     config::SamConfig, image_encoder::EncoderOutput, mask_decoder::MaskDecoderOutput,
     prompt_encoder::Prompts, sam::Sam, tensor_hash::tensor_hash,
 };
+
+/// In which numbers the image encoder computes. Its weights are rounded to them and its results widened to `f32` again;
+/// prompt encoder, decoder and all that is trained stay in `f32`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EncoderPrecision {
+    /// 24 bits of mantissa, as the checkpoints have them.
+    #[default]
+    F32,
+    /// 11 bits, up to 65,504.
+    F16,
+    /// 8 bits, with the range of `f32`.
+    Bf16,
+}
+
+impl EncoderPrecision {
+    const fn dtype(self) -> FloatDType {
+        match self {
+            Self::F32 => FloatDType::F32,
+            Self::F16 => FloatDType::F16,
+            Self::Bf16 => FloatDType::BF16,
+        }
+    }
+}
+
+/// Rounds parameters.
+struct Round(FloatDType);
+
+impl ModuleMapper for Round {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let dtype = self.0;
+        param.map(|tensor| tensor.cast(dtype))
+    }
+}
 
 /// A SAM whose weights nothing can change.
 ///
@@ -30,6 +65,7 @@ struct Inner {
     /// `[1, C, H, W]`, the same for every image.
     image_pe: Tensor<4>,
     device: Device,
+    precision: EncoderPrecision,
 }
 
 impl FrozenSam {
@@ -38,7 +74,19 @@ impl FrozenSam {
         let device = device.clone().without_autodiff();
         let sam = sam.valid().no_grad();
         let image_pe = sam.prompt_encoder.dense_pe();
-        Self { inner: Arc::new(Inner { sam, config, image_pe, device }) }
+        let precision = EncoderPrecision::F32;
+        Self { inner: Arc::new(Inner { sam, config, image_pe, device, precision }) }
+    }
+
+    /// The same SAM with an image encoder that computes in other numbers.
+    #[must_use]
+    pub fn with_encoder_precision(&self, precision: EncoderPrecision) -> Self {
+        let Inner { sam, config, image_pe, device, .. } = &*self.inner;
+        let mut sam = sam.clone();
+        sam.image_encoder = sam.image_encoder.map(&mut Round(precision.dtype()));
+        let sam = sam.no_grad();
+        let (config, image_pe, device) = (config.clone(), image_pe.clone(), device.clone());
+        Self { inner: Arc::new(Inner { sam, config, image_pe, device, precision }) }
     }
 
     /// The sizes of this SAM.
@@ -61,13 +109,22 @@ impl FrozenSam {
         self.inner.sam.num_params()
     }
 
-    /// Encodes prepared images without keeping a graph.
+    /// Encodes prepared images without keeping a graph. Results are `f32` whatever the encoder computes in.
     ///
     /// # Shapes
     ///
     /// - `images`: `[B, 3, S, S]`; tracked images lose their tracking
     pub fn encode(&self, images: Tensor<4>, taps: &[usize]) -> EncoderOutput {
-        self.inner.sam.encode(images.without_autodiff(), taps)
+        let images = images.without_autodiff();
+        if self.inner.precision == EncoderPrecision::F32 {
+            return self.inner.sam.encode(images, taps);
+        }
+        let output = self.inner.sam.encode(images.cast(self.inner.precision.dtype()), taps);
+        let widen = |tensor: Tensor<4>| tensor.cast(FloatDType::F32);
+        EncoderOutput {
+            image_embedding: widen(output.image_embedding),
+            block_features: output.block_features.into_iter().map(widen).collect(),
+        }
     }
 
     /// Masks for one prompt per image; gradients flow to `prompts` and `token_shift`.

@@ -35,7 +35,7 @@ pub use attention::RelativePositionAttention;
 pub use checkpoints::{KNOWN_CHECKPOINTS, KnownCheckpoint};
 pub use common::{LayerNorm2d, MlpBlock};
 pub use config::{ImageEncoderConfig, MaskDecoderConfig, SamConfig, UnknownVariantError, Variant};
-pub use frozen::FrozenSam;
+pub use frozen::{EncoderPrecision, FrozenSam};
 pub use image_encoder::{EncoderOutput, ImageEncoder};
 pub use mask_decoder::{MaskDecoder, MaskDecoderOutput};
 pub use micro::MICRO_WEIGHTS;

@@ -2,7 +2,7 @@
 //!
 //! The number of threads changes no bit: kernels cut their work into parts of a fixed size, compute
 //! them on rayon's current pool and add what must be added in the order of the parts. Linear layers
-//! leave this to `gemm`, which cuts rows and columns by threads but adds up every element alone.
+//! leave this to `gemm`, which cuts rows and columns by threads but adds up every element alone, or to [`tiles`].
 
 pub(crate) mod attention;
 pub(crate) mod conv2d;

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Distribution, Int, Tensor};
 use fixtures::Fixture;
-use sam_backbone::{FrozenSam, Prompts};
+use sam_backbone::{EncoderPrecision, FrozenSam, Prompts};
 
 use crate::support::{config, loaded, values};
 
@@ -94,4 +94,27 @@ fn encoding_keeps_no_graph() {
     let output = sam.encode(image, &[1]);
     assert!(!output.image_embedding.is_autodiff());
     assert!(!output.block_features[0].is_autodiff());
+}
+
+/// Rounding to 8 bits of mantissa (11 for `f16`) in every operation of every block: some times `2^-9` (`2^-12`).
+#[test]
+fn an_encoder_in_half_precision_is_near_and_gives_f32() {
+    let device = Device::flex();
+    let sam = frozen(&device);
+    let fixture = Fixture::open("sam_tiny");
+    let image = fixture.tensor::<4>("image", &device);
+    let exact = values(sam.encode(image.clone(), &[1]).image_embedding);
+    for (precision, bound) in [(EncoderPrecision::Bf16, 0.05), (EncoderPrecision::F16, 0.006)] {
+        let half = sam.with_encoder_precision(precision);
+        let output = half.encode(image.clone(), &[1]);
+        assert_eq!(output.image_embedding.dtype(), burn::tensor::DType::F32);
+        assert_eq!(output.block_features[0].dtype(), burn::tensor::DType::F32);
+        let found = values(output.image_embedding);
+        let square =
+            |values: &mut dyn Iterator<Item = f32>| values.map(|v| f64::from(v * v)).sum::<f64>();
+        let error = square(&mut found.iter().zip(&exact).map(|(a, b)| a - b));
+        let relative = (error / square(&mut exact.iter().copied())).sqrt();
+        assert!(relative > 1e-5 && relative < bound, "{precision:?}: {relative}");
+        assert_ne!(half.hash(), sam.hash());
+    }
 }
