@@ -33,7 +33,7 @@ use crate::{
     registry::{self, UnknownPromptError},
     run_folder::{self, Existing, RunFolderError},
     sources::open,
-    train::{TrainError, TrainingSet, remove_checkpoints},
+    train::{TrainError, TrainingSet},
     viewed_set::ViewedSet,
 };
 
@@ -361,7 +361,7 @@ pub(crate) fn execute(
         files: BTreeMap::new(),
     };
     let record = run_folder::write_result(folder, record, &cases, &curves, &panels, &timing)?;
-    remove_checkpoints(folder);
+    run_folder::remove_checkpoints(folder);
     Ok(record)
 }
 
