@@ -194,7 +194,8 @@ mod tests {
     fn what_a_killed_process_left_is_overwritten() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.txt");
-        fs::write(partial_path(&path).unwrap(), "half of a longer text of a process that is gone").unwrap();
+        fs::write(partial_path(&path).unwrap(), "half of a longer text of a process that is gone")
+            .unwrap();
         write(&path, b"whole").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"whole");
         assert_eq!(names(folder.path()), ["a.txt"]);
@@ -262,7 +263,10 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::StorageFull);
         let text = error.to_string();
         assert_eq!(text.matches("free some space").count(), 1, "{text}");
-        assert_eq!(explained(ErrorKind::NotFound.into()).to_string(), io::Error::from(ErrorKind::NotFound).to_string());
+        assert_eq!(
+            explained(ErrorKind::NotFound.into()).to_string(),
+            io::Error::from(ErrorKind::NotFound).to_string()
+        );
     }
 
     #[test]

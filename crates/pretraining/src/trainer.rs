@@ -309,7 +309,7 @@ impl Checkpoint {
     ///
     /// # Errors
     ///
-    /// If it is of another recipe, or there are checkpoints and all of them are damaged.
+    /// If it is of another recipe, or its position cannot be read.
     fn usable(&self) -> Result<Option<Position>, PretrainError> {
         let Some(mut position) = self.position()? else { return Ok(None) };
         loop {
@@ -317,12 +317,13 @@ impl Checkpoint {
                 return Err(PretrainError::OtherSpec { path: self.folder.clone() });
             }
             let Err(error) = self.check(&position) else { return Ok(Some(position)) };
-            let Some(former) = position.former else { return Err(error) };
+            let former = position.former;
             tracing::warn!(
                 "the checkpoint of step {} cannot be used, going back to step {}: {error}",
                 position.step,
-                former.step
+                former.as_ref().map_or(0, |former| former.step)
             );
+            let Some(former) = former else { return Ok(None) };
             position = *former;
         }
     }
@@ -378,7 +379,11 @@ impl Checkpoint {
     ) -> Result<(), PretrainError> {
         // One of the same step is replaced: after a damaged checkpoint the same step is saved again.
         let former = self.position()?.and_then(|position| {
-            if position.step < step { Some(position) } else { position.former.map(|former| *former) }
+            if position.step < step {
+                Some(position)
+            } else {
+                position.former.map(|former| *former)
+            }
         });
         let [sam_path, optimizer_path] = self.paths(step);
         let mut files = BTreeMap::new();

@@ -159,8 +159,7 @@ impl Checkpoints {
                 Part::Optimizer => OptimizerRecord::load(&path).map(drop),
                 Part::Scheduler => LrSchedulerRecord::load(&path).map(drop),
             };
-            loaded
-                .map_err(|error| CheckpointError::Store { path, message: error.to_string() })?;
+            loaded.map_err(|error| CheckpointError::Store { path, message: error.to_string() })?;
         }
         Ok(())
     }

@@ -28,6 +28,7 @@ mod grid;
 mod learner;
 mod loader;
 mod loss;
+pub mod memory;
 pub mod model;
 mod no_prompt;
 pub mod peers;

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use data_loaders::reasons;
+use data_loaders::{DataError, reasons};
 use run_record::{
     CaseRow, CurveRow, Environment, EpochRow, Failure, Panel, PanelPart, RunFolder, RunRecord,
     RunRecordError, Timing, read_json, read_rows, write_bytes, write_json, write_rows,
@@ -57,6 +57,9 @@ pub enum RunFolderError {
         /// What went wrong.
         source: image::ImageError,
     },
+    /// The image of a picture cannot be read: its disk or network share has failed or is gone.
+    #[error("an image cannot be read any more; see whether its disk or network share is there")]
+    Image(#[source] DataError),
     /// A file of the folder cannot be read or written.
     #[error(transparent)]
     Record(#[from] RunRecordError),
@@ -497,7 +500,8 @@ fn flatten(prefix: &str, value: &Value, keys: &mut BTreeMap<String, Value>) {
 ///
 /// # Errors
 ///
-/// If a picture cannot be written. Cases whose image cannot be read any more are left out.
+/// If a picture cannot be written, or the disk of the images is gone. Cases whose image alone cannot be read any more are
+/// left out.
 pub fn write_pictures(
     folder: &RunFolder,
     set: &EncodedSet,
@@ -507,7 +511,13 @@ pub fn write_pictures(
     for picture in &evaluated.pictures {
         let Picture { index, prediction, points, box_xyxy, dice, iou } = picture;
         let case = &set.cases[*index];
-        let Ok(image) = set.image(case) else { continue };
+        let image = match set.image(case) {
+            Ok(image) => image,
+            Err(error) if error.lost_storage().is_some() => {
+                return Err(RunFolderError::Image(error));
+            }
+            Err(_) => continue,
+        };
         let row = &evaluated.row;
         let name = |part| Panel::picture(&row.data, &row.prompts, *index, part);
         let mask = |values: &[bool]| {

@@ -281,7 +281,8 @@ impl History {
         let mut history = Self { rows: read_rows::<EpochRow>(&path)? };
         while history.epochs() > 0 {
             let last = history.epochs();
-            let usable = history.needed().into_iter().try_for_each(|epoch| checkpoints.check(epoch));
+            let usable =
+                history.needed().into_iter().try_for_each(|epoch| checkpoints.check(epoch));
             let Err(error) = usable else { break };
             tracing::warn!(
                 "the checkpoint of epoch {last} cannot be used, going back by one: {}",
