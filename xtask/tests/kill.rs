@@ -21,7 +21,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
 /// Moments for each command unless `PROMISE_KILLS` says otherwise.
-const KILLS: usize = 2;
+const KILLS: usize = 1;
 const SEED: u64 = 7;
 
 const RECIPE: &str = r#"

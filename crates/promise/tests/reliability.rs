@@ -21,6 +21,7 @@ use promise::{
     run_folder::{self, Existing},
 };
 use run_record::{EpochRow, RunFolder, read_rows};
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 const SMOKE: &str = include_str!("../../../experiments/smoke/apm.toml");
 const MICRO: &str =
@@ -131,17 +132,25 @@ fn a_share_that_vanishes_ends_the_run_with_its_folder_and_leaves_out_no_image() 
     }
 }
 
-/// `micro` with one number of a tensor replaced by what is no number, in half precision.
-fn broken_weights(folder: &Path) -> PathBuf {
-    let mut bytes = fs::read(MICRO).expect("the embedded weights");
-    let length = u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes")) as usize;
-    let header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + length]).expect("JSON");
-    let tensor = &header["image_encoder.patch_embed.proj.bias"];
-    assert_eq!(tensor["dtype"], "F16");
-    let begin = 8 + length + tensor["data_offsets"][0].as_u64().expect("an offset") as usize;
-    bytes[begin..begin + 2].copy_from_slice(&0x7e00_u16.to_le_bytes());
-    let path = folder.join("broken.safetensors");
-    fs::write(&path, bytes).expect("written");
+/// `micro` with one number of a tensor so large that its square is infinite. (What is no number in the file itself is
+/// refused when it is read.)
+fn overflowing_weights(folder: &Path) -> PathBuf {
+    const NAME: &str = "image_encoder.patch_embed.proj.bias";
+
+    let bytes = fs::read(MICRO).expect("the embedded weights");
+    let tensors = SafeTensors::deserialize(&bytes).expect("safetensors");
+    let n = tensors.tensor(NAME).expect("it is there").shape().to_vec();
+    let mut values = vec![0; 4 * n[0]];
+    values[..4].copy_from_slice(&3e38_f32.to_le_bytes());
+    let views = tensors.tensors().into_iter().map(|(name, view)| {
+        let large =
+            || TensorView::new(Dtype::F32, n.clone(), &values).expect("as long as its shape says");
+        let view = if name == NAME { large() } else { view };
+        (name, view)
+    });
+    let path = folder.join("overflowing.safetensors");
+    let views: Vec<_> = views.collect();
+    fs::write(&path, safetensors::serialize(views, None).expect("bytes")).expect("written");
     path
 }
 
@@ -149,15 +158,16 @@ fn broken_weights(folder: &Path) -> PathBuf {
 fn weights_that_make_no_numbers_end_the_run_before_training_and_name_the_image() {
     let folder = tempfile::tempdir().expect("a folder");
     let weights =
-        format!("backbone.weights={:?}", broken_weights(folder.path()).display().to_string());
+        format!("backbone.weights={:?}", overflowing_weights(folder.path()).display().to_string());
     for cache in ["\"f32\"", "\"off\""] {
         let runs = folder.path().join(format!("runs-{}", cache.trim_matches('"')));
         let settings = [weights.clone(), format!("data.feature_cache={cache}")];
         let error =
             run_experiment(&experiment(SMOKE, &settings), &context(&runs)).expect_err("broken");
         let said = error_chain(&error);
-        // Either the loader refuses the number, or the encoder's result is noticed.
-        assert!(said.contains("weights"), "{said}");
+        assert!(said.contains("image encoder gives infinite values"), "{said}");
+        assert!(said.contains("weights of the backbone"), "{said}");
+        assert!(said.contains("of `phantom`"), "{said}");
         let run = RunFolder::of(&runs, "smoke_apm", "smoke_apm", 1);
         assert!(!run.epochs().exists() && !run.record().exists());
         // No number that is none was stored.
