@@ -8,6 +8,7 @@ mod commands;
 mod live;
 mod output;
 mod stop;
+mod watchdog;
 
 use std::process::ExitCode;
 

@@ -7,7 +7,8 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use crate::data_set::{PHANTOM_SEED, Source};
-use crate::{DataError, DataSet};
+use crate::error::is_storage_lost;
+use crate::{DataError, DataSet, while_reading};
 
 /// Files up to this size are read as a whole.
 const WHOLE: u64 = 1 << 20;
@@ -27,7 +28,8 @@ impl DataSet {
     ///
     /// # Errors
     ///
-    /// [`DataError::NotAFile`] if a path is no regular file, [`DataError::Open`] if a file cannot be opened or read.
+    /// [`DataError::NotAFile`] if a path is no regular file, [`DataError::Open`] if a file cannot be opened or read,
+    /// or if its folder is not there any more: a share that is gone is no change of the set.
     pub fn content_sha256(&self) -> Result<String, DataError> {
         let mut hasher = Sha256::new();
         for entry in self.entries.iter() {
@@ -35,11 +37,11 @@ impl DataSet {
             text(&mut hasher, &entry.id);
             match &entry.source {
                 Source::Files { image, mask } => {
-                    file(&mut hasher, image)?;
-                    file(&mut hasher, mask)?;
+                    while_reading(image, || file(&mut hasher, image))?;
+                    while_reading(mask, || file(&mut hasher, mask))?;
                 }
                 Source::NoMask { image, .. } => {
-                    file(&mut hasher, image)?;
+                    while_reading(image, || file(&mut hasher, image))?;
                     text(&mut hasher, "no mask");
                 }
                 Source::Phantom { index } => {
@@ -64,7 +66,9 @@ fn file(hasher: &mut Sha256, path: &Path) -> Result<(), DataError> {
     match fs::metadata(path) {
         Ok(found) if found.is_file() => {}
         Ok(_) => return Err(DataError::NotAFile { path: path.into() }),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+        Err(error)
+            if error.kind() == std::io::ErrorKind::NotFound && !is_storage_lost(path, &error) =>
+        {
             text(hasher, "no file");
             return Ok(());
         }

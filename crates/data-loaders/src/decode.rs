@@ -12,7 +12,7 @@ use image::{
 
 use crate::fit::{Fit, Shown, fit};
 use crate::levels::Levels;
-use crate::{DataError, TruthMask, jpeg, pictures};
+use crate::{DataError, TruthMask, jpeg, pictures, while_reading};
 
 /// The most pixels an image may have: 64 Mi, e.g. 8192 x 8192.
 ///
@@ -168,11 +168,8 @@ fn mask_of(mask: &DynamicImage, turn: Orientation, path: &Path) -> Result<Decode
     })
 }
 
-/// The image as a viewer shows it, and how it was turned for that.
-pub(crate) fn decode(path: &Path) -> Result<(DynamicImage, Orientation), DataError> {
+fn read(path: &Path) -> Result<Vec<u8>, DataError> {
     let open_error = |source| DataError::Open { path: path.into(), source };
-    let decode_error = |source| DataError::Decode { path: path.into(), source };
-
     // Before it is opened: to open a pipe is to wait for somebody who writes.
     if !std::fs::metadata(path).map_err(open_error)?.is_file() {
         return Err(DataError::NotAFile { path: path.into() });
@@ -188,6 +185,15 @@ pub(crate) fn decode(path: &Path) -> Result<(DynamicImage, Orientation), DataErr
     if bytes.is_empty() {
         return Err(DataError::EmptyFile { path: path.into() });
     }
+    Ok(bytes)
+}
+
+/// The image as a viewer shows it, and how it was turned for that.
+pub(crate) fn decode(path: &Path) -> Result<(DynamicImage, Orientation), DataError> {
+    let open_error = |source| DataError::Open { path: path.into(), source };
+    let decode_error = |source| DataError::Decode { path: path.into(), source };
+
+    let bytes = while_reading(path, || read(path))?;
     let mut reader =
         ImageReader::new(Cursor::new(&bytes)).with_guessed_format().map_err(open_error)?;
     let format = reader.format();

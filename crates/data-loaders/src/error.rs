@@ -1,6 +1,6 @@
 //! Why a data set, or one case of it, could not be had.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::decode::MAX_PIXELS;
 
@@ -313,6 +313,48 @@ pub enum DataError {
     },
 }
 
+impl DataError {
+    /// The file or folder that cannot be read because its disk or network share has failed or is gone, `None` for any
+    /// other error: what is wrong then is not this one file, and every other one may be next.
+    pub fn lost_storage(&self) -> Option<&Path> {
+        match self {
+            Self::Open { path, source } | Self::Folder { path, source } => {
+                is_storage_lost(path, source).then_some(path)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Whether an error of reading `path` says that the storage is gone: an input/output error, no answer, no connection, no
+/// file handles, or a file that is not there together with its folder.
+pub(crate) fn is_storage_lost(path: &Path, error: &std::io::Error) -> bool {
+    use std::io::ErrorKind as Kind;
+    /// EIO, ENXIO, ENODEV, ENFILE, EMFILE: the same numbers on every Unix; std has no kind for them.
+    const UNIX: [i32; 5] = [5, 6, 19, 23, 24];
+    /// ESHUTDOWN, EHOSTDOWN, EREMOTEIO.
+    const LINUX: [i32; 3] = [108, 112, 121];
+
+    let of_the_network = matches!(
+        error.kind(),
+        Kind::StaleNetworkFileHandle
+            | Kind::NotConnected
+            | Kind::TimedOut
+            | Kind::HostUnreachable
+            | Kind::NetworkUnreachable
+            | Kind::NetworkDown
+            | Kind::ConnectionRefused
+            | Kind::ConnectionReset
+            | Kind::ConnectionAborted
+    );
+    let of_the_device = error.raw_os_error().is_some_and(|code| {
+        (cfg!(unix) && UNIX.contains(&code)) || (cfg!(target_os = "linux") && LINUX.contains(&code))
+    });
+    let unmounted = error.kind() == Kind::NotFound
+        && path.parent().is_some_and(|folder| !folder.as_os_str().is_empty() && !folder.is_dir());
+    of_the_network || of_the_device || unmounted
+}
+
 /// Why a card or one of its split files is wrong.
 #[derive(Debug, thiserror::Error)]
 pub enum CardError {
@@ -402,4 +444,31 @@ pub enum CardError {
 
 fn quoted(names: &[String]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn a_failed_disk_or_share_is_told_from_a_bad_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.png");
+        let lost = |path: &Path, code| {
+            let source = io::Error::from_raw_os_error(code);
+            DataError::Open { path: path.into(), source }.lost_storage().is_some()
+        };
+        // EIO, ESTALE, ENOTCONN, ETIMEDOUT, EHOSTDOWN, EHOSTUNREACH, ENETDOWN, EREMOTEIO, EMFILE
+        for code in [5, 116, 107, 110, 112, 113, 100, 121, 24] {
+            assert!(lost(&path, code), "{}", io::Error::from_raw_os_error(code));
+        }
+        // ENOENT beside a folder that is there, EACCES, EISDIR, ELOOP
+        for code in [2, 13, 21, 40] {
+            assert!(!lost(&path, code), "{}", io::Error::from_raw_os_error(code));
+        }
+        assert!(lost(&folder.path().join("unmounted/a.png"), 2));
+        assert_eq!(DataError::EmptyFile { path }.lost_storage(), None);
+    }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use crate::card::{NAME, Split};
-use crate::{Card, DataError, Ignored, Layout};
+use crate::{Card, DataError, Ignored, Layout, while_reading};
 
 /// Extensions that count as images, in order of preference; case does not matter.
 pub const IMAGE_EXTENSIONS: [&str; 6] = ["png", "jpg", "jpeg", "bmp", "tif", "tiff"];
@@ -433,6 +433,10 @@ pub(crate) struct Scan {
 
 impl Scan {
     pub(crate) fn of(folder: &Path) -> Result<Self, DataError> {
+        while_reading(folder, || Self::list(folder))
+    }
+
+    fn list(folder: &Path) -> Result<Self, DataError> {
         let folder_error = |source| DataError::Folder { path: folder.into(), source };
         let mut scan = Self { files: Vec::new(), ignored: Vec::new() };
         for item in std::fs::read_dir(folder).map_err(folder_error)? {

@@ -1,8 +1,8 @@
 //! Writing a data set as the network sees it: pairs of PNG files, and how to go back.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File};
-use std::io::{Cursor, Write};
+use std::fs;
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -293,22 +293,8 @@ fn write_png(path: &Path, image: DynamicImage) -> Result<(), PrepareError> {
     write_whole(path, bytes.get_ref())
 }
 
-/// Writes under a name of this process, syncs, renames: the file is complete or absent.
 fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), PrepareError> {
-    let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-    // Hidden, so that a reader of the folder does not take the rest of a killed run for an image.
-    let partial = path.with_file_name(format!(".{name}.partial-{}", std::process::id()));
-    let written = File::create(&partial)
-        .and_then(|mut file| {
-            file.write_all(bytes)?;
-            file.sync_all()
-        })
-        .and_then(|()| fs::rename(&partial, path));
-    written.map_err(|error| {
-        // The error that is reported is the first one; on a full disk the rest must not stay.
-        let _ = fs::remove_file(&partial);
-        write_error(path, error)
-    })
+    atomic_file::write(path, bytes).map_err(|error| write_error(path, error))
 }
 
 fn write_error(

@@ -70,8 +70,13 @@ impl Lock {
     }
 }
 
+/// Whether an open file is the one that lies at `path` now: another process may have removed, renamed or replaced it.
+///
+/// # Errors
+///
+/// If the file or the path cannot be looked at.
 #[cfg(unix)]
-fn is_still_there(file: &File, path: &Path) -> io::Result<bool> {
+pub fn is_still_there(file: &File, path: &Path) -> io::Result<bool> {
     use std::os::unix::fs::MetadataExt as _;
 
     let ours = file.metadata()?;
@@ -82,9 +87,13 @@ fn is_still_there(file: &File, path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Here lock files are never removed.
+/// Whether an open file is the one that lies at `path` now. Here nobody can tell, and lock files are never removed.
+///
+/// # Errors
+///
+/// None.
 #[cfg(not(unix))]
-fn is_still_there(_file: &File, _path: &Path) -> io::Result<bool> {
+pub fn is_still_there(_file: &File, _path: &Path) -> io::Result<bool> {
     Ok(true)
 }
 

@@ -69,7 +69,29 @@ pub enum PretrainError {
         /// The checkpoint's folder.
         path: PathBuf,
     },
-    /// A checkpoint cannot be written or read.
+    /// Another process works in the folder of the checkpoints.
+    #[error("another process is pre-training there; wait for it or choose another folder with --checkpoints: {}", path.display())]
+    Busy {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The lock of the folder of the checkpoints cannot be had.
+    #[error("cannot lock {}", path.display())]
+    Lock {
+        /// The lock file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file of a checkpoint cannot be written.
+    #[error("cannot write the checkpoint {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A checkpoint cannot be made or read.
     #[error("checkpoint ({message}): {}", path.display())]
     Checkpoint {
         /// The file.

@@ -1,6 +1,7 @@
 //! The training loop: shards of a batch side by side, one optimizer step, a checkpoint now and then.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     sync::mpsc,
@@ -14,10 +15,12 @@ use burn::{
     store::ModuleRecord,
     tensor::{DType, Device},
 };
+use file_lock::{Lock, LockError};
 use rand::RngExt;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use sam_backbone::{Sam, SamConfig, save_weights, tensor_hash};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use crate::{
     batch::{self, Batch, PROMPTS, PromptedScene, ROUNDS},
@@ -29,6 +32,9 @@ use crate::{
 
 /// Batches that the generating thread may be ahead.
 const BATCHES_AHEAD: usize = 2;
+
+/// Locked by the process that works in the folder of the checkpoints.
+const LOCK_FILE: &str = ".lock";
 
 /// How sharply fresh tokens attend to their own places: products then differ by about four units
 /// between the same place and a far one.
@@ -75,6 +81,12 @@ struct Position {
     step: usize,
     /// The recipe of the steps so far: one that would have made other steps must not go on from here.
     recipe: PretrainSpec,
+    /// SHA-256 of the checkpoint's files by name. Empty in positions that are older than this field.
+    #[serde(default)]
+    files: BTreeMap<String, String>,
+    /// The checkpoint before, for the case that this one turns out to be damaged.
+    #[serde(default)]
+    former: Option<Box<Position>>,
 }
 
 /// Pre-trains a backbone, resuming from a checkpoint in `folder` if there is one.
@@ -83,7 +95,9 @@ struct Position {
 ///
 /// Scenes and prompts are functions of (seed, step), so an interrupted run sees what an
 /// uninterrupted one would have seen. A finished run goes on if its recipe is extended by a stage that
-/// begins a cosine of its own; whatever would have changed a step that is done is refused.
+/// begins a cosine of its own; whatever would have changed a step that is done is refused. A checkpoint that has
+/// changed on the disk is noticed by its checksum, and the one before is gone on from. One process at a time works in
+/// `folder`.
 ///
 /// # Errors
 ///
@@ -97,12 +111,22 @@ pub fn pretrain(
 ) -> Result<Outcome, PretrainError> {
     fs::create_dir_all(folder)
         .map_err(|source| PretrainError::Folder { path: folder.to_owned(), source })?;
+    let _lock = match Lock::take(&folder.join(LOCK_FILE)) {
+        Ok(lock) => lock,
+        Err(LockError::Busy { .. }) => {
+            return Err(PretrainError::Busy { path: folder.to_owned() });
+        }
+        Err(LockError::Io { path, source }) => return Err(PretrainError::Lock { path, source }),
+    };
+    atomic_file::remove_leftovers(folder)
+        .map_err(|source| PretrainError::Folder { path: folder.to_owned(), source })?;
     let checkpoint = Checkpoint::new(folder, spec);
     let device = device.clone().autodiff();
     device.seed(spec.seed);
-    let checkpointed = checkpoint.position()?.map_or(0, |position| position.step);
+    let position = checkpoint.usable()?;
+    let first = position.as_ref().map_or(0, |position| position.step);
     // A checkpoint at the border of two stages is of the former one.
-    let mut stage = spec.place(checkpointed.saturating_sub(1)).index;
+    let mut stage = spec.place(first.saturating_sub(1)).index;
     let mut config = stage_config(spec, stage)?;
     let mut sam = config.init(&device);
     sam.mask_decoder.align_attention(ATTENTION_GAIN);
@@ -110,7 +134,9 @@ pub fn pretrain(
         .with_weight_decay(spec.weight_decay)
         .with_grad_clipping(Some(GradientClippingConfig::Norm(spec.max_gradient_norm)))
         .init();
-    let first = checkpoint.restore(&mut sam, &mut optimizer)?;
+    if first > 0 {
+        checkpoint.restore(first, &mut sam, &mut optimizer)?;
+    }
 
     let steps = spec.steps();
     let (sender, batches) = mpsc::sync_channel(BATCHES_AHEAD);
@@ -255,7 +281,8 @@ impl Shards {
 }
 
 /// The files of a checkpoint: weights, optimizer, position. The position is written last and names
-/// the step of the other two, so a crash in between leaves the former checkpoint in force.
+/// the step and the checksums of the other two, so a crash in between leaves the former checkpoint in force. The files
+/// of the one before stay.
 struct Checkpoint {
     folder: PathBuf,
     recipe: PretrainSpec,
@@ -270,20 +297,59 @@ impl Checkpoint {
         self.folder.join("position.json")
     }
 
+    fn names(step: usize) -> [String; 2] {
+        ["sam", "optimizer"].map(|part| format!("{part}-{step}.bpk"))
+    }
+
     fn paths(&self, step: usize) -> [PathBuf; 2] {
-        ["sam", "optimizer"].map(|part| self.folder.join(format!("{part}-{step}.bpk")))
+        Self::names(step).map(|name| self.folder.join(name))
+    }
+
+    /// The newest checkpoint whose files are as they were written; `None` if there is none at all.
+    ///
+    /// # Errors
+    ///
+    /// If it is of another recipe, or its position cannot be read.
+    fn usable(&self) -> Result<Option<Position>, PretrainError> {
+        let Some(mut position) = self.position()? else { return Ok(None) };
+        loop {
+            if !self.recipe.goes_on_from(&position.recipe, position.step) {
+                return Err(PretrainError::OtherSpec { path: self.folder.clone() });
+            }
+            let Err(error) = self.check(&position) else { return Ok(Some(position)) };
+            let former = position.former;
+            tracing::warn!(
+                "the checkpoint of step {} cannot be used, going back to step {}: {error}",
+                position.step,
+                former.as_ref().map_or(0, |former| former.step)
+            );
+            let Some(former) = former else { return Ok(None) };
+            position = *former;
+        }
+    }
+
+    fn check(&self, position: &Position) -> Result<(), PretrainError> {
+        for path in self.paths(position.step) {
+            let bytes = fs::read(&path)
+                .map_err(|source| PretrainError::Read { path: path.clone(), source })?;
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if let Some(written) = position.files.get(name.as_ref())
+                && sha256(&bytes) != *written
+            {
+                let message = "changed since it was written, by its checksum";
+                return Err(PretrainError::checkpoint(&path, &message));
+            }
+        }
+        Ok(())
     }
 
     fn restore(
         &self,
+        step: usize,
         sam: &mut Sam,
         optimizer: &mut ModuleOptimizer,
-    ) -> Result<usize, PretrainError> {
-        let Some(position) = self.position()? else { return Ok(0) };
-        if !self.recipe.goes_on_from(&position.recipe, position.step) {
-            return Err(PretrainError::OtherSpec { path: self.folder.clone() });
-        }
-        let [sam_path, optimizer_path] = self.paths(position.step);
+    ) -> Result<(), PretrainError> {
+        let [sam_path, optimizer_path] = self.paths(step);
         let record = ModuleRecord::load(&sam_path)
             .map_err(|error| PretrainError::checkpoint(&sam_path, &error))?;
         *sam = sam.clone().load_record(record);
@@ -291,7 +357,7 @@ impl Checkpoint {
             .clone()
             .load(&optimizer_path)
             .map_err(|error| PretrainError::checkpoint(&optimizer_path, &error))?;
-        Ok(position.step)
+        Ok(())
     }
 
     fn position(&self) -> Result<Option<Position>, PretrainError> {
@@ -311,29 +377,66 @@ impl Checkpoint {
         sam: &Sam,
         optimizer: &ModuleOptimizer,
     ) -> Result<(), PretrainError> {
-        let former = self.position()?;
-        let path = self.position_path();
+        // One of the same step is replaced: after a damaged checkpoint the same step is saved again.
+        let former = self.position()?.and_then(|position| {
+            if position.step < step {
+                Some(position)
+            } else {
+                position.former.map(|former| *former)
+            }
+        });
         let [sam_path, optimizer_path] = self.paths(step);
-        sam.clone()
-            .into_record()
-            .save(&sam_path)
-            .map_err(|error| PretrainError::checkpoint(&sam_path, &error))?;
-        optimizer
-            .save(&optimizer_path)
-            .map_err(|error| PretrainError::checkpoint(&optimizer_path, &error))?;
-        let position = Position { step, recipe: self.recipe.clone() };
+        let mut files = BTreeMap::new();
+        let records = [
+            (sam_path, sam.clone().into_record().into_bytes()),
+            (optimizer_path, optimizer.to_record().into_bytes()),
+        ];
+        for ((path, bytes), name) in records.into_iter().zip(Self::names(step)) {
+            let bytes = bytes.map_err(|error| PretrainError::checkpoint(&path, &error))?;
+            write(&path, &bytes)?;
+            files.insert(name, sha256(&bytes));
+        }
+        let before = former.as_ref().map(|former| former.step);
+        let position = Position {
+            step,
+            recipe: self.recipe.clone(),
+            files,
+            former: former.map(|former| Box::new(Position { former: None, ..former })),
+        };
+        let path = self.position_path();
         let bytes = serde_json::to_vec(&position)
             .map_err(|error| PretrainError::checkpoint(&path, &error))?;
-        let temporary = self.folder.join("position.json.new");
-        fs::write(&temporary, bytes)
-            .and_then(|()| fs::rename(&temporary, &path))
-            .map_err(|error| PretrainError::checkpoint(&path, &error))?;
-        if let Some(former) = former.filter(|former| former.step != step) {
-            // What is left behind costs disk only.
-            for path in self.paths(former.step) {
-                let _ = fs::remove_file(path);
-            }
-        }
+        write(&path, &bytes)?;
+        self.keep([Some(step), before]);
         Ok(())
     }
+
+    /// Removes the files of all other steps.
+    fn keep(&self, steps: [Option<usize>; 2]) {
+        let kept: Vec<String> = steps.into_iter().flatten().flat_map(Self::names).collect();
+        let Ok(entries) = fs::read_dir(&self.folder) else { return };
+        for entry in entries.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if step_of(&name).is_some() && !kept.contains(&name) {
+                // What is left behind costs disk only.
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+}
+
+/// The step that a file of a checkpoint is of, `None` for any other name.
+fn step_of(name: &str) -> Option<usize> {
+    let (_, step) = name.strip_suffix(".bpk")?.rsplit_once('-')?;
+    let step = step.parse().ok()?;
+    Checkpoint::names(step).iter().any(|ours| ours == name).then_some(step)
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), PretrainError> {
+    atomic_file::write(path, bytes)
+        .map_err(|source| PretrainError::Write { path: path.to_owned(), source })
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
 }

@@ -1,9 +1,19 @@
 //! A pre-training run that is interrupted ends with the bytes of one that is not.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::Path,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use burn::tensor::Device;
 use pretraining::{Outcome, PretrainError, PretrainSpec, pretrain};
+
+/// Fresh weights are drawn from the one generator that a process has for a device: one test at a time.
+fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn spec(folder: &Path, last_steps: usize) -> PretrainSpec {
     let path = folder.join("recipe.toml");
@@ -29,6 +39,7 @@ fn tensors(spec: &PretrainSpec) -> Vec<u8> {
 
 #[test]
 fn an_interrupted_run_ends_with_the_same_weights() {
+    let _turn = turn();
     let device = Device::flex();
     let whole = tempfile::tempdir().expect("a folder");
     let expected = spec(whole.path(), 2);
@@ -67,4 +78,59 @@ fn an_interrupted_run_ends_with_the_same_weights() {
     let error = pretrain(&other, parts.path(), &device, &|_| false, &mut |_| {})
         .expect_err("the checkpoint is of another recipe");
     assert!(matches!(error, PretrainError::OtherSpec { .. }), "{error}");
+}
+
+#[test]
+fn a_checkpoint_that_changed_on_the_disk_costs_its_steps_and_no_more() {
+    let _turn = turn();
+    let device = Device::flex();
+    let whole = tempfile::tempdir().expect("a folder");
+    let expected = spec(whole.path(), 2);
+    let never = |_| false;
+    let finished = pretrain(&expected, whole.path(), &device, &never, &mut |_| {});
+    let Outcome::Finished { tensors_sha256: expected_hash } = finished.expect("it trains") else {
+        panic!("nobody stopped it")
+    };
+
+    for file in ["sam-3.bpk", "optimizer-3.bpk"] {
+        let parts = tempfile::tempdir().expect("a folder");
+        let interrupted = spec(parts.path(), 2);
+        for stop_after in [1, 3] {
+            let stop = |steps| steps == stop_after;
+            pretrain(&interrupted, parts.path(), &device, &stop, &mut |_| {}).expect("it stops");
+        }
+        // One bit, which any store would read without complaint.
+        let path = parts.path().join(file);
+        let mut bytes = fs::read(&path).expect("a checkpoint");
+        *bytes.last_mut().expect("bytes") ^= 1;
+        fs::write(&path, bytes).expect("written");
+
+        let mut steps = Vec::new();
+        let outcome = pretrain(&interrupted, parts.path(), &device, &never, &mut |report| {
+            steps.push(report.step);
+        });
+        let expected_hash = expected_hash.clone();
+        assert_eq!(
+            outcome.expect("it goes on"),
+            Outcome::Finished { tensors_sha256: expected_hash },
+            "{file}"
+        );
+        assert_eq!(steps, [2, 3, 4], "{file}");
+    }
+}
+
+#[test]
+fn a_second_process_in_the_same_folder_is_refused() {
+    let _turn = turn();
+    let device = Device::flex();
+    let folder = tempfile::tempdir().expect("a folder");
+    let spec = spec(folder.path(), 2);
+    // Asked in the middle of the work of the first.
+    let second = |_| {
+        let error = pretrain(&spec, folder.path(), &device, &|_| true, &mut |_| {})
+            .expect_err("the first is at work");
+        assert!(matches!(error, PretrainError::Busy { .. }), "{error}");
+        true
+    };
+    pretrain(&spec, folder.path(), &device, &second, &mut |_| {}).expect("it stops");
 }

@@ -16,6 +16,7 @@ use data_loaders::error_chain;
 use run_record::{Failure, Outline, RunFolder};
 
 use crate::{
+    memory::{Fit, MemoryLimit, MemoryNeed, gib},
     plan::{Experiment, RunPlan},
     progress::{Ended, Watch},
     registry,
@@ -120,6 +121,7 @@ struct Ready {
     taps: Vec<usize>,
     sources: Sources,
     inputs: Inputs,
+    memory: MemoryNeed,
 }
 
 impl<'a> Campaign<'a> {
@@ -192,16 +194,50 @@ impl<'a> Campaign<'a> {
         let backbone = self.shared.backbone(plan, &self.device)?;
         let taps = (registry::find(&plan.spec.prompt.module)?.taps)(plan, &backbone.info())?;
         let sources = Sources::open(plan, self.context)?;
+        let parameters = backbone.sam.num_params();
+        let memory = MemoryNeed::of(plan, backbone.sam.config(), parameters, taps.len(), &sources);
         let inputs = Inputs {
             weights_sha256: backbone.report.sha256,
             data_sha256: contents.of(&sources, plan.trains())?,
         };
-        Ok(Ready { taps, sources, inputs })
+        Ok(Ready { taps, sources, inputs, memory })
+    }
+
+    /// Makes failures of the runs that are to be executed and cannot fit into `limit`; warns once if one may not.
+    fn refuse_beyond(&mut self, limit: &MemoryLimit) {
+        let anew = self.context.existing == Existing::StartOver;
+        let mut tight: Option<MemoryNeed> = None;
+        for job in &mut self.jobs {
+            let Ok(Ready { memory: need, .. }) = job.ready else { continue };
+            if job.planned.is_done() && !anew {
+                continue;
+            }
+            match need.fit(limit) {
+                Fit::Ample => {}
+                Fit::Tight if tight.is_some_and(|other| other.bytes() >= need.bytes()) => {}
+                Fit::Tight => tight = Some(need),
+                Fit::Impossible => {
+                    let (method, limit) = (job.plan.method.clone(), limit.clone());
+                    job.ready = Err(RunError::Memory { method, need, limit });
+                }
+            }
+        }
+        if let Some(need) = tight {
+            tracing::warn!(
+                "little memory: {limit}, and at least {} are needed ({need}). If it runs out, the system ends the program \
+                 without an error (\"memory allocation failed\", \"Killed\"); then lower data.feature_memory_gib or \
+                 train.batch_size",
+                gib(need.bytes())
+            );
+        }
     }
 
     /// Refuses what cannot begin and removes what is to start over. With [`OnFailure::Stop`] nothing was written
     /// before the first refusal.
     pub(crate) fn begin(&mut self, on_failure: OnFailure) -> Result<(), RunError> {
+        if let Some(limit) = MemoryLimit::of_this_process() {
+            self.refuse_beyond(&limit);
+        }
         if on_failure == OnFailure::Stop
             && let Some(place) = self.jobs.iter().position(|job| job.ready.is_err())
         {

@@ -3,6 +3,7 @@
 use std::{
     hint::black_box,
     ops::ControlFlow,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -23,6 +24,7 @@ use sam_backbone::{EncoderOutput, Frame, FrozenSam, ImageSize, ResizeMode, input
 use crate::{
     feature_store::{FeatureStore, ImageName},
     frame::{frame_of, prepared},
+    memory::bytes_per_image,
     progress::Progress,
     target::low_res_target,
 };
@@ -56,6 +58,13 @@ pub struct HostFeatures {
     pub(crate) taps: Vec<TensorData>,
 }
 
+/// The encoder gave something that is no number. Masks made of it would be empty and look like a bad method.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the image encoder gives infinite values or values that are no numbers: the weights of the backbone are damaged"
+)]
+pub struct NotFiniteError;
+
 /// Why the features of an encoded case cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum FeatureError {
@@ -65,6 +74,16 @@ pub enum FeatureError {
     /// The feature cache cannot be used.
     #[error(transparent)]
     Cache(#[from] CacheError),
+    /// They are no numbers.
+    #[error("no features of `{file}` of `{data}`")]
+    NotFinite {
+        /// Name of the data set.
+        data: String,
+        /// The case.
+        file: String,
+        /// Why.
+        source: NotFiniteError,
+    },
 }
 
 /// A case and its features.
@@ -200,6 +219,30 @@ pub enum EncodeError {
     /// The feature cache cannot be used.
     #[error(transparent)]
     Cache(#[from] CacheError),
+    /// The disk or network share of a data set has failed or is gone. Not a bad image: leaving out what cannot be read
+    /// would leave out all that follows.
+    #[error(
+        "the files of `{data}` cannot be read any more; see whether the disk or network share of {} is there, then start \
+         the same command again", folder.display()
+    )]
+    StorageLost {
+        /// Name of the data set.
+        data: String,
+        /// The folder of the file.
+        folder: PathBuf,
+        /// What happened to which file.
+        source: Box<DataError>,
+    },
+    /// The encoder gives no numbers.
+    #[error("cannot encode `{file}` of `{data}`")]
+    NotFinite {
+        /// Name of the data set.
+        data: String,
+        /// The case.
+        file: String,
+        /// Why.
+        source: NotFiniteError,
+    },
     /// A file came or went between one view of a set and the next.
     #[error("the files of `{data}` changed while they were encoded")]
     Changed {
@@ -214,15 +257,18 @@ pub enum EncodeError {
 impl Encoding {
     /// Bytes that the features of one image take.
     pub fn bytes_per_image(&self) -> u64 {
-        let encoder = &self.sam.config().image_encoder;
-        let cells = (encoder.grid_size() * encoder.grid_size()) as u64;
-        4 * cells * (encoder.embed_dim + self.taps.len() * encoder.width) as u64
+        bytes_per_image(self.sam.config(), self.taps.len())
     }
 
     /// Features of one decoded image.
-    fn encode(&self, image: &RgbImage, frame: &Frame) -> HostFeatures {
+    ///
+    /// # Errors
+    ///
+    /// [`NotFiniteError`]
+    fn encode(&self, image: &RgbImage, frame: &Frame) -> Result<HostFeatures, NotFiniteError> {
         let input = input_tensor(image, frame, self.sam.device());
-        HostFeatures::of(self.sam.encode(input, &self.taps))
+        let features = HostFeatures::of(self.sam.encode(input, &self.taps));
+        if features.are_finite() { Ok(features) } else { Err(NotFiniteError) }
     }
 
     /// How numbers are rounded, `None` if they are not.
@@ -405,7 +451,10 @@ impl EncodedSet {
         {
             return Ok(on_device(&features));
         }
-        let features = self.encoding.encode(&image, &case.frame);
+        let features = self.encoding.encode(&image, &case.frame).map_err(|source| {
+            let (data, file) = (case.data.clone(), case.id.clone());
+            FeatureError::NotFinite { data, file, source }
+        })?;
         drop(one);
         Ok(on_device(&match stored {
             Some((store, name)) => {
@@ -573,6 +622,7 @@ impl<K: FnMut(usize, EncodedCase)> Work<'_, K> {
         }
         let Decoded { case, frame, name, target } = match decoded {
             Ok(decoded) => decoded,
+            Err(error) if error.lost_storage().is_some() => return Err(self.lost(error)),
             Err(error) if self.strict => return Err(error.into()),
             Err(error) => {
                 self.skip(index, &error);
@@ -582,13 +632,14 @@ impl<K: FnMut(usize, EncodedCase)> Work<'_, K> {
         let fits = self.memory.is_some_and(|memory| memory >= self.per_image);
         let features = match (&self.encoding.store, &name) {
             (Some(store), Some(name)) if self.memory.is_some() => {
-                match self.stored(store, name, &case.image, &frame, wait)? {
+                match self.stored(store, name, &case, &frame, wait)? {
                     Some(features) => Some(features),
                     None => return Ok(false),
                 }
             }
             // What cannot be kept is computed when it is needed.
-            _ => fits.then(|| self.encoding.encode(&case.image, &frame)),
+            _ if fits => Some(self.encoded(&case, &frame)?),
+            _ => None,
         };
         let features = features.filter(|_| fits);
         if features.is_some() {
@@ -605,7 +656,7 @@ impl<K: FnMut(usize, EncodedCase)> Work<'_, K> {
         &self,
         store: &FeatureStore,
         name: &ImageName,
-        image: &RgbImage,
+        case: &Case,
         frame: &Frame,
         wait: bool,
     ) -> Result<Option<HostFeatures>, EncodeError> {
@@ -621,7 +672,20 @@ impl<K: FnMut(usize, EncodedCase)> Work<'_, K> {
             return Ok(Some(features));
         }
         store.begin(name);
-        Ok(Some(store.store(name, taps, self.encoding.encode(image, frame))?))
+        Ok(Some(store.store(name, taps, self.encoded(case, frame)?)?))
+    }
+
+    fn encoded(&self, case: &Case, frame: &Frame) -> Result<HostFeatures, EncodeError> {
+        self.encoding.encode(&case.image, frame).map_err(|source| {
+            let (data, file) = (case.data.clone(), case.id.clone());
+            EncodeError::NotFinite { data, file, source }
+        })
+    }
+
+    fn lost(&self, source: DataError) -> EncodeError {
+        let folder = source.lost_storage().and_then(Path::parent).unwrap_or(Path::new("."));
+        let (data, folder) = (self.data.name().to_owned(), folder.to_owned());
+        EncodeError::StorageLost { data, folder, source: Box::new(source) }
     }
 
     fn skip(&mut self, index: usize, error: &DataError) {
@@ -637,6 +701,13 @@ impl<K: FnMut(usize, EncodedCase)> Work<'_, K> {
 }
 
 impl HostFeatures {
+    fn are_finite(&self) -> bool {
+        let finite = |data: &TensorData| {
+            data.as_slice::<f32>().expect("features are f32").iter().all(|value| value.is_finite())
+        };
+        finite(&self.embedding) && self.taps.iter().all(finite)
+    }
+
     fn of(output: EncoderOutput) -> Self {
         Self {
             embedding: output.image_embedding.into_data(),

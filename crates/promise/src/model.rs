@@ -171,16 +171,17 @@ impl<P: PromptModule> Adapter for Promise<P> {
     }
 
     fn save(&self, path: &Path) -> Result<(), BuildError> {
-        let mut store = SafetensorsStore::from_file(path)
-            .overwrite(true)
+        let mut store = SafetensorsStore::from_bytes(None)
             // Burn writes metadata in the random order of a hash map; the same adapters shall be
             // the same bytes.
             .clear_metadata()
             // Which head it is stands in the experiment, and not in the name of every tensor.
             .skip_enum_variants(true)
             .with_to_adapter(BurnToPyTorchAdapter);
-        self.save_into(&mut store)
-            .map_err(|error| BuildError::Save { path: path.to_owned(), message: error.to_string() })
+        let failed = |message: String| BuildError::Save { path: path.to_owned(), message };
+        let bytes = self.save_into(&mut store).and_then(|()| store.get_bytes());
+        let bytes = bytes.map_err(|error| failed(error.to_string()))?;
+        atomic_file::write(path, &bytes).map_err(|error| failed(error.to_string()))
     }
 
     fn load(&mut self, path: &Path) -> Result<(), BuildError> {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Tensor;
 use data_loaders::{DataError, decode_image};
-use image::{GrayImage, Rgb, RgbImage};
+use image::{DynamicImage, GrayImage, Rgb, RgbImage};
 use prompting::PromptInput;
 use run_record::PanelPoint;
 use safetensors::{Dtype, tensor::TensorView};
@@ -15,6 +15,7 @@ use crate::{
     evaluate::{host_prompts, prompts_in_image},
     frame::frame_of,
     model::{Adapter, USED_MASK},
+    png,
     prompt_source::HostPrompt,
 };
 
@@ -161,7 +162,7 @@ impl Prediction {
     ///
     /// [`PredictError::Write`]
     pub fn save_mask(&self, path: &Path) -> Result<(), PredictError> {
-        save_png(self.mask.save_with_format(path, image::ImageFormat::Png), path)
+        save_png(self.mask.clone().into(), path)
     }
 
     /// Writes the image with the mask in orange, foreground points in green, background points in
@@ -196,7 +197,7 @@ impl Prediction {
             dot(&mut picture, at, radius + 1, Rgb([255, 255, 255]));
             dot(&mut picture, at, radius, color);
         }
-        save_png(picture.save_with_format(path, image::ImageFormat::Png), path)
+        save_png(picture.into(), path)
     }
 
     /// Writes `image_embedding`, `low_res_logits` (all three masks) and `iou_predictions` as
@@ -221,7 +222,8 @@ impl Prediction {
                 .map_err(|error| failed(error.into()))?;
             views.push((*name, view));
         }
-        safetensors::serialize_to_file(views, None, path).map_err(|error| failed(error.into()))
+        let bytes = safetensors::serialize(views, None).map_err(|error| failed(error.into()))?;
+        atomic_file::write(path, &bytes).map_err(|error| failed(error.into()))
     }
 }
 
@@ -237,8 +239,9 @@ fn dot(picture: &mut RgbImage, [x, y]: [i64; 2], radius: i64, color: Rgb<u8>) {
     }
 }
 
-fn save_png(result: image::ImageResult<()>, path: &Path) -> Result<(), PredictError> {
-    result.map_err(|error| PredictError::Write { path: path.to_owned(), source: error.into() })
+fn save_png(picture: DynamicImage, path: &Path) -> Result<(), PredictError> {
+    png::save(&picture, path)
+        .map_err(|error| PredictError::Write { path: path.to_owned(), source: error.into() })
 }
 
 fn bytes<const D: usize>(tensor: Tensor<D>) -> (Vec<usize>, Vec<u8>) {

@@ -25,6 +25,7 @@ use crate::{
     evaluate::{EvaluateError, Evaluated, Evaluation, evaluate},
     feature_store::FeatureStore,
     features::{EncodeError, EncodedSet, Encoding},
+    memory::{MemoryLimit, MemoryNeed, feature_budget, gib},
     model::{Adapter, BuildError},
     no_prompt::NO_PROMPT,
     plan::{Experiment, RunPlan, SpecError},
@@ -33,7 +34,7 @@ use crate::{
     registry::{self, UnknownPromptError},
     run_folder::{self, Existing, RunFolderError},
     sources::open,
-    train::{TrainError, TrainingSet, remove_checkpoints},
+    train::{TrainError, TrainingSet},
     viewed_set::ViewedSet,
 };
 
@@ -147,6 +148,19 @@ pub enum RunError {
     TwoExperiments {
         /// The name.
         name: String,
+    },
+    /// The run needs more memory than there is. Nothing was begun.
+    #[error(
+        "`{method}` needs at least {} of memory ({need}), but {limit}; lower data.feature_memory_gib (the feature cache on the \
+         disk keeps what is beyond it) or train.batch_size, or choose a smaller backbone", gib(need.bytes())
+    )]
+    Memory {
+        /// The method.
+        method: String,
+        /// What it needs.
+        need: MemoryNeed,
+        /// What it may have.
+        limit: MemoryLimit,
     },
     /// A defect of this program, or of a library, ended the run.
     #[error("`{method}` panicked: {message}")]
@@ -361,7 +375,7 @@ pub(crate) fn execute(
         files: BTreeMap::new(),
     };
     let record = run_folder::write_result(folder, record, &cases, &curves, &panels, &timing)?;
-    remove_checkpoints(folder);
+    run_folder::remove_checkpoints(folder);
     Ok(record)
 }
 
@@ -474,7 +488,7 @@ impl Shared {
             return Ok(set.clone());
         }
         self.sets.retain(|(_, set)| set.data() != data || set.view() != encoding.view);
-        let budget = (spec.feature_memory_gib * f64::from(1 << 30)) as u64;
+        let budget = feature_budget(spec);
         let used: u64 = self.sets.iter().map(|(_, set)| set.bytes()).sum();
         let set = EncodedSet::new(
             encoding.clone(),

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use data_loaders::reasons;
+use data_loaders::{DataError, reasons};
 use run_record::{
     CaseRow, CurveRow, Environment, EpochRow, Failure, Panel, PanelPart, RunFolder, RunRecord,
     RunRecordError, Timing, read_json, read_rows, write_bytes, write_json, write_rows,
@@ -20,6 +20,7 @@ use crate::{
     evaluate::{Evaluated, Picture},
     features::EncodedSet,
     plan::{Experiment, RunPlan},
+    png,
     spec::ExperimentSpec,
 };
 
@@ -56,6 +57,9 @@ pub enum RunFolderError {
         /// What went wrong.
         source: image::ImageError,
     },
+    /// The image of a picture cannot be read: its disk or network share has failed or is gone.
+    #[error("an image cannot be read any more; see whether its disk or network share is there")]
+    Image(#[source] DataError),
     /// A file of the folder cannot be read or written.
     #[error(transparent)]
     Record(#[from] RunRecordError),
@@ -63,6 +67,9 @@ pub enum RunFolderError {
 
 /// Where runs go that were put aside, beside the run folders.
 const STALE_DIR: &str = "stale";
+
+/// Beginning of the name of a folder that is about to be removed, beside the run folders.
+const REMOVED: &str = ".removed-";
 
 /// How to treat a folder that exists.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -282,19 +289,40 @@ pub fn prepare(
     check(folder, plan, inputs)?;
     if folder.resolved().exists() {
         if folder.record().exists() {
-            return Ok(Some(folder.read_record()?));
+            let record = folder.read_record()?;
+            // Its process may have been killed just before.
+            remove_checkpoints(folder);
+            return Ok(Some(record));
         }
         // It is tried again.
         remove_file(&folder.failure())?;
+        remove_leftovers(folder)?;
         return Ok(None);
     }
     make(folder.root())?;
     remove_file(&folder.failure())?;
+    remove_leftovers(folder)?;
+    // Epochs without the settings that they were trained with cannot be gone on from.
+    remove_file(&folder.epochs())?;
+    remove_checkpoints(folder);
     write_bytes(&folder.experiment(), experiment.text.as_bytes())?;
     write_json(&folder.environment(), &environment(device, plan.seed))?;
     // Last, since its presence says that the others are there.
     write_json(&folder.resolved(), &Resolved::new(plan, inputs))?;
     Ok(None)
+}
+
+/// Removes what a killed process was writing or removing.
+fn remove_leftovers(folder: &RunFolder) -> Result<(), RunFolderError> {
+    atomic_file::remove_leftovers(folder.root())
+        .map_err(|source| RunFolderError::Prepare { path: folder.root().to_owned(), source })?;
+    remove_tree(&on_its_way_out(folder))
+}
+
+/// Removes what resuming needed, once the result is safe.
+pub(crate) fn remove_checkpoints(folder: &RunFolder) {
+    // Left-over checkpoints cost disk only.
+    let _ = fs::remove_dir_all(folder.checkpoint());
 }
 
 fn remove_file(path: &Path) -> Result<(), RunFolderError> {
@@ -320,19 +348,41 @@ pub fn put_aside(folder: &RunFolder) -> Result<PathBuf, RunFolderError> {
         .find(|path| !path.exists())
         .expect("a folder has a free name");
     fs::rename(folder.root(), &free)
+        .and_then(|()| atomic_file::sync_parent(&free))
+        .and_then(|()| atomic_file::sync_parent(folder.root()))
         .map_err(|source| RunFolderError::Prepare { path: free.clone(), source })?;
     Ok(free)
 }
 
 /// Removes the folder of a run, if there is one.
 ///
+/// It gets another name first: who is killed while files go leaves no folder that looks finished and is not.
+///
 /// # Errors
 ///
 /// [`RunFolderError::Prepare`]
 pub fn remove(folder: &RunFolder) -> Result<(), RunFolderError> {
-    match fs::remove_dir_all(folder.root()) {
+    let out = on_its_way_out(folder);
+    remove_tree(&out)?;
+    match fs::rename(folder.root(), &out) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        renamed => renamed
+            .and_then(|()| atomic_file::sync_parent(&out))
+            .map_err(|source| RunFolderError::Prepare { path: folder.root().to_owned(), source })?,
+    }
+    remove_tree(&out)
+}
+
+/// The name of a run folder that is being removed.
+fn on_its_way_out(folder: &RunFolder) -> PathBuf {
+    let name = folder.root().file_name().unwrap_or_default().to_string_lossy();
+    folder.root().with_file_name(format!("{REMOVED}{name}"))
+}
+
+fn remove_tree(path: &Path) -> Result<(), RunFolderError> {
+    match fs::remove_dir_all(path) {
         Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-            Err(RunFolderError::Prepare { path: folder.root().to_owned(), source })
+            Err(RunFolderError::Prepare { path: path.to_owned(), source })
         }
         _ => Ok(()),
     }
@@ -450,7 +500,8 @@ fn flatten(prefix: &str, value: &Value, keys: &mut BTreeMap<String, Value>) {
 ///
 /// # Errors
 ///
-/// If a picture cannot be written. Cases whose image cannot be read any more are left out.
+/// If a picture cannot be written, or the disk of the images is gone. Cases whose image alone cannot be read any more are
+/// left out.
 pub fn write_pictures(
     folder: &RunFolder,
     set: &EncodedSet,
@@ -460,7 +511,13 @@ pub fn write_pictures(
     for picture in &evaluated.pictures {
         let Picture { index, prediction, points, box_xyxy, dice, iou } = picture;
         let case = &set.cases[*index];
-        let Ok(image) = set.image(case) else { continue };
+        let image = match set.image(case) {
+            Ok(image) => image,
+            Err(error) if error.lost_storage().is_some() => {
+                return Err(RunFolderError::Image(error));
+            }
+            Err(_) => continue,
+        };
         let row = &evaluated.row;
         let name = |part| Panel::picture(&row.data, &row.prompts, *index, part);
         let mask = |values: &[bool]| {
@@ -476,7 +533,7 @@ pub fn write_pictures(
                     source,
                 })?;
             }
-            picture.save(&path).map_err(|source| RunFolderError::Picture { path, source })
+            png::save(&picture, &path).map_err(|source| RunFolderError::Picture { path, source })
         };
         save(PanelPart::Image, image.into())?;
         save(PanelPart::Truth, mask(&case.truth.values).into())?;

@@ -1,8 +1,7 @@
 //! Training of the adapters with burn-train's learner.
 
 use std::{
-    fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -12,17 +11,18 @@ use std::{
 use burn::{
     data::dataloader::DataLoader,
     lr_scheduler::{
-        LrSchedulerRecord, constant::ConstantLr, cosine::CosineAnnealingLrSchedulerConfig,
+        constant::ConstantLr, cosine::CosineAnnealingLrSchedulerConfig,
         module_lr_scheduler::ModuleLrScheduler,
     },
     module::Module,
-    optim::{AdamConfig, AdamWConfig, ModuleOptimizer, OptimizerRecord},
+    optim::{AdamConfig, AdamWConfig, ModuleOptimizer},
     store::ModuleRecord,
     tensor::Device,
     train::{
         EarlyStoppingStrategy, ExecutionStrategy, Interrupter, Learner, SupervisedTraining,
+        TrainingError,
         checkpoint::{CheckpointingAction, CheckpointingStrategy},
-        logger::{EvaluationProgressLogger, FileMetricLogger, TrainingProgressLogger},
+        logger::{EvaluationProgressLogger, TrainingProgressLogger},
         metric::{
             MetricDefinition, MetricId, MetricName,
             store::{Aggregate, EventStoreClient, Split},
@@ -41,6 +41,8 @@ use run_record::{
 
 use crate::{
     backbone::Backbone,
+    checkpoints::{CheckpointError, Checkpoints, Part},
+    epoch_metrics::EpochMetrics,
     learner::{Batch, CaseMean, DICE, IOU, LOSS},
     loader::{Batching, FeatureLoader},
     model::{Adapter, BuildError, Promise},
@@ -120,7 +122,7 @@ pub(crate) fn train<M: PromptModule>(
     let settings = model.settings.clone();
     let interrupter = settings.interrupter.clone();
 
-    let checkpoints = set.folder.checkpoint();
+    let checkpoints = Checkpoints::new(set.folder.checkpoint());
     let history = History::restore(set.folder, &checkpoints)?;
     let done = history.epochs();
     let over = done >= spec.epochs || history.is_stale(spec.patience);
@@ -148,16 +150,18 @@ pub(crate) fn train<M: PromptModule>(
             loader(&set.valid, false),
         )
         .metrics((CaseMean::loss(), CaseMean::dice(), CaseMean::iou()))
-        .with_metric_logger(FileMetricLogger::new(checkpoints.join("metrics")))
+        .with_metric_logger(EpochMetrics::default())
         .with_application_logger(None)
-        .with_default_checkpointers()
-        .with_checkpointing_strategy(KeepLastAndBest {
-            history: history.clone(),
-            folder: checkpoints.clone(),
-        })
+        .with_custom_checkpointers(
+            checkpoints.part(Part::Model),
+            checkpoints.part(Part::Optimizer),
+            checkpoints.part(Part::Scheduler),
+        )
+        .with_checkpointing_strategy(EveryEpoch)
         .early_stopping(EpochRecorder {
             history: history.clone(),
             folder: set.folder.clone(),
+            checkpoints: checkpoints.clone(),
             patience: spec.patience,
             spec: spec.clone(),
             batches: set.train.len().div_ceil(spec.batch_size),
@@ -182,7 +186,7 @@ pub(crate) fn train<M: PromptModule>(
         set.progress.finish();
         let epoch = lock(&history).epochs();
         if let Some(error) = result.error {
-            return Err(TrainError::Failed { epoch, message: error_chain(&*error) });
+            return Err(TrainError::Failed { epoch, message: message(&error) });
         }
         if set.stop.load(Ordering::Relaxed) {
             return Err(TrainError::Interrupted { epoch });
@@ -191,7 +195,7 @@ pub(crate) fn train<M: PromptModule>(
 
     let history = lock(&history);
     let best = history.best_epoch();
-    let path = checkpoints.join(format!("model-{best}.bpk"));
+    let path = checkpoints.path(Part::Model, best);
     let failed = |message: String| TrainError::Checkpoint { path: path.clone(), message };
     let record = ModuleRecord::load(&path).map_err(|error| failed(error.to_string()))?;
     let model = model.load_record(record).valid();
@@ -207,6 +211,16 @@ pub(crate) fn train<M: PromptModule>(
             valid_cases: set.valid.len(),
         },
     })
+}
+
+/// What stopped training. burn-train calls everything that comes from outside an error of the data set; the cause says
+/// what it is.
+fn message(error: &TrainingError) -> String {
+    let cause = match error {
+        TrainingError::Dataset(error) => std::error::Error::source(error),
+        _ => None,
+    };
+    error_chain(cause.unwrap_or(error))
 }
 
 /// Whether training prompts come from the truth: when asked for, or when nothing else is there.
@@ -259,18 +273,34 @@ struct History {
 
 impl History {
     /// Reads the finished epochs, forgetting those after the last whole checkpoint.
-    fn restore(folder: &RunFolder, checkpoints: &Path) -> Result<Self, RunRecordError> {
+    fn restore(folder: &RunFolder, checkpoints: &Checkpoints) -> Result<Self, RunRecordError> {
         let path = folder.epochs();
         if !path.exists() {
             return Ok(Self::default());
         }
         let mut history = Self { rows: read_rows::<EpochRow>(&path)? };
-        let whole = |epoch| has_checkpoint(checkpoints, epoch);
-        while history.epochs() > 0 && !(whole(history.epochs()) && whole(history.best_epoch())) {
+        while history.epochs() > 0 {
             let last = history.epochs();
-            history.rows.retain(|row| row.epoch < last);
+            let usable =
+                history.needed().into_iter().try_for_each(|epoch| checkpoints.check(epoch));
+            let Err(error) = usable else { break };
+            tracing::warn!(
+                "the checkpoint of epoch {last} cannot be used, going back by one: {}",
+                error_chain(&error)
+            );
+            history = history.before(last);
         }
         Ok(history)
+    }
+
+    /// The epochs whose checkpoints are needed to go on from here: the last and the best.
+    fn needed(&self) -> [usize; 2] {
+        [self.epochs(), self.best_epoch()]
+    }
+
+    /// What was known before an epoch.
+    fn before(&self, epoch: usize) -> Self {
+        Self { rows: self.rows.iter().filter(|row| row.epoch < epoch).cloned().collect() }
     }
 
     fn epochs(&self) -> usize {
@@ -296,44 +326,16 @@ impl History {
     }
 }
 
-/// Whether an epoch can be gone on from. burn-train panics at a checkpoint that it cannot read.
-fn has_checkpoint(folder: &Path, epoch: usize) -> bool {
-    let path = |part: &str| folder.join(format!("{part}-{epoch}.bpk"));
-    let loaded = ModuleRecord::load(path("model"))
-        .map(drop)
-        .and_then(|()| OptimizerRecord::load(path("optim")).map(drop))
-        .and_then(|()| LrSchedulerRecord::load(path("scheduler")).map(drop));
-    if let Err(error) = &loaded {
-        tracing::warn!(
-            "the checkpoint of epoch {epoch} cannot be read ({error}); going back by one: {}",
-            folder.display()
-        );
-    }
-    loaded.is_ok()
-}
+/// Saves every epoch. Which of them stay is decided when an epoch is recorded.
+struct EveryEpoch;
 
-/// Keeps the best checkpoint of the recorded epochs and the last two.
-///
-/// An epoch is recorded after its checkpoint. So a checkpoint that this one will displace as the
-/// best stays until the next epoch, and whatever `epochs.csv` names is there at any moment.
-struct KeepLastAndBest {
-    history: Arc<Mutex<History>>,
-    folder: PathBuf,
-}
-
-impl CheckpointingStrategy for KeepLastAndBest {
+impl CheckpointingStrategy for EveryEpoch {
     fn checkpointing(
         &mut self,
-        epoch: usize,
+        _epoch: usize,
         _store: &EventStoreClient,
     ) -> Vec<CheckpointingAction> {
-        let best = lock(&self.history).best_epoch();
-        let mut actions: Vec<_> = (1..epoch.saturating_sub(1))
-            .filter(|&old| old != best && self.folder.join(format!("model-{old}.bpk")).exists())
-            .map(CheckpointingAction::Delete)
-            .collect();
-        actions.push(CheckpointingAction::Save);
-        actions
+        vec![CheckpointingAction::Save]
     }
 }
 
@@ -342,6 +344,7 @@ impl CheckpointingStrategy for KeepLastAndBest {
 struct EpochRecorder {
     history: Arc<Mutex<History>>,
     folder: RunFolder,
+    checkpoints: Checkpoints,
     patience: Option<usize>,
     spec: TrainSpec,
     batches: usize,
@@ -359,14 +362,37 @@ impl EarlyStoppingStrategy for EpochRecorder {
             learning_rate,
         };
         let rate = last_learning_rate(&self.spec, epoch * self.batches, self.batches);
+        let rows = [
+            row(Split::Train, EpochRow::TRAIN, Some(rate)),
+            row(Split::Valid, EpochRow::VALID, None),
+        ];
         let mut history = lock(&self.history);
-        history.rows.push(row(Split::Train, EpochRow::TRAIN, Some(rate)));
-        history.rows.push(row(Split::Valid, EpochRow::VALID, None));
-        if let Err(error) = write_rows(&self.folder.epochs(), &history.rows) {
+        if let Err(error) = self.record(epoch, rows, &mut history) {
             self.interrupter.fail(burn::data::dataset::DatasetError::new(error));
             return true;
         }
         history.is_stale(self.patience)
+    }
+}
+
+impl EpochRecorder {
+    /// Adds an epoch to the history once its checkpoint is whole, then removes the checkpoints that nobody may go back
+    /// to: those of the last two epochs, and of the best as of either, stay. So a checkpoint that turns out to be damaged
+    /// costs its epoch and no more.
+    fn record(
+        &self,
+        epoch: usize,
+        rows: [EpochRow; 2],
+        history: &mut History,
+    ) -> Result<(), CheckpointError> {
+        self.checkpoints.seal(epoch)?;
+        let mut all = history.rows.clone();
+        all.extend(rows);
+        write_rows(&self.folder.epochs(), &all)?;
+        let former = history.needed();
+        history.rows = all;
+        self.checkpoints.keep(&[history.needed(), former].concat());
+        Ok(())
     }
 }
 
@@ -550,12 +576,6 @@ impl MetricsRenderer for ProgressRenderer {
     fn register_metric(&mut self, definition: MetricDefinition) {
         self.names.push((definition.metric_id, definition.name));
     }
-}
-
-/// Removes what resuming needed, once the result is safe.
-pub(crate) fn remove_checkpoints(folder: &RunFolder) {
-    // Left-over checkpoints cost disk only.
-    let _ = fs::remove_dir_all(folder.checkpoint());
 }
 
 #[cfg(test)]

@@ -259,7 +259,11 @@ impl Shop<'_> {
             Some(Event::Interrupted) => Err(RunError::Interrupted),
             _ if self.context.stop.load(Ordering::Relaxed) => Err(RunError::Interrupted),
             _ => {
-                let reasons = vec![format!("its process ended without a word: {status}")];
+                // The system ends a process for want of memory with SIGKILL, its own allocator with SIGABRT.
+                let reasons = vec![format!(
+                    "its process ended without a word: {status}; if memory ran out, lower --jobs, data.feature_memory_gib \
+                     or train.batch_size"
+                )];
                 let error = RunError::Worker { failure: Failure { reasons } };
                 record_failure(&planned.folder, &error);
                 Err(error)

@@ -1,7 +1,6 @@
 //! Reading and writing of single files.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
@@ -87,52 +86,15 @@ pub fn write_rows<T: CsvRow>(path: &Path, rows: &[T]) -> Result<(), RunRecordErr
     write_bytes(path, &bytes)
 }
 
-/// Writes a file so that a reader, or a crash, never sees half of it: under a temporary name in
-/// the same folder, synced, then renamed.
-///
-/// A run folder has one writer. Two that write the same file at once share the temporary name.
+/// Writes a file so that neither a reader nor a crash ever sees half of it, see [`atomic_file::write`].
 ///
 /// # Errors
 ///
 /// [`RunRecordError::Write`] if the folder is missing or any step fails; a file that was there
 /// before is then unchanged.
 pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), RunRecordError> {
-    replace(path, bytes).map_err(|source| RunRecordError::Write { path: path.into(), source })
-}
-
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let name = path.file_name().ok_or_else(|| io::Error::other("the path names no file"))?;
-    let mut partial = std::ffi::OsString::from(".");
-    partial.push(name);
-    partial.push(".partial");
-    let partial = path.with_file_name(partial);
-
-    let written = File::create(&partial)
-        .and_then(|mut file| {
-            file.write_all(bytes)?;
-            file.sync_all()
-        })
-        .and_then(|()| fs::rename(&partial, path));
-    if let Err(error) = written {
-        // The first error is the one to report; a leftover is overwritten by the next write.
-        let _ = fs::remove_file(&partial);
-        return Err(error);
-    }
-    sync_parent(path)
-}
-
-/// Makes the rename itself durable. Only Unix can open a folder as a file.
-#[cfg(unix)]
-fn sync_parent(path: &Path) -> io::Result<()> {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
-        _ => File::open(".")?.sync_all(),
-    }
-}
-
-#[cfg(not(unix))]
-fn sync_parent(_path: &Path) -> io::Result<()> {
-    Ok(())
+    atomic_file::write(path, bytes)
+        .map_err(|source| RunRecordError::Write { path: path.into(), source })
 }
 
 /// Reads a JSON file that says which version of the format it has.

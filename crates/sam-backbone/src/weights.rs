@@ -291,16 +291,16 @@ pub fn save_weights(
     dtype: DType,
     (key, value): (&str, &str),
 ) -> Result<(), WeightsError> {
-    let mut store = SafetensorsStore::from_file(path)
-        .overwrite(true)
+    let mut store = SafetensorsStore::from_bytes(None)
         // More than one entry would be written in the random order of a hash map, and the same
         // weights shall be the same bytes.
         .clear_metadata()
         .metadata(key, value)
         .with_to_adapter(BurnToPyTorchAdapter.chain(FloatCastAdapter::to(dtype)));
-    store
-        .collect_from(sam)
-        .map_err(|error| WeightsError::Write { path: path.to_owned(), message: error.to_string() })
+    let failed = |message: String| WeightsError::Write { path: path.to_owned(), message };
+    let bytes = store.collect_from(sam).and_then(|()| store.get_bytes());
+    let bytes = bytes.map_err(|error| failed(error.to_string()))?;
+    atomic_file::write(path, &bytes).map_err(|error| failed(error.to_string()))
 }
 
 fn all_tensors<S: ModuleStore>(store: &mut S) -> Result<Vec<PackTensor>, String> {

@@ -1,9 +1,12 @@
 //! Soft maps as pictures.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::Cursor,
+    path::{Path, PathBuf},
+};
 
 use data_loaders::{DataError, GrayMap, decode_gray_map};
-use image::{ImageBuffer, Luma};
+use image::{ImageBuffer, ImageFormat, Luma};
 use metrics::SoftMap;
 
 /// A prediction that cannot be written.
@@ -46,7 +49,11 @@ pub fn write_prediction(path: &Path, map: &SoftMap) -> Result<(), PredictionErro
     let picture: ImageBuffer<Luma<u16>, Vec<u16>> =
         ImageBuffer::from_raw(map.width() as u32, map.height() as u32, levels)
             .expect("one level per pixel");
-    picture.save(path).map_err(|source| PredictionError { path: path.into(), source })
+    let mut bytes = Cursor::new(Vec::new());
+    picture
+        .write_to(&mut bytes, ImageFormat::Png)
+        .and_then(|()| Ok(atomic_file::write(path, bytes.get_ref())?))
+        .map_err(|source| PredictionError { path: path.into(), source })
 }
 
 /// The nearest level; the lower one of two, so that 0.5 stays background.

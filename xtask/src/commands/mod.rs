@@ -19,9 +19,11 @@ mod score;
 mod table;
 
 use std::{
+    num::NonZeroU64,
     path::{Path, PathBuf},
     process::{self, ExitCode},
     sync::Arc,
+    time::Duration,
 };
 
 use clap::{Args, Subcommand};
@@ -35,7 +37,7 @@ use promise::{
 use reporting::Results;
 use serde_json::{Value, json};
 
-use crate::{bar::Bar, stop};
+use crate::{bar::Bar, stop, watchdog};
 
 /// What can be asked for.
 #[derive(Subcommand)]
@@ -153,6 +155,9 @@ pub struct Common {
     /// Folder below which data sets are looked for.
     #[arg(long, env = "PROMISE_DATA")]
     data_root: Option<PathBuf>,
+    /// Seconds after which a file of data that does not come ends the command: a network share may hang for ever.
+    #[arg(long, value_name = "SECONDS", default_value = "600")]
+    read_timeout: NonZeroU64,
 }
 
 /// Where encoder features are kept.
@@ -199,6 +204,7 @@ impl Common {
         if let Some(root) = &self.data_root {
             command.arg("--data-root").arg(root);
         }
+        command.args(["--read-timeout", &self.read_timeout.to_string()]);
     }
 
     fn context(
@@ -207,6 +213,7 @@ impl Common {
         runs: PathBuf,
         existing: Existing,
     ) -> anyhow::Result<Context> {
+        watchdog::start(Duration::from_secs(self.read_timeout.get()));
         Ok(Context {
             device: self.device,
             data_root: self.data_root.clone(),

@@ -87,7 +87,8 @@ impl Pretrain {
                 Ok(ExitCode::SUCCESS)
             }
             Outcome::Interrupted { step, .. } => {
-                anyhow::bail!("interrupted after step {step}; the same command goes on from there")
+                eprintln!("interrupted after step {step}; the same command goes on from there");
+                Ok(ExitCode::from(stop::INTERRUPTED))
             }
         }
     }
