@@ -8,10 +8,10 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 
-/// The longest TOML file that is read, 1 MiB: fifty times the longest experiment or data set card here.
+/// The longest TOML file that is read, 256 KiB: nearly fifty times the longest experiment or data set card here.
 ///
-/// A TOML text takes some hundred times its length while it is parsed.
-pub const MAX_TOML_BYTES: u64 = 1 << 20;
+/// A TOML text takes many times its length while it is parsed, and an experiment is parsed once for each method.
+pub const MAX_TOML_BYTES: u64 = 256 << 10;
 
 /// The longest list of cases that is read (a split, the index of a set), 64 MiB: a million lines of 64 characters.
 pub const MAX_LIST_BYTES: u64 = 64 << 20;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bounded_read::MAX_LIST_BYTES;
 use serde::Deserialize;
 
 use crate::files::{self, FIRST_MISSING, FolderIndex, Scan};
@@ -207,8 +208,10 @@ impl DataSet {
     pub fn from_csv(path: &Path, split: &str, root: &Path) -> Result<Self, DataError> {
         let name = files::stem(path);
         let csv_error = |source| DataError::Csv { path: path.into(), source };
+        let bytes = bounded_read::read(path, MAX_LIST_BYTES)
+            .map_err(|source| csv_error(source.into()))?;
         let mut reader =
-            csv::ReaderBuilder::new().trim(csv::Trim::All).from_path(path).map_err(csv_error)?;
+            csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(bytes.as_slice());
         let mut rows: Vec<CsvRow> = Vec::new();
         let mut known: Vec<String> = Vec::new();
         for row in reader.deserialize() {
@@ -285,7 +288,7 @@ impl DataSet {
     /// [`DataError::Card`] if the file cannot be read or is malformed, [`DataError::UnknownSplit`] if it has no
     /// such split, [`DataError::NotInSet`] if it names cases that this set does not have.
     pub fn split_by(&self, path: &Path, split: &str, name: &str) -> Result<Self, DataError> {
-        let text = std::fs::read_to_string(path)
+        let text = bounded_read::read_to_string(path, MAX_LIST_BYTES)
             .map_err(|source| CardError::Read { path: path.into(), source })?;
         let members = card::members(&text, path)?;
         let mut known: Vec<String> = members.iter().map(|member| member.split.clone()).collect();

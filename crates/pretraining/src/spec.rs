@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use bounded_read::MAX_TOML_BYTES;
 use sam_backbone::{UnknownVariantError, Variant};
 use serde::{Deserialize, Serialize};
 
@@ -163,7 +164,7 @@ impl PretrainSpec {
     /// [`PretrainError`] if it cannot be read, has an unknown or missing key, or a value that makes
     /// no sense.
     pub fn from_path(path: &Path) -> Result<Self, PretrainError> {
-        let text = std::fs::read_to_string(path)
+        let text = bounded_read::read_to_string(path, MAX_TOML_BYTES)
             .map_err(|source| PretrainError::Read { path: path.into(), source })?;
         let spec: Self = toml::from_str(&text).map_err(|source| PretrainError::Parse {
             path: path.into(),

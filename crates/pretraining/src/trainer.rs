@@ -30,6 +30,9 @@ use crate::{
 /// Batches that the generating thread may be ahead.
 const BATCHES_AHEAD: usize = 2;
 
+/// The longest note of a position that is read: a number in JSON.
+const MAX_POSITION_BYTES: u64 = 4 << 10;
+
 /// How sharply fresh tokens attend to their own places: products then differ by about four units
 /// between the same place and a far one.
 const ATTENTION_GAIN: f32 = 3.0;
@@ -296,7 +299,7 @@ impl Checkpoint {
 
     fn position(&self) -> Result<Option<Position>, PretrainError> {
         let path = self.position_path();
-        match fs::read(&path) {
+        match bounded_read::read(&path, MAX_POSITION_BYTES) {
             Ok(bytes) => serde_json::from_slice(&bytes)
                 .map(Some)
                 .map_err(|error| PretrainError::checkpoint(&path, &error)),
