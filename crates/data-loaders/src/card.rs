@@ -252,7 +252,9 @@ impl Card {
 
     /// Number of cases that the most complete way of splitting has.
     pub fn cases(&self) -> usize {
-        self.splits.iter().map(|by| by.counts.values().sum()).max().unwrap_or(0)
+        let sum =
+            |by: &SplitFile| by.counts.values().fold(0, |sum: usize, n| sum.saturating_add(*n));
+        self.splits.iter().map(sum).max().unwrap_or(0)
     }
 
     /// The first sentence of the terms, for lists.

@@ -15,6 +15,9 @@ use crate::{
     synthetic,
 };
 
+/// The most splits that a message names: a file of another kind may have a new one on each of a million lines.
+const MAX_KNOWN: usize = 50;
+
 /// Name of the built-in synthetic data set.
 pub(crate) const PHANTOM: &str = "phantom";
 
@@ -208,8 +211,8 @@ impl DataSet {
     pub fn from_csv(path: &Path, split: &str, root: &Path) -> Result<Self, DataError> {
         let name = files::stem(path);
         let csv_error = |source| DataError::Csv { path: path.into(), source };
-        let bytes = bounded_read::read(path, MAX_LIST_BYTES)
-            .map_err(|source| csv_error(source.into()))?;
+        let bytes =
+            bounded_read::read(path, MAX_LIST_BYTES).map_err(|source| csv_error(source.into()))?;
         let mut reader =
             csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(bytes.as_slice());
         let mut rows: Vec<CsvRow> = Vec::new();
@@ -218,7 +221,7 @@ impl DataSet {
             let row: CsvRow = row.map_err(csv_error)?;
             if row.train_type == split {
                 rows.push(row);
-            } else if !known.contains(&row.train_type) {
+            } else if known.len() < MAX_KNOWN && !known.contains(&row.train_type) {
                 known.push(row.train_type);
             }
         }
@@ -295,6 +298,7 @@ impl DataSet {
         known.sort_unstable();
         known.dedup();
         if !known.iter().any(|other| other == split) {
+            known.truncate(MAX_KNOWN);
             return Err(DataError::UnknownSplit { data: name.into(), split: split.into(), known });
         }
         let by_id: HashMap<&str, &Entry> =

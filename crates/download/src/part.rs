@@ -59,7 +59,9 @@ impl Part {
         let mut file = OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
         let len = file.seek(SeekFrom::End(0))?;
         // A note that cannot be read is no note: the download starts over.
-        let origin = bounded_read::read(&note, MAX_NOTE_BYTES).ok().and_then(|text| serde_json::from_slice(&text).ok());
+        let origin = bounded_read::read(&note, MAX_NOTE_BYTES)
+            .ok()
+            .and_then(|text| serde_json::from_slice(&text).ok());
         Ok(Self { file, path, note, len, origin })
     }
 

@@ -15,9 +15,7 @@ use burn::module::Module;
 use burn::tensor::Device;
 use feature_cache::{FeatureCache, FeatureKey, Precision};
 use fuzz_targets::{PARTS, SEPARATOR};
-use image::{
-    DynamicImage, GrayImage, ImageBuffer, ImageFormat, Luma, LumaA, Rgb, RgbImage, Rgba,
-};
+use image::{DynamicImage, GrayImage, ImageBuffer, ImageFormat, Luma, LumaA, Rgb, RgbImage, Rgba};
 use metrics::{LEVELS, LevelCounts};
 use run_record::{CaseRow, CurveRow, EpochRow, RunRecord, write_rows};
 use serde_json::{Value, json};
@@ -69,8 +67,10 @@ fn weights() -> Result {
 fn images() -> Result {
     let rgb = RgbImage::from_fn(9, 7, |x, y| Rgb([x as u8 * 20, y as u8 * 30, 99]));
     let gray = GrayImage::from_fn(8, 8, |x, y| Luma([if x > y { 255 } else { 0 }]));
-    let deep: ImageBuffer<Luma<u16>, _> = ImageBuffer::from_fn(5, 4, |x, _| Luma([x as u16 * 9999]));
-    let alpha: ImageBuffer<LumaA<u8>, _> = ImageBuffer::from_fn(3, 5, |x, y| LumaA([x as u8 * 80, y as u8]));
+    let deep: ImageBuffer<Luma<u16>, _> =
+        ImageBuffer::from_fn(5, 4, |x, _| Luma([x as u16 * 9999]));
+    let alpha: ImageBuffer<LumaA<u8>, _> =
+        ImageBuffer::from_fn(3, 5, |x, y| LumaA([x as u8 * 80, y as u8]));
     let deep_color: ImageBuffer<Rgba<u16>, _> =
         ImageBuffer::from_fn(4, 3, |x, y| Rgba([x as u16 * 9999, y as u16, 7, 65_535]));
     let all: [(&str, DynamicImage); 5] = [
@@ -141,14 +141,20 @@ fn tables() -> Result {
 
 fn settings() -> Result {
     let experiments = repository().join("experiments");
-    for name in ["quickstart.toml", "own_data.toml", "smoke/ablation.toml", "main/quickstart_3_seeds.toml"] {
+    for name in
+        ["quickstart.toml", "own_data.toml", "smoke/ablation.toml", "main/quickstart_3_seeds.toml"]
+    {
         let bytes = fs::read(experiments.join(name))?;
         seed("experiments", &name.replace('/', "_"), &bytes)?;
     }
     seed("recipes", "micro.toml", &fs::read(experiments.join("pretrain/micro.toml"))?)?;
     let card = include_str!("card.toml");
     seed("cards", "card.toml", card.as_bytes())?;
-    seed("cards", "augmentation.toml", b"rotate_degrees = [-10.0, 10.0]\nflip_x_probability = 0.5\n")?;
+    seed(
+        "cards",
+        "augmentation.toml",
+        b"rotate_degrees = [-10.0, 10.0]\nflip_x_probability = 0.5\n",
+    )?;
     seed("cards", "published.toml", &fs::read(repository().join("datasets/polypgen/card.toml"))?)
 }
 
@@ -183,7 +189,10 @@ fn records() -> Result {
     let all = [
         ("record.json", record()),
         ("panels.json", panel.clone()),
-        ("timing.json", json!({ "evaluations": [{ "data": "set", "split": "test", "prompts": "auto", "cases": 2, "case_secs": 0.5 }] })),
+        (
+            "timing.json",
+            json!({ "evaluations": [{ "data": "set", "split": "test", "prompts": "auto", "cases": 2, "case_secs": 0.5 }] }),
+        ),
         ("failure.json", json!({ "reasons": ["no room", "the disk is full"] })),
         ("outline.json", json!({ "format_version": 1, "methods": ["apm"], "claims": [] })),
     ];
@@ -211,7 +220,8 @@ fn records() -> Result {
         "epochs_run": 1, "epochs_planned": 1, "best_epoch": 1, "selection": "validation",
         "stopped_early": false, "train_cases": 4, "valid_cases": 1,
     });
-    let trained = [&serde_json::to_vec(&trained)?[..], &parts[1], &parts[2], &parts[3], &parts[4]].join(SEPARATOR);
+    let trained = [&serde_json::to_vec(&trained)?[..], &parts[1], &parts[2], &parts[3], &parts[4]]
+        .join(SEPARATOR);
     seed("run_folders", "trained", &trained)
 }
 

@@ -26,8 +26,28 @@ const NUMBERS: [u64; 14] = [
 
 /// Pieces of text that mean something in the formats that are read.
 const WORDS: [&[u8]; 22] = [
-    b"..", b"/", b"../", b"\0", b"\n", b",", b"\"", b"=", b"[", b"]", b"[[", b"{", b"}", b".", b"a.",
-    b"nan", b"inf", b"-1", b"1e999", b"99999999999999999999", b"\xff", b"cposix\nsystem\n",
+    b"..",
+    b"/",
+    b"../",
+    b"\0",
+    b"\n",
+    b",",
+    b"\"",
+    b"=",
+    b"[",
+    b"]",
+    b"[[",
+    b"{",
+    b"}",
+    b".",
+    b"a.",
+    b"nan",
+    b"inf",
+    b"-1",
+    b"1e999",
+    b"99999999999999999999",
+    b"\xff",
+    b"cposix\nsystem\n",
 ];
 
 /// One of `seeds`, changed in one to four places. The same seeds and number give the same bytes.

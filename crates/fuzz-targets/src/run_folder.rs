@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use reporting::{ClaimReport, PaperTable, ResultTable, Scope, TableOptions, load};
+use reporting::{ClaimReport, FigureKind, PaperTable, ResultTable, Scope, TableOptions, load};
 use run_record::RunFolder;
 
 use crate::scratch;
@@ -11,7 +11,8 @@ use crate::scratch;
 pub const SEPARATOR: &[u8] = b"\n=====\n";
 
 /// The files of a seed, in this order.
-pub const PARTS: [&str; 5] = ["record.json", "cases.csv", "epochs.csv", "resolved.json", "panels.json"];
+pub const PARTS: [&str; 5] =
+    ["record.json", "cases.csv", "epochs.csv", "resolved.json", "panels.json"];
 
 /// Reads the bytes as the files of a run folder, and makes tables of them.
 pub fn run_folders(bytes: &[u8]) {
@@ -30,6 +31,9 @@ pub fn run_folders(bytes: &[u8]) {
     if let Ok(table) = PaperTable::new(&runs, &TableOptions::default()) {
         let _ = (table.markdown(), table.latex());
     }
+    if let Ok(figure) = FigureKind::TrainingCurves.draw(&runs) {
+        let _ = figure.svg();
+    }
     if let Ok(reports) = ClaimReport::new(&runs, &Scope::default()) {
         for report in reports {
             let _ = report.markdown();
@@ -40,8 +44,7 @@ pub fn run_folders(bytes: &[u8]) {
 /// The bytes between separators.
 fn parts(mut bytes: &[u8]) -> Vec<&[u8]> {
     let mut parts = Vec::new();
-    while let Some(at) =
-        bytes.windows(SEPARATOR.len()).position(|window| window == SEPARATOR)
+    while let Some(at) = bytes.windows(SEPARATOR.len()).position(|window| window == SEPARATOR)
         && parts.len() + 1 < PARTS.len()
     {
         parts.push(&bytes[..at]);

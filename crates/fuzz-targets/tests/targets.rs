@@ -112,10 +112,7 @@ fn the_same_number_gives_the_same_mutation() {
 
 #[test]
 fn the_seeds_are_small() {
-    let bytes: usize = TARGETS
-        .iter()
-        .flat_map(|target| corpus(target.name))
-        .map(|(_, bytes)| bytes.len())
-        .sum();
+    let bytes: usize =
+        TARGETS.iter().flat_map(|target| corpus(target.name)).map(|(_, bytes)| bytes.len()).sum();
     assert!(bytes < 1 << 20, "{bytes} bytes of seeds are too many for a repository");
 }

@@ -7,6 +7,7 @@ use std::{
     thread,
 };
 
+use bounded_read::MAX_TOML_BYTES;
 use burn::{
     grad_clipping::GradientClippingConfig,
     module::Module,
@@ -30,8 +31,8 @@ use crate::{
 /// Batches that the generating thread may be ahead.
 const BATCHES_AHEAD: usize = 2;
 
-/// The longest note of a position that is read: a number in JSON.
-const MAX_POSITION_BYTES: u64 = 4 << 10;
+/// The longest note of a position that is read: a number and a recipe in JSON, which is somewhat longer than in TOML.
+const MAX_POSITION_BYTES: u64 = 4 * MAX_TOML_BYTES;
 
 /// How sharply fresh tokens attend to their own places: products then differ by about four units
 /// between the same place and a far one.

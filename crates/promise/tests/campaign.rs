@@ -347,7 +347,8 @@ fn every_knob_of_an_ablation_runs() {
 #[test]
 fn more_runs_than_can_be_planned_are_refused_with_number_and_line() {
     let seeds: Vec<String> = (0..6_000).map(|seed| seed.to_string()).collect();
-    let many_seeds = FROZEN.replacen("name =", &format!("seeds = [{}]\nname =", seeds.join(",")), 1);
+    let many_seeds =
+        FROZEN.replacen("name =", &format!("seeds = [{}]\nname =", seeds.join(",")), 1);
     let message = refused(&many_seeds);
     assert!(message.contains("12000 runs are planned, at most 10000 can be"), "{message}");
 

@@ -1,6 +1,6 @@
 //! Loads run folders.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
@@ -63,7 +63,7 @@ impl Run {
         check_counts(&folder.cases(), &record, &cases)?;
         let epochs = if_present(&folder.epochs(), read_rows)?.unwrap_or_default();
         check_epochs(&folder.epochs(), &record, &epochs)?;
-        let panels = if_present(&folder.panels(), read_json)?.unwrap_or_default();
+        let panels: Vec<Panel> = if_present(&folder.panels(), read_json)?.unwrap_or_default();
         check_pictures(&folder.panels(), &panels)?;
         let record_sha256 = hex::encode(Sha256::digest(&bytes));
         Ok(Self {
@@ -260,7 +260,8 @@ fn is_run(folder: &RunFolder) -> bool {
 /// Refuses pictures whose names lead out of the folder of `panels.json`.
 fn check_pictures(path: &Path, panels: &[Panel]) -> Result<(), LoadError> {
     for picture in panels.iter().flat_map(|panel| [&panel.image, &panel.truth, &panel.prediction]) {
-        let inside = Path::new(picture).components().all(|part| matches!(part, Component::Normal(_)));
+        let inside =
+            Path::new(picture).components().all(|part| matches!(part, Component::Normal(_)));
         if !inside {
             return Err(LoadError::PicturePlace { picture: picture.clone(), path: path.into() });
         }
@@ -307,27 +308,50 @@ fn check_scores(path: &Path, cases: &[CaseRow]) -> Result<(), LoadError> {
     Ok(())
 }
 
+/// The rows of one result.
+#[derive(Default, Clone, Copy)]
+struct Group<'a> {
+    /// Those with a score of Dice.
+    rows_n: usize,
+    /// Those without one.
+    rows_skipped: usize,
+    /// The first case that has two.
+    twice: Option<&'a str>,
+}
+
 /// Compares the rows with the numbers of cases in the record. A run that has lost all its rows is left to
 /// those who need them.
 fn check_counts(path: &Path, record: &RunRecord, cases: &[CaseRow]) -> Result<(), LoadError> {
     if cases.is_empty() {
         return Ok(());
     }
+    // Counted once: neither the rows nor the results of somebody else's run are few.
+    let of = |data, split, prompts| -> [&str; 3] { [data, split, prompts] };
+    let mut groups: BTreeMap<[&str; 3], Group<'_>> = BTreeMap::new();
+    let mut seen = BTreeSet::new();
+    for case in cases {
+        let key = of(&case.data, &case.split, &case.prompts);
+        let group = groups.entry(key).or_default();
+        if !seen.insert((key, case.file.as_str())) {
+            group.twice = group.twice.or(Some(&case.file));
+        }
+        match case.dice {
+            Some(_) => group.rows_n += 1,
+            None => group.rows_skipped += 1,
+        }
+    }
     for row in &record.rows {
         let line =
             || format!("data `{}`, split `{}`, prompts `{}`", row.data, row.split, row.prompts);
-        let of_row = || {
-            cases.iter().filter(|case| {
-                (&case.data, &case.split, &case.prompts) == (&row.data, &row.split, &row.prompts)
-            })
-        };
-        let mut seen = BTreeSet::new();
-        if let Some(twice) = of_row().find(|case| !seen.insert(&case.file)) {
-            let case = twice.file.clone();
-            return Err(LoadError::CaseTwice { line: line(), case, path: path.into() });
+        let Group { rows_n, rows_skipped, twice } =
+            groups.get(&of(&row.data, &row.split, &row.prompts)).copied().unwrap_or_default();
+        if let Some(case) = twice {
+            return Err(LoadError::CaseTwice {
+                line: line(),
+                case: case.into(),
+                path: path.into(),
+            });
         }
-        let rows_n = of_row().filter(|case| case.dice.is_some()).count();
-        let rows_skipped = seen.len() - rows_n;
         if (rows_n, rows_skipped) != (row.n, row.skipped_empty) {
             return Err(LoadError::CaseCount {
                 line: line(),
@@ -435,7 +459,10 @@ mod tests {
             panels[0].truth = picture.into();
             run_record::write_json(&path, &panels).unwrap();
             let error = load(&[run.folder.root()]).unwrap_err();
-            assert!(matches!(&error, LoadError::PicturePlace { picture: found, .. } if found == picture), "{error}");
+            assert!(
+                matches!(&error, LoadError::PicturePlace { picture: found, .. } if found == picture),
+                "{error}"
+            );
             assert!(error.to_string().ends_with("panels.json"), "{error}");
         }
     }

@@ -9,9 +9,10 @@ use metrics::{CurveMeasure, LevelCounts, Measure};
 use proptest::prelude::*;
 use run_record::{
     BackboneRecord, CaseRow, Claim, CsvRow, CurveRow, Environment, EpochChoice, EpochRow,
-    EvaluationTiming, FORMAT_VERSION, MeasureSummary, Outline, Panel, PanelPart, PanelPoint,
-    ParameterCounts, ResultRow, RunFolder, RunRecord, RunRecordError, Side, SkippedCase, Timing, MAX_JSON_BYTES, MAX_ROWS_BYTES,
-    TrainingSummary, read_json, read_rows, write_bytes, write_json, write_rows,
+    EvaluationTiming, FORMAT_VERSION, MAX_JSON_BYTES, MAX_ROWS_BYTES, MeasureSummary, Outline,
+    Panel, PanelPart, PanelPoint, ParameterCounts, ResultRow, RunFolder, RunRecord, RunRecordError,
+    Side, SkippedCase, Timing, TrainingSummary, read_json, read_rows, write_bytes, write_json,
+    write_rows,
 };
 
 fn record() -> RunRecord {

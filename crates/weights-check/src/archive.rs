@@ -34,13 +34,13 @@ pub(crate) fn check(file: File, head: &[u8]) -> Result<(), Refused> {
     }
     let (at, magic) = TAR_MAGIC;
     if head.get(at..at + magic.len()) == Some(magic) {
-        let reason = "it is a tar archive, as PyTorch wrote before 2017: older than SAM and not read";
+        let reason =
+            "it is a tar archive, as PyTorch wrote before 2017: older than SAM and not read";
         return Err(Refused::Format { reason: reason.into() });
     }
     let begin = &head[..head.len().min(LEGACY_MAGIC_WITHIN)];
-    let legacy = LEGACY_MAGIC
-        .iter()
-        .any(|magic| begin.windows(magic.len()).any(|bytes| bytes == *magic));
+    let legacy =
+        LEGACY_MAGIC.iter().any(|magic| begin.windows(magic.len()).any(|bytes| bytes == *magic));
     // What begins like no pickle is named by the reader.
     if !legacy && !matches!(head.first(), Some(0x80 | b'(' | b'}' | b']' | b'c')) {
         let reason = "it begins like no file of PyTorch".into();

@@ -46,7 +46,9 @@ pub enum Refused {
         file_bytes: u64,
     },
     /// A member of the archive is compressed, which PyTorch does not do: a small file could hold any number of bytes.
-    #[error("`{name}` in it is compressed; PyTorch stores tensors as they are, so save it again with torch.save")]
+    #[error(
+        "`{name}` in it is compressed; PyTorch stores tensors as they are, so save it again with torch.save"
+    )]
     Compressed {
         /// Name of the member.
         name: String,

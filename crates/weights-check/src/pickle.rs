@@ -47,9 +47,30 @@ const ALLOWED: [(&str, &[&str]); 7] = [
 
 /// What they name of `torch` itself: storages end in `Storage`.
 const ALLOWED_OF_TORCH: [&str; 24] = [
-    "Size", "Tensor", "device", "bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16",
-    "short", "int32", "int", "int64", "long", "float16", "half", "bfloat16", "float32", "float",
-    "float64", "double", "contiguous_format", "strided",
+    "Size",
+    "Tensor",
+    "device",
+    "bool",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+    "int8",
+    "int16",
+    "short",
+    "int32",
+    "int",
+    "int64",
+    "long",
+    "float16",
+    "half",
+    "bfloat16",
+    "float32",
+    "float",
+    "float64",
+    "double",
+    "contiguous_format",
+    "strided",
 ];
 const STORAGES: [&str; 11] = [
     "Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool",
@@ -290,7 +311,8 @@ impl<R: Read> Machine<'_, R> {
                 }
 
                 other => {
-                    let reason = format!("byte {other:#04x} in its pickle is no part of a file of tensors");
+                    let reason =
+                        format!("byte {other:#04x} in its pickle is no part of a file of tensors");
                     return Err(Refused::Format { reason });
                 }
             }
@@ -333,7 +355,12 @@ impl<R: Read> Machine<'_, R> {
                 [b'\n'] => break,
                 [byte] => line.push(byte),
             }
-            bound("a text or number in its pickle", "bytes or more", line.len() as u64, MAX_TEXT_BYTES)?;
+            bound(
+                "a text or number in its pickle",
+                "bytes or more",
+                line.len() as u64,
+                MAX_TEXT_BYTES,
+            )?;
         }
         if line.last() == Some(&b'\r') {
             line.pop();

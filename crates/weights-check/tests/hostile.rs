@@ -53,10 +53,7 @@ fn bombs_are_refused_with_bound_and_value() {
     let nested = refusal("nested.pth");
     assert_eq!(nested, "its pickle has 65 levels of nesting, at most 64 are read");
     let text = refusal("long_text.pth");
-    assert_eq!(
-        text,
-        "a text or number in its pickle has 2147483648 bytes, at most 65536 are read"
-    );
+    assert_eq!(text, "a text or number in its pickle has 2147483648 bytes, at most 65536 are read");
     let bomb = refusal("memo_bomb.pth");
     assert!(bomb.starts_with("what its pickle makes has "), "{bomb}");
     assert!(bomb.ends_with(" bytes, at most 268435456 are read"), "{bomb}");
@@ -64,10 +61,9 @@ fn bombs_are_refused_with_bound_and_value() {
 
 #[test]
 fn damaged_and_foreign_files_are_told_apart() {
-    for (file, words) in [
-        ("truncated.pth", "its archive is damaged"),
-        ("extension.pth", "byte 0x82 in its pickle"),
-    ] {
+    for (file, words) in
+        [("truncated.pth", "its archive is damaged"), ("extension.pth", "byte 0x82 in its pickle")]
+    {
         let error = refusal(file);
         assert!(error.contains(words), "{file}: {error}");
     }
