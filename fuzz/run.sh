@@ -26,6 +26,7 @@ logs=fuzz/artifacts/logs
 mkdir -p "$logs"
 cargo +nightly fuzz build "${features[@]}"
 
+# A virtual machine may stand still for some seconds; an endless loop lasts longer (-timeout, in seconds).
 # In MiB: more than any bound, less than a machine. One allocation may be as large as an image.
 memory=3072
 found=0
@@ -37,7 +38,7 @@ for target in "${targets[@]}"; do
     echo "==> $target, $seconds s"
     # A finding ends the fuzzer; the table counts it, and the others go on.
     cargo +nightly fuzz run "${features[@]}" "$target" "$kept" "crates/fuzz-targets/corpus/$target" -- \
-        -max_total_time="$seconds" -max_len=65536 -timeout=20 -rss_limit_mb=$memory -malloc_limit_mb=$memory \
+        -max_total_time="$seconds" -max_len=65536 -timeout=120 -report_slow_units=60 -rss_limit_mb=$memory -malloc_limit_mb=$memory \
         -print_final_stats=1 >"$logs/$target.log" 2>&1 || true
     executions=$(sed -n 's/^stat::number_of_executed_units: *//p' "$logs/$target.log" | tail -1)
     coverage=$(sed -n 's/.* ft: \([0-9]*\).*/\1/p' "$logs/$target.log" | tail -1)

@@ -228,7 +228,7 @@ mod tests {
     fn read(bytes: &[u8]) -> Result<Vec<f32>, Damage> {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("entry");
-        std::fs::write(&path, bytes).expect("written");
+        fs::write(&path, bytes).expect("written");
         open(&path, true).expect("readable").expect("there").map(|(mapped, _)| mapped.values())
     }
 

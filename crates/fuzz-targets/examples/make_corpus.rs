@@ -21,6 +21,9 @@ use run_record::{CaseRow, CurveRow, EpochRow, RunRecord, write_rows};
 use serde_json::{Value, json};
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
+/// A zip archive in memory.
+type Archive = ZipWriter<Cursor<Vec<u8>>>;
+
 type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 
 fn main() -> Result {
@@ -248,7 +251,7 @@ fn feature_entries() -> Result {
 
 fn archives() -> Result {
     let options = |method| SimpleFileOptions::default().compression_method(method);
-    let zip = |build: &dyn Fn(&mut ZipWriter<Cursor<Vec<u8>>>) -> Result| -> Result<Vec<u8>> {
+    let zip = |build: &dyn Fn(&mut Archive) -> Result| -> Result<Vec<u8>> {
         let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
         build(&mut writer)?;
         Ok(writer.finish()?.into_inner())

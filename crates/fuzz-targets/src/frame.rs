@@ -7,9 +7,10 @@ use promise::plan::Experiment;
 use crate::scratch;
 
 /// Reads the bytes as an experiment and plans its runs.
-pub fn experiments(bytes: &[u8]) {
+pub fn experiments(bytes: &[u8]) -> bool {
     let path = scratch::file("experiment.toml", bytes);
-    match Experiment::load(&path, &[]) {
+    let loaded = Experiment::load(&path, &[]);
+    match &loaded {
         Ok(experiment) => {
             assert!(!experiment.runs.is_empty(), "an experiment has a run");
             let _ = experiment.outline();
@@ -20,18 +21,21 @@ pub fn experiments(bytes: &[u8]) {
         }
         Err(error) => assert!(!error.to_string().is_empty()),
     }
+    loaded.is_ok()
 }
 
 /// Reads the bytes as a recipe of pre-training.
-pub fn recipes(bytes: &[u8]) {
+pub fn recipes(bytes: &[u8]) -> bool {
     let path = scratch::file("recipe.toml", bytes);
-    if let Ok(recipe) = PretrainSpec::from_path(&path) {
+    let recipe = PretrainSpec::from_path(&path);
+    if let Ok(recipe) = &recipe {
         assert!(recipe.steps() > 0 && recipe.scenes() >= recipe.steps());
     }
+    recipe.is_ok()
 }
 
 /// Reads the bytes as a checkpoint of the adapters.
-pub fn checkpoints(bytes: &[u8]) {
+pub fn checkpoints(bytes: &[u8]) -> bool {
     let path = scratch::file("model-1.bpk", bytes);
-    let _ = ModuleRecord::load(path);
+    ModuleRecord::load(path).is_ok()
 }

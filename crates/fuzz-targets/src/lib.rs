@@ -1,7 +1,7 @@
 //! One function for each kind of file that comes from outside.
 //!
-//! A function gets bytes, writes them where the program would find them, and reads them the way the program does. It
-//! returns whatever the reader says: only a panic, an endless loop, an allocation beyond the stated bounds, or
+//! A function gets bytes, writes them where the program would find them, reads them the way the program does, and says
+//! whether a reader accepted them. Whatever the reader says is right: only a panic, an endless loop, an allocation beyond the stated bounds, or
 //! something written elsewhere is a finding. The ordinary test `tests/targets.rs` replays the seeds in `corpus/` and
 //! some thousand mutations of them; `fuzz/` in the root of the repository has cargo-fuzz call the same functions for
 //! as long as one likes.
@@ -35,8 +35,8 @@ pub use zips::archives;
 pub struct Target {
     /// Its name: that of the function, of the folder of its seeds, and of its program in `fuzz/`.
     pub name: &'static str,
-    /// Reads bytes as such a file.
-    pub run: fn(&[u8]),
+    /// Reads bytes as such a file; says whether they were accepted as one.
+    pub run: fn(&[u8]) -> bool,
     /// The most memory in bytes that reading one file of the corpus' size may take.
     pub memory: usize,
 }

@@ -67,7 +67,7 @@ pub fn mutated(seeds: &[Vec<u8>], number: u64) -> Vec<u8> {
 
 fn change(bytes: &mut Vec<u8>, seeds: &[Vec<u8>], rng: &mut impl Rng) {
     let at = rng.random_range(0..=bytes.len());
-    let length = rng.random_range(1..=32.min(bytes.len().max(1))).min(bytes.len() - at);
+    let length = rng.random_range(1..=bytes.len().clamp(1, 32)).min(bytes.len() - at);
     match rng.random_range(0..9) {
         0 => {
             if let Some(byte) = bytes.get_mut(at) {
@@ -83,7 +83,7 @@ fn change(bytes: &mut Vec<u8>, seeds: &[Vec<u8>], rng: &mut impl Rng) {
         2 => {
             let number = *NUMBERS.choose(rng).expect("some");
             let number = number.wrapping_add(rng.random_range(0..3)).wrapping_sub(1);
-            let width = [1, 2, 4, 8][rng.random_range(0..4)].min(bytes.len() - at);
+            let width = (1_usize << rng.random_range(0..4)).min(bytes.len() - at);
             let place = &mut bytes[at..at + width];
             if rng.random() {
                 place.copy_from_slice(&number.to_le_bytes()[..width]);

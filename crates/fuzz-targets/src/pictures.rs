@@ -11,22 +11,21 @@ use crate::scratch;
 const PNG_SIGNATURE: &[u8] = b"\x89PNG\r\n\x1A\n";
 
 /// Reads the bytes as an image, a mask and a prediction.
-pub fn images(bytes: &[u8]) {
-    read(&scratch::file("image", bytes));
+pub fn images(bytes: &[u8]) -> bool {
+    let accepted = read(&scratch::file("image", bytes));
     // A changed byte breaks the checksum of its chunk, behind which a decoder does not look.
-    if let Some(repaired) = with_checksums(bytes) {
-        read(&scratch::file("image", &repaired));
-    }
+    let repaired = with_checksums(bytes);
+    repaired.is_some_and(|repaired| read(&scratch::file("image", &repaired))) || accepted
 }
 
-fn read(path: &Path) {
-    let Ok(image) = decode_image_with_facts(path) else { return };
+fn read(path: &Path) -> bool {
+    let Ok(image) = decode_image_with_facts(path) else { return false };
     let (width, height) = image.pixels.dimensions();
     let pixels = u64::from(width) * u64::from(height);
     assert!(pixels <= MAX_PIXELS, "{pixels} pixels");
     // The same decoder; what follows it is linear.
     if pixels > 1 << 20 {
-        return;
+        return true;
     }
     if let Ok(mask) = decode_mask(path) {
         assert_eq!((mask.truth.width, mask.truth.height), (width, height));
@@ -35,6 +34,7 @@ fn read(path: &Path) {
     if let Ok(map) = decode_gray_map(path) {
         assert_eq!(map.levels.len() as u64, pixels);
     }
+    true
 }
 
 /// A PNG file with the right checksum behind each chunk; nothing if it is none.

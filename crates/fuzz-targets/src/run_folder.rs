@@ -15,7 +15,7 @@ pub const PARTS: [&str; 5] =
     ["record.json", "cases.csv", "epochs.csv", "resolved.json", "panels.json"];
 
 /// Reads the bytes as the files of a run folder, and makes tables of them.
-pub fn run_folders(bytes: &[u8]) {
+pub fn run_folders(bytes: &[u8]) -> bool {
     let experiment = scratch::folder("experiment");
     let folder = RunFolder::new(experiment.join("run"));
     fs::create_dir_all(folder.panels_dir()).expect("the system has room for temporary files");
@@ -24,7 +24,7 @@ pub fn run_folders(bytes: &[u8]) {
     for (path, part) in paths.iter().zip(parts(bytes)) {
         fs::write(path, part).expect("the system has room for temporary files");
     }
-    let Ok(runs) = load(&[folder.root()]) else { return };
+    let Ok(runs) = load(&[folder.root()]) else { return false };
     if let Ok(table) = ResultTable::from_runs(&runs) {
         let _ = (table.markdown(), table.csv());
     }
@@ -39,6 +39,7 @@ pub fn run_folders(bytes: &[u8]) {
             let _ = report.markdown();
         }
     }
+    true
 }
 
 /// The bytes between separators.

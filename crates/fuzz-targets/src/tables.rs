@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use data_loaders::augment::AugmentSpec;
 use data_loaders::{Card, Catalog, DataSet};
-use feature_cache::{FeatureCache, FeatureKey, Precision};
+use feature_cache::{FeatureCache, FeatureKey, Lookup, Precision};
 use run_record::{
     CaseRow, CurveRow, Environment, EpochRow, Failure, Outline, Panel, RunRecord, Timing,
     read_json, read_rows,
@@ -18,49 +18,53 @@ static PHANTOM: LazyLock<DataSet> = LazyLock::new(|| {
 });
 
 /// Reads the bytes as each CSV file that there is: cases in the published format, a split, and the rows of a run.
-pub fn tables(bytes: &[u8]) {
+pub fn tables(bytes: &[u8]) -> bool {
     let path = scratch::file("table.csv", bytes);
     let root = path.parent().expect("a file lies in a folder");
-    let _ = DataSet::from_csv(&path, "train", root);
-    let _ = PHANTOM.split_by(&path, "test", "phantom");
-    let _ = read_rows::<CaseRow>(&path);
-    let _ = read_rows::<EpochRow>(&path);
+    let mut accepted = DataSet::from_csv(&path, "train", root).is_ok();
+    accepted |= PHANTOM.split_by(&path, "test", "phantom").is_ok();
+    accepted |= read_rows::<CaseRow>(&path).is_ok();
+    accepted |= read_rows::<EpochRow>(&path).is_ok();
     if let Ok(rows) = read_rows::<CurveRow>(&path) {
-        for row in rows {
-            let _ = row.levels();
-        }
+        accepted |= rows.iter().all(|row| row.levels().is_ok());
     }
+    accepted
 }
 
 /// Reads the bytes as the card of a data set and as settings of augmentation.
-pub fn cards(bytes: &[u8]) {
+pub fn cards(bytes: &[u8]) -> bool {
     let path = scratch::file("card.toml", bytes);
-    if let Ok(card) = Card::from_path(&path) {
-        let _ = (card.cases(), card.split_names(), card.short_terms().len());
+    let card = Card::from_path(&path);
+    if let Ok(card) = &card {
+        let _ = (card.cases(), card.short_terms().len());
         // Each is looked for among all.
         for split in card.split_names().into_iter().take(20) {
             let _ = card.members(&split);
         }
     }
-    let _ = AugmentSpec::read(&path);
+    AugmentSpec::read(&path).is_ok() || card.is_ok()
 }
 
 /// Reads the bytes as each JSON file of a run.
-pub fn records(bytes: &[u8]) {
+pub fn records(bytes: &[u8]) -> bool {
     let path = scratch::file("record.json", bytes);
-    let _ = RunRecord::read(&path);
-    let _ = Outline::read(&path);
-    let _ = read_json::<Environment>(&path);
-    let _ = read_json::<Failure>(&path);
-    let _ = read_json::<Timing>(&path);
-    let _ = read_json::<Vec<Panel>>(&path);
+    [
+        RunRecord::read(&path).is_ok(),
+        Outline::read(&path).is_ok(),
+        read_json::<Environment>(&path).is_ok(),
+        read_json::<Failure>(&path).is_ok(),
+        Timing::read(&path).is_ok(),
+        read_json::<Vec<Panel>>(&path).is_ok(),
+    ]
+    .contains(&true)
 }
 
 /// Reads the bytes as an entry of the feature cache: under a key, in a survey, and in a verification, which removes
 /// it if it is damaged.
-pub fn feature_entries(bytes: &[u8]) {
+pub fn feature_entries(bytes: &[u8]) -> bool {
     let root = scratch::folder("cache");
-    let Ok(cache) = FeatureCache::open(&root, 1 << 30) else { return };
+    let cache =
+        FeatureCache::open(&root, 1 << 30).expect("the system has room for temporary files");
     let digest = key().digest();
     let folder = root.join("v1").join(&digest[..2]);
     let path = folder.join(format!("{digest}.feature"));
@@ -68,10 +72,13 @@ pub fn feature_entries(bytes: &[u8]) {
     std::fs::write(&path, bytes).expect("the system has room for temporary files");
     let survey = cache.survey().expect("the folder can be listed");
     assert_eq!(survey.entries, 1);
-    let _ = cache.get(&key());
+    let found = cache.get(&key()).expect("the file can be read");
+    let accepted = matches!(found, Lookup::Found(_));
     std::fs::write(&path, bytes).expect("the system has room for temporary files");
     let verification = cache.verify(|_, _| {}).expect("the folder can be listed");
     assert_eq!(verification.whole + verification.damaged.len(), 1, "{verification:?}");
+    assert_eq!(accepted, verification.whole == 1, "both look at name and checksum");
+    accepted
 }
 
 /// The key of the seeds.

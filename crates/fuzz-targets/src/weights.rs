@@ -8,11 +8,13 @@ use crate::scratch;
 
 /// Reads the bytes as a `.pth` file and as safetensors, as `sam_backbone::load_weights` does: the check first, then
 /// Burn's reader, then the bytes of each tensor that is no larger than the file.
-pub fn weights(bytes: &[u8]) {
+pub fn weights(bytes: &[u8]) -> bool {
+    let mut accepted = false;
     let path = scratch::file("weights.pth", bytes);
     if let Ok(length) = check(&path, Format::Pickle)
         && let Ok(reader) = PytorchReader::new(&path)
     {
+        accepted = true;
         for (name, tensor) in reader.tensors() {
             let expected = tensor.byte_len();
             if check_tensor(name, expected as u64, length).is_ok()
@@ -26,8 +28,10 @@ pub fn weights(bytes: &[u8]) {
     if check(&path, Format::Safetensors).is_ok()
         && let Ok(tensors) = SafeTensors::deserialize(bytes)
     {
+        accepted = true;
         for (name, tensor) in tensors.iter() {
             assert!(tensor.data().len() <= bytes.len(), "bytes of tensor `{name}`");
         }
     }
+    accepted
 }

@@ -10,7 +10,7 @@ use crate::scratch;
 const LIMITS: Limits = Limits { files: 200, bytes: 1 << 20 };
 
 /// Unpacks the bytes and looks at what was written: nothing beside the target, and no more than allowed.
-pub fn archives(bytes: &[u8]) {
+pub fn archives(bytes: &[u8]) -> bool {
     let outside = scratch::folder("outside");
     let root = outside.join("root");
     std::fs::create_dir(&root).expect("the system has room for temporary files");
@@ -21,11 +21,12 @@ pub fn archives(bytes: &[u8]) {
     let mut inside = scratch::names(&root);
     // The lock of the target stays.
     inside.retain(|name| name != ".set.unpacking.lock");
-    match unpacked {
+    match &unpacked {
         Ok(unpacked) => {
             assert!(unpacked.bytes <= LIMITS.bytes && unpacked.files <= LIMITS.files);
             assert_eq!(inside, ["set"]);
         }
         Err(_) => assert!(inside.is_empty(), "left behind: {inside:?}"),
     }
+    unpacked.is_ok()
 }
