@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
+use bounded_read::{MAX_LIST_BYTES, MAX_TOML_BYTES};
 use serde::Deserialize;
 
 use crate::{CardError, Download};
@@ -152,7 +153,8 @@ impl Card {
     /// name that stands twice in a split file, or other counts than the card says.
     pub fn from_path(path: &Path) -> Result<Self, CardError> {
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();
-        Self::parse(&read(path)?, path, |file| read(&folder.join(file)))
+        let text = read(path, MAX_TOML_BYTES)?;
+        Self::parse(&text, path, |file| read(&folder.join(file), MAX_LIST_BYTES))
     }
 
     /// Parses a card; `split_file` gives the text of a split file by its name in the card.
@@ -250,7 +252,9 @@ impl Card {
 
     /// Number of cases that the most complete way of splitting has.
     pub fn cases(&self) -> usize {
-        self.splits.iter().map(|by| by.counts.values().sum()).max().unwrap_or(0)
+        let sum =
+            |by: &SplitFile| by.counts.values().fold(0, |sum: usize, n| sum.saturating_add(*n));
+        self.splits.iter().map(sum).max().unwrap_or(0)
     }
 
     /// The first sentence of the terms, for lists.
@@ -264,8 +268,9 @@ fn invalid(name: &str, reason: &'static str, path: &Path) -> CardError {
     CardError::Invalid { name: name.into(), reason, path: path.into() }
 }
 
-fn read(path: &Path) -> Result<String, CardError> {
-    std::fs::read_to_string(path).map_err(|source| CardError::Read { path: path.into(), source })
+fn read(path: &Path, limit: u64) -> Result<String, CardError> {
+    bounded_read::read_to_string(path, limit)
+        .map_err(|source| CardError::Read { path: path.into(), source })
 }
 
 pub(crate) fn members(text: &str, path: &Path) -> Result<Vec<Member>, CardError> {

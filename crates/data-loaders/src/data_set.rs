@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bounded_read::MAX_LIST_BYTES;
 use serde::Deserialize;
 
 use crate::files::{self, FIRST_MISSING, FolderIndex, Scan};
@@ -13,6 +14,9 @@ use crate::{
     CardError, Case, Catalog, DataError, IMAGE_EXTENSIONS, Ignored, TruthMask, card, decode,
     synthetic,
 };
+
+/// The most splits that a message names: a file of another kind may have a new one on each of a million lines.
+const MAX_KNOWN: usize = 50;
 
 /// Name of the built-in synthetic data set.
 pub(crate) const PHANTOM: &str = "phantom";
@@ -212,15 +216,17 @@ impl DataSet {
     pub fn from_csv(path: &Path, split: &str, root: &Path) -> Result<Self, DataError> {
         let name = files::stem(path);
         let csv_error = |source| DataError::Csv { path: path.into(), source };
+        let bytes =
+            bounded_read::read(path, MAX_LIST_BYTES).map_err(|source| csv_error(source.into()))?;
         let mut reader =
-            csv::ReaderBuilder::new().trim(csv::Trim::All).from_path(path).map_err(csv_error)?;
+            csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(bytes.as_slice());
         let mut rows: Vec<CsvRow> = Vec::new();
         let mut known: Vec<String> = Vec::new();
         for row in reader.deserialize() {
             let row: CsvRow = row.map_err(csv_error)?;
             if row.train_type == split {
                 rows.push(row);
-            } else if !known.contains(&row.train_type) {
+            } else if known.len() < MAX_KNOWN && !known.contains(&row.train_type) {
                 known.push(row.train_type);
             }
         }
@@ -290,13 +296,14 @@ impl DataSet {
     /// [`DataError::Card`] if the file cannot be read or is malformed, [`DataError::UnknownSplit`] if it has no
     /// such split, [`DataError::NotInSet`] if it names cases that this set does not have.
     pub fn split_by(&self, path: &Path, split: &str, name: &str) -> Result<Self, DataError> {
-        let text = std::fs::read_to_string(path)
+        let text = bounded_read::read_to_string(path, MAX_LIST_BYTES)
             .map_err(|source| CardError::Read { path: path.into(), source })?;
         let members = card::members(&text, path)?;
         let mut known: Vec<String> = members.iter().map(|member| member.split.clone()).collect();
         known.sort_unstable();
         known.dedup();
         if !known.iter().any(|other| other == split) {
+            known.truncate(MAX_KNOWN);
             return Err(DataError::UnknownSplit { data: name.into(), split: split.into(), known });
         }
         let by_id: HashMap<&str, &Entry> =

@@ -6,6 +6,7 @@ use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bounded_read::MAX_LIST_BYTES;
 use image::{DynamicImage, GrayImage, ImageFormat, RgbImage};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -270,7 +271,8 @@ fn read_rows(path: &Path) -> Result<BTreeMap<String, Row>, PrepareError> {
         return Ok(BTreeMap::new());
     }
     let error = |source| PrepareError::Frames { path: path.into(), source };
-    let mut reader = csv::Reader::from_path(path).map_err(error)?;
+    let bytes = bounded_read::read(path, MAX_LIST_BYTES).map_err(|source| error(source.into()))?;
+    let mut reader = csv::Reader::from_reader(bytes.as_slice());
     let rows = reader.deserialize().map(|row: Result<Row, _>| {
         let row = row.map_err(error)?;
         Ok((row.file.clone(), row))

@@ -40,6 +40,9 @@ impl Origin {
     }
 }
 
+/// The longest note that is read: an address and two lines of a server's answer.
+const MAX_NOTE_BYTES: u64 = 64 << 10;
+
 /// A file that is being received.
 #[derive(Debug)]
 pub(crate) struct Part {
@@ -56,7 +59,9 @@ impl Part {
         let mut file = OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
         let len = file.seek(SeekFrom::End(0))?;
         // A note that cannot be read is no note: the download starts over.
-        let origin = fs::read(&note).ok().and_then(|text| serde_json::from_slice(&text).ok());
+        let origin = bounded_read::read(&note, MAX_NOTE_BYTES)
+            .ok()
+            .and_then(|text| serde_json::from_slice(&text).ok());
         Ok(Self { file, path, note, len, origin })
     }
 

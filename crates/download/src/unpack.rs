@@ -34,6 +34,13 @@ impl Default for Limits {
     }
 }
 
+/// The longest name of an entry: a quarter of what Linux takes as a path. A zip archive may have 64 KiB, and what
+/// is done with a name grows with the square of its folders.
+const MAX_NAME_BYTES: usize = 1024;
+
+/// The most parts of a name: 32 folders and the file.
+const MAX_DEPTH: usize = 33;
+
 /// What was unpacked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unpacked {
@@ -146,7 +153,8 @@ fn entries(
         let entry = zip.by_index_raw(index).map_err(damaged)?;
         let name = entry.name().map_err(damaged)?.into_owned();
         let below = safe_path(&name).map_err(|reason| UnpackError::UnsafeName {
-            name: name.clone(),
+            // It may be as long as 64 KiB.
+            name: name.chars().take(MAX_NAME_BYTES).collect(),
             reason,
             path: path(),
         })?;
@@ -199,6 +207,9 @@ fn entries(
 /// The path of an entry below the folder, or what is wrong with its name. It is refused rather than
 /// repaired: a repaired name would be another file than the archive means.
 fn safe_path(name: &str) -> Result<PathBuf, &'static str> {
+    if name.len() > MAX_NAME_BYTES {
+        return Err("it has more than 1,024 bytes");
+    }
     if name.contains('\0') {
         return Err("it has a zero byte");
     }
@@ -217,6 +228,9 @@ fn safe_path(name: &str) -> Result<PathBuf, &'static str> {
             _ if component.contains(':') => return Err("it has a colon"),
             _ => path.push(component),
         }
+    }
+    if path.iter().count() > MAX_DEPTH {
+        return Err("it lies in more than 32 folders");
     }
     if path.as_os_str().is_empty() { Err("it is empty") } else { Ok(path) }
 }

@@ -86,7 +86,11 @@ impl FeatureCache {
     /// [`CacheError::NotACache`] for a folder that holds other things, [`CacheError::Io`].
     pub fn open(root: &Path, limit: u64) -> Result<Self, CacheError> {
         let tag = root.join(TAG_FILE);
-        let ours = fs::read(&tag).is_ok_and(|text| text == TAG.as_bytes());
+        let is_ours = || {
+            let text = bounded_read::read(&tag, TAG.len() as u64);
+            text.is_ok_and(|text| text == TAG.as_bytes())
+        };
+        let ours = is_ours();
         if !ours {
             fs::create_dir_all(root).map_err(CacheError::io("make the folder", root))?;
             let mut content = fs::read_dir(root).map_err(CacheError::io("list", root))?;
@@ -96,7 +100,7 @@ impl FeatureCache {
                     let name = item.file_name();
                     ![TEMPORARY, CLAIMS, TAG_FILE, version_folder().as_str()]
                         .contains(&name.to_string_lossy().as_ref())
-                }) && !fs::read(&tag).is_ok_and(|text| text == TAG.as_bytes())
+                }) && !is_ours()
             });
             if foreign {
                 return Err(CacheError::NotACache { path: root.to_owned() });

@@ -11,7 +11,11 @@
 //! ..     numbers
 //! ```
 
-use std::{fs::File, io, path::Path};
+use std::{
+    fs::{self, File},
+    io,
+    path::Path,
+};
 
 use memmap2::Mmap;
 use serde::{Deserialize, Serialize};
@@ -22,6 +26,8 @@ const MAGIC: [u8; 8] = *b"PROMISEF";
 /// Version of the bytes; also the name of the folder of entries.
 pub(crate) const VERSION: u32 = 1;
 const HEAD: usize = 32;
+/// The longest description that is read. The longest texts in it are two hashes, and a few words.
+const MAX_DESCRIPTION_BYTES: u32 = 64 << 10;
 
 /// Why an entry cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -50,6 +56,12 @@ pub enum Damage {
         expected: u32,
         /// That of the bytes.
         actual: u32,
+    },
+    /// Its description is longer than any that is written.
+    #[error("its description has {bytes} bytes, at most {MAX_DESCRIPTION_BYTES} are read")]
+    LongDescription {
+        /// Bytes by its head.
+        bytes: u32,
     },
     /// Its description cannot be read or does not fit its numbers.
     #[error("its description does not fit")]
@@ -162,6 +174,9 @@ fn parse(bytes: &[u8], verify: bool) -> Result<(Description, usize), Damage> {
     if number(8) != VERSION {
         return Err(Damage::Version { found: number(8) });
     }
+    if number(12) > MAX_DESCRIPTION_BYTES {
+        return Err(Damage::LongDescription { bytes: number(12) });
+    }
     let begin = HEAD as u64 + u64::from(number(12));
     let length = u64::from(number(16)) | u64::from(number(20)) << 32;
     let expected = begin.saturating_add(length);
@@ -191,7 +206,11 @@ pub(crate) fn open(
     path: &Path,
     verify: bool,
 ) -> io::Result<Option<Result<(Mapped, File), Damage>>> {
-    let file = match File::open(path) {
+    let opened = fs::metadata(path).and_then(|found| {
+        // Asked before opening: a pipe would wait for somebody who writes.
+        if found.is_file() { File::open(path) } else { Err(io::Error::other("no regular file")) }
+    });
+    let file = match opened {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
@@ -209,7 +228,7 @@ mod tests {
     fn read(bytes: &[u8]) -> Result<Vec<f32>, Damage> {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("entry");
-        std::fs::write(&path, bytes).expect("written");
+        fs::write(&path, bytes).expect("written");
         open(&path, true).expect("readable").expect("there").map(|(mapped, _)| mapped.values())
     }
 
@@ -265,6 +284,14 @@ mod tests {
         assert_eq!(rewritten("[2,3,1]", "[]"), Err(Damage::Description));
         assert_eq!(rewritten("\"f16\"", "\"f99\""), Err(Damage::Description));
         assert_eq!(rewritten("\"shape\"", "\"form!\""), Err(Damage::Description));
+    }
+
+    #[test]
+    fn a_description_of_absurd_length_is_refused_with_its_length() {
+        let mut bytes = bytes(Precision::F16);
+        bytes[12..16].copy_from_slice(&65_537_u32.to_le_bytes());
+        let damage = read(&bytes).expect_err("too long");
+        assert_eq!(damage.to_string(), "its description has 65537 bytes, at most 65536 are read");
     }
 
     proptest! {

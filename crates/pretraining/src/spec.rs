@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use bounded_read::MAX_TOML_BYTES;
 use sam_backbone::{UnknownVariantError, Variant};
 use serde::{Deserialize, Serialize};
 
@@ -146,7 +147,9 @@ impl PretrainSpec {
             checkpoint_every: 1,
             ..spec.clone()
         };
-        without_stages(self) == without_stages(former)
+        // A note that claims more steps than its recipe has would be compared step by step for ever.
+        steps <= former.steps()
+            && without_stages(self) == without_stages(former)
             && (0..steps).all(|step| self.place(step) == former.place(step))
     }
 
@@ -163,7 +166,7 @@ impl PretrainSpec {
     /// [`PretrainError`] if it cannot be read, has an unknown or missing key, or a value that makes
     /// no sense.
     pub fn from_path(path: &Path) -> Result<Self, PretrainError> {
-        let text = std::fs::read_to_string(path)
+        let text = bounded_read::read_to_string(path, MAX_TOML_BYTES)
             .map_err(|source| PretrainError::Read { path: path.into(), source })?;
         let spec: Self = toml::from_str(&text).map_err(|source| PretrainError::Parse {
             path: path.into(),
@@ -395,6 +398,7 @@ mod tests {
         let longer = format!("{RECIPE}\n[[stage]]\n{stage}\n");
         let restarted = format!("{longer}learning_rate = 5e-4\n");
         assert!(goes_on(RECIPE, 15) && goes_on(&restarted, 15));
+        assert!(!goes_on(RECIPE, usize::MAX), "no recipe has so many steps");
         assert!(!goes_on(&longer, 15), "the cosine of the first steps would have ended later");
         for (from, to) in [
             ("seed = 0", "seed = 1"),

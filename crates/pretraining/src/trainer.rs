@@ -8,6 +8,7 @@ use std::{
     thread,
 };
 
+use bounded_read::MAX_TOML_BYTES;
 use burn::{
     grad_clipping::GradientClippingConfig,
     module::Module,
@@ -35,6 +36,8 @@ const BATCHES_AHEAD: usize = 2;
 
 /// Locked by the process that works in the folder of the checkpoints.
 const LOCK_FILE: &str = ".lock";
+/// The longest note of a position that is read: a number and a recipe in JSON, which is somewhat longer than in TOML.
+const MAX_POSITION_BYTES: u64 = 4 * MAX_TOML_BYTES;
 
 /// How sharply fresh tokens attend to their own places: products then differ by about four units
 /// between the same place and a far one.
@@ -362,7 +365,7 @@ impl Checkpoint {
 
     fn position(&self) -> Result<Option<Position>, PretrainError> {
         let path = self.position_path();
-        match fs::read(&path) {
+        match bounded_read::read(&path, MAX_POSITION_BYTES) {
             Ok(bytes) => serde_json::from_slice(&bytes)
                 .map(Some)
                 .map_err(|error| PretrainError::checkpoint(&path, &error)),

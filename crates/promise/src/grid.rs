@@ -11,7 +11,7 @@
 
 use toml_edit::{Item, TableLike, Value};
 
-use crate::spec::is_folder_name;
+use crate::{plan::MAX_METHODS, spec::is_folder_name};
 
 /// Keys that say which runs there are; a grid that sets them would plan itself.
 const NOT_SETTINGS: [&str; 5] = ["name", "seeds", "variant", "grid", "claim"];
@@ -73,6 +73,14 @@ pub(crate) fn points(grid: &dyn TableLike) -> Result<Vec<GridPoint>, Vec<GridPro
             let reason = format!("`{key}` is set twice");
             problems.push(GridProblem { key: (*written).clone(), reason });
         }
+    }
+    // The product of a few short lists is soon beyond all memory.
+    let n = axes.iter().fold(1_usize, |product, axis| product.saturating_mul(axis.values.len()));
+    if n > MAX_METHODS
+        && let Some(axis) = axes.last()
+    {
+        let reason = format!("the grid has {n} points, at most {MAX_METHODS} are planned");
+        problems.push(GridProblem { key: axis.written.clone(), reason });
     }
     if !problems.is_empty() {
         return Err(problems);
@@ -232,6 +240,18 @@ mod tests {
         assert_eq!(points[0].name, "points-4");
         let keys: Vec<_> = points[0].settings.iter().map(|setting| setting.key.as_str()).collect();
         assert_eq!(keys, ["prompt.options.points", "evaluate.points"]);
+    }
+
+    #[test]
+    fn a_grid_beyond_all_memory_is_refused_before_it_is_made() {
+        let values: Vec<String> = (0..20).map(|value| value.to_string()).collect();
+        let axis = |key: usize| format!("\"a.b{key}\" = [{}]\n", values.join(", "));
+        // 20 ** 12 points.
+        let text: String = (0..12).map(axis).collect();
+        assert_eq!(
+            refused(&text),
+            "a.b11: the grid has 4096000000000000 points, at most 1000 are planned"
+        );
     }
 
     #[test]

@@ -12,6 +12,7 @@ use prompting::{
     PromptInput, PromptModule, PromptOptionError, Prompts, draw_parameters, num_trainable_params,
 };
 use sam_backbone::FrozenSam;
+use weights_check::Format;
 
 use crate::{
     backbone::Backbone,
@@ -189,6 +190,8 @@ impl<P: PromptModule> Adapter for Promise<P> {
             .skip_enum_variants(true)
             .with_from_adapter(PyTorchToBurnAdapter);
         let failed = |message: String| BuildError::Load { path: path.to_owned(), message };
+        weights_check::check(path, Format::Safetensors)
+            .map_err(|refused| failed(refused.to_string()))?;
         let result = self.load_from(&mut store).map_err(|error| failed(error.to_string()))?;
         if result.unused.is_empty() {
             Ok(())

@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use bounded_read::MAX_TOML_BYTES;
 use run_record::Outline;
 use sam_backbone::Variant;
 use sha2::{Digest, Sha256};
@@ -20,6 +21,13 @@ use crate::{
     registry::{self, PromptEntry},
     spec::{CheckError, ExperimentSpec, Problem, ShiftModule, is_folder_name},
 };
+
+/// The most methods of a file, variants times points of the grid: each is a text of its own that is parsed and
+/// checked before the first run, and a line in a table.
+pub const MAX_METHODS: usize = 1_000;
+
+/// The most runs of a file, methods times seeds.
+pub const MAX_RUNS: usize = 10_000;
 
 /// Why an experiment file cannot be run.
 #[derive(Debug, thiserror::Error)]
@@ -165,7 +173,7 @@ impl Experiment {
     ///
     /// See [`SpecError`].
     pub fn load(path: &Path, settings: &[String]) -> Result<Self, SpecError> {
-        let text = std::fs::read_to_string(path)
+        let text = bounded_read::read_to_string(path, MAX_TOML_BYTES)
             .map_err(|source| SpecError::Read { path: path.into(), source })?;
         // The file by itself first: its errors then have the lines that the user sees. What only
         // the settings can mend (a missing weights file) is checked after they are applied.
@@ -183,6 +191,8 @@ impl Experiment {
             method.check()?;
         }
         check_claims(path, &text, &base, settings, &methods)?;
+        let n_runs = methods.iter().map(|method| method.spec.seeds.len()).sum();
+        bound_plan(path, &text, "seeds", "runs", n_runs, MAX_RUNS)?;
         let runs: Vec<RunPlan> = methods.into_iter().flat_map(Method::runs).collect();
         // A setting may have renamed it.
         let name = runs.first().map_or(base.name, |run| run.spec.name.clone());
@@ -260,6 +270,8 @@ impl Method {
     ) -> Result<Vec<Self>, SpecError> {
         let document: DocumentMut = document(text)?;
         let points = grid_points(path, text, &document)?;
+        let n_methods = base.variants.len().max(1).saturating_mul(points.len().max(1));
+        bound_plan(path, text, "variant", "methods", n_methods, MAX_METHODS)?;
         let resolve =
             |name: &str, changes: Vec<Change>| Self::resolve(path, text, name, changes, settings);
         let set_by_grid = |point: &GridPoint| -> Vec<Change> {
@@ -441,6 +453,24 @@ fn document(text: &str) -> Result<DocumentMut, SpecError> {
         setting: String::new(),
         reason: "the file is no TOML".into(),
     })
+}
+
+/// Refuses a file that means more than can be planned.
+fn bound_plan(
+    path: &Path,
+    text: &str,
+    key: &str,
+    what: &str,
+    n: usize,
+    limit: usize,
+) -> Result<(), SpecError> {
+    if n <= limit {
+        return Ok(());
+    }
+    let reason = format!("{n} {what} are planned, at most {limit} can be");
+    let problem = Problem { key: key.into(), reason, line: line_of(text, key) };
+    let origin = path.display().to_string();
+    Err(SpecError::Check { origin, source: CheckError { problems: vec![problem] } })
 }
 
 /// The points of the file's grid.

@@ -70,6 +70,13 @@ fn load(text: &str, settings: &[&str]) -> Experiment {
     Experiment::load(&write(folder.path(), text), &settings).expect("valid")
 }
 
+/// What a person is told about a file that is refused: the error and its causes.
+fn refused(text: &str) -> String {
+    let folder = tempfile::tempdir().expect("a folder");
+    let error = Experiment::load(&write(folder.path(), text), &[]).expect_err("refused");
+    data_loaders::error_chain(&error)
+}
+
 /// Five images, `a` to `c` to train and `d`, `e` to test.
 fn images(folder: &Path) -> String {
     for sub in ["images", "masks"] {
@@ -335,4 +342,38 @@ fn every_knob_of_an_ablation_runs() {
     assert_eq!(parameters("token_1").shift, (128 * 512 + 512) + (512 * 128 + 128));
     let images = |run: usize| finished[run].record.training.as_ref().expect("trained").train_cases;
     assert_eq!((images(5), images(6)), (8, 5));
+}
+
+#[test]
+fn more_runs_than_can_be_planned_are_refused_with_number_and_line() {
+    let seeds: Vec<String> = (0..6_000).map(|seed| seed.to_string()).collect();
+    let many_seeds =
+        FROZEN.replacen("name =", &format!("seeds = [{}]\nname =", seeds.join(",")), 1);
+    let message = refused(&many_seeds);
+    assert!(message.contains("12000 runs are planned, at most 10000 can be"), "{message}");
+
+    let variant = |number: usize| format!("\n[[variant]]\nname = \"v{number}\"\n");
+    let many_variants = format!("{FROZEN}{}", (0..1_000).map(variant).collect::<String>());
+    let message = refused(&many_variants);
+    assert!(message.contains("1002 methods are planned, at most 1000 can be"), "{message}");
+    assert!(message.contains("line "), "{message}");
+}
+
+#[test]
+fn a_text_that_is_longer_than_any_experiment_is_refused_unread() {
+    let message = refused(&format!("{FROZEN}\n{}", "# nothing\n".repeat(30_000)));
+    assert!(message.contains("at most 262144 are read"), "{message}");
+}
+
+#[test]
+fn tables_within_tables_without_an_end_are_refused() {
+    for nested in [
+        format!("{} = 1\n{FROZEN}", vec!["a"; 20_000].join(".")),
+        format!("{FROZEN}\n[{}]\n", vec!["a"; 20_000].join(".")),
+        format!("a = {}{}\n{FROZEN}", "[".repeat(50_000), "]".repeat(50_000)),
+        format!("a = {}{}\n{FROZEN}", "{a=".repeat(20_000), "}".repeat(20_000)),
+    ] {
+        let message = refused(&nested);
+        assert!(message.starts_with("not a valid experiment"), "{message}");
+    }
 }

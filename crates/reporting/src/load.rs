@@ -1,8 +1,8 @@
 //! Loads run folders.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use metrics::Measure;
 use run_record::{
@@ -63,7 +63,8 @@ impl Run {
         check_counts(&folder.cases(), &record, &cases)?;
         let epochs = if_present(&folder.epochs(), read_rows)?.unwrap_or_default();
         check_epochs(&folder.epochs(), &record, &epochs)?;
-        let panels = if_present(&folder.panels(), read_json)?.unwrap_or_default();
+        let panels: Vec<Panel> = if_present(&folder.panels(), read_json)?.unwrap_or_default();
+        check_pictures(&folder.panels(), &panels)?;
         let record_sha256 = hex::encode(Sha256::digest(&bytes));
         Ok(Self {
             folder,
@@ -179,6 +180,14 @@ pub enum LoadError {
         /// `epochs.csv`
         path: PathBuf,
     },
+    /// A picture outside of the folder of pictures: no run writes such a name, and a report would copy the picture.
+    #[error("the picture `{picture}` lies outside of its folder: {}", path.display())]
+    PicturePlace {
+        /// As `panels.json` names it.
+        picture: String,
+        /// `panels.json`
+        path: PathBuf,
+    },
     /// The folder is no run and holds none.
     #[error("no run and no folder of runs: {}", path.display())]
     NoRun {
@@ -207,7 +216,7 @@ pub enum LoadError {
 /// # Errors
 ///
 /// [`LoadError::BackboneChanged`] if a run is void, [`LoadError::CaseScore`], [`LoadError::CaseCount`],
-/// [`LoadError::CaseTwice`] and [`LoadError::EpochNumber`] if its files hold what no run writes,
+/// [`LoadError::CaseTwice`], [`LoadError::EpochNumber`] and [`LoadError::PicturePlace`] if its files hold what no run writes,
 /// [`LoadError::NoRun`] if a path holds no run,
 /// [`LoadError::List`] if it is not there or cannot be listed, and [`LoadError::Record`] if a file is broken or a
 /// run did not finish: leaving such a run out in silence would make a table that looks complete.
@@ -246,6 +255,18 @@ pub(crate) fn run_folders(path: &Path) -> Result<Vec<RunFolder>, LoadError> {
 /// Whether a run was started here. Whether it finished is [`RunFolder::read_record`]'s question.
 fn is_run(folder: &RunFolder) -> bool {
     folder.record().is_file() || folder.experiment().is_file()
+}
+
+/// Refuses pictures whose names lead out of the folder of `panels.json`.
+fn check_pictures(path: &Path, panels: &[Panel]) -> Result<(), LoadError> {
+    for picture in panels.iter().flat_map(|panel| [&panel.image, &panel.truth, &panel.prediction]) {
+        let inside =
+            Path::new(picture).components().all(|part| matches!(part, Component::Normal(_)));
+        if !inside {
+            return Err(LoadError::PicturePlace { picture: picture.clone(), path: path.into() });
+        }
+    }
+    Ok(())
 }
 
 /// What the order of additions may add to a score of 1.
@@ -287,27 +308,50 @@ fn check_scores(path: &Path, cases: &[CaseRow]) -> Result<(), LoadError> {
     Ok(())
 }
 
+/// The rows of one result.
+#[derive(Default, Clone, Copy)]
+struct Group<'a> {
+    /// Those with a score of Dice.
+    rows_n: usize,
+    /// Those without one.
+    rows_skipped: usize,
+    /// The first case that has two.
+    twice: Option<&'a str>,
+}
+
 /// Compares the rows with the numbers of cases in the record. A run that has lost all its rows is left to
 /// those who need them.
 fn check_counts(path: &Path, record: &RunRecord, cases: &[CaseRow]) -> Result<(), LoadError> {
     if cases.is_empty() {
         return Ok(());
     }
+    // Counted once: neither the rows nor the results of somebody else's run are few.
+    let of = |data, split, prompts| -> [&str; 3] { [data, split, prompts] };
+    let mut groups: BTreeMap<[&str; 3], Group<'_>> = BTreeMap::new();
+    let mut seen = BTreeSet::new();
+    for case in cases {
+        let key = of(&case.data, &case.split, &case.prompts);
+        let group = groups.entry(key).or_default();
+        if !seen.insert((key, case.file.as_str())) {
+            group.twice = group.twice.or(Some(&case.file));
+        }
+        match case.dice {
+            Some(_) => group.rows_n += 1,
+            None => group.rows_skipped += 1,
+        }
+    }
     for row in &record.rows {
         let line =
             || format!("data `{}`, split `{}`, prompts `{}`", row.data, row.split, row.prompts);
-        let of_row = || {
-            cases.iter().filter(|case| {
-                (&case.data, &case.split, &case.prompts) == (&row.data, &row.split, &row.prompts)
-            })
-        };
-        let mut seen = BTreeSet::new();
-        if let Some(twice) = of_row().find(|case| !seen.insert(&case.file)) {
-            let case = twice.file.clone();
-            return Err(LoadError::CaseTwice { line: line(), case, path: path.into() });
+        let Group { rows_n, rows_skipped, twice } =
+            groups.get(&of(&row.data, &row.split, &row.prompts)).copied().unwrap_or_default();
+        if let Some(case) = twice {
+            return Err(LoadError::CaseTwice {
+                line: line(),
+                case: case.into(),
+                path: path.into(),
+            });
         }
-        let rows_n = of_row().filter(|case| case.dice.is_some()).count();
-        let rows_skipped = seen.len() - rows_n;
         if (rows_n, rows_skipped) != (row.n, row.skipped_empty) {
             return Err(LoadError::CaseCount {
                 line: line(),
@@ -403,6 +447,24 @@ mod tests {
             assert_eq!(loaded[0].outline.as_ref(), Some(&outline), "{}", path.display());
         }
         assert_eq!(load(&paths).unwrap().len(), 1, "one run by three names");
+    }
+
+    #[test]
+    fn a_picture_outside_of_its_folder_is_refused() {
+        let runs = tempfile::tempdir().unwrap();
+        let run = testing::with_panels(runs.path(), &testing::record("apm", 1), &[(4, 4)]);
+        let path = run.folder.panels();
+        for picture in ["../../../secret.png", "/etc/secret.png", "a/../../b.png"] {
+            let mut panels = run.panels.clone();
+            panels[0].truth = picture.into();
+            run_record::write_json(&path, &panels).unwrap();
+            let error = load(&[run.folder.root()]).unwrap_err();
+            assert!(
+                matches!(&error, LoadError::PicturePlace { picture: found, .. } if found == picture),
+                "{error}"
+            );
+            assert!(error.to_string().ends_with("panels.json"), "{error}");
+        }
     }
 
     #[test]

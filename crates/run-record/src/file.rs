@@ -10,6 +10,13 @@ use crate::error::RunRecordError;
 use crate::record::FORMAT_VERSION;
 use crate::rows::CsvRow;
 
+/// The longest JSON file of a run that is read, 64 MiB. The longest are lists of cases that were left out, at some
+/// 300 bytes each.
+pub const MAX_JSON_BYTES: u64 = 64 << 20;
+
+/// The longest other file of a run that is read, 1 GiB. `curves.csv` of 100,000 cases has half of it.
+pub const MAX_ROWS_BYTES: u64 = 1 << 30;
+
 /// Reads a JSON file, e.g. an [`Environment`](crate::Environment) or a list of
 /// [`Panel`](crate::Panel)s. Unknown fields are ignored.
 ///
@@ -20,7 +27,7 @@ use crate::rows::CsvRow;
 /// [`RunRecordError::Read`] if the file cannot be read, [`RunRecordError::Json`] if it is
 /// truncated, lacks a field or has a field of another type.
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, RunRecordError> {
-    parse_json(&read_bytes(path)?, path)
+    parse_json(&read_json_bytes(path)?, path)
 }
 
 /// Writes a JSON file, indented and with a newline at its end.
@@ -105,7 +112,7 @@ pub(crate) fn read_versioned<T: DeserializeOwned>(path: &Path) -> Result<T, RunR
         format_version: u32,
     }
 
-    let bytes = read_bytes(path)?;
+    let bytes = read_json_bytes(path)?;
     // The version comes first: a file of another version would fail below for a field that is
     // only the symptom.
     let Versioned { format_version } = parse_json(&bytes, path)?;
@@ -119,17 +126,25 @@ pub(crate) fn read_versioned<T: DeserializeOwned>(path: &Path) -> Result<T, RunR
     parse_json(&bytes, path)
 }
 
-/// Reads a file as it lies there.
+/// Reads a file as it lies there, up to [`MAX_ROWS_BYTES`].
 ///
 /// # Errors
 ///
-/// [`RunRecordError::NotAFile`] if it is no regular file, [`RunRecordError::Read`] if it cannot be read.
+/// [`RunRecordError::NotAFile`] if it is no regular file, [`RunRecordError::Read`] if it cannot be read or is longer.
 pub fn read_bytes(path: &Path) -> Result<Vec<u8>, RunRecordError> {
+    read_up_to(path, MAX_ROWS_BYTES)
+}
+
+fn read_json_bytes(path: &Path) -> Result<Vec<u8>, RunRecordError> {
+    read_up_to(path, MAX_JSON_BYTES)
+}
+
+fn read_up_to(path: &Path, limit: u64) -> Result<Vec<u8>, RunRecordError> {
     let read_error = |source| RunRecordError::Read { path: path.into(), source };
     if !fs::metadata(path).map_err(read_error)?.is_file() {
         return Err(RunRecordError::NotAFile { path: path.into() });
     }
-    fs::read(path).map_err(read_error)
+    bounded_read::read(path, limit).map_err(read_error)
 }
 
 pub(crate) fn parse_json<T: DeserializeOwned>(

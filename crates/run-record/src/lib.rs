@@ -31,7 +31,10 @@ mod timing;
 pub use environment::Environment;
 pub use error::RunRecordError;
 pub use failure::Failure;
-pub use file::{read_bytes, read_json, read_rows, write_bytes, write_json, write_rows};
+pub use file::{
+    MAX_JSON_BYTES, MAX_ROWS_BYTES, read_bytes, read_json, read_rows, write_bytes, write_json,
+    write_rows,
+};
 pub use folder::{
     ADAPTERS_FILE, CASES_FILE, CHECKPOINT_DIR, CURVES_FILE, ENVIRONMENT_FILE, EPOCHS_FILE,
     EXPERIMENT_FILE, FAILURE_FILE, OUTLINE_FILE, PANELS_DIR, PANELS_FILE, PREDICTIONS_DIR,

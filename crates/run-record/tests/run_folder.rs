@@ -9,9 +9,10 @@ use metrics::{CurveMeasure, LevelCounts, Measure};
 use proptest::prelude::*;
 use run_record::{
     BackboneRecord, CaseRow, Claim, CsvRow, CurveRow, Environment, EpochChoice, EpochRow,
-    EvaluationTiming, FORMAT_VERSION, MeasureSummary, Outline, Panel, PanelPart, PanelPoint,
-    ParameterCounts, ResultRow, RunFolder, RunRecord, RunRecordError, Side, SkippedCase, Timing,
-    TrainingSummary, read_json, read_rows, write_bytes, write_json, write_rows,
+    EvaluationTiming, FORMAT_VERSION, MAX_JSON_BYTES, MAX_ROWS_BYTES, MeasureSummary, Outline,
+    Panel, PanelPart, PanelPoint, ParameterCounts, ResultRow, RunFolder, RunRecord, RunRecordError,
+    Side, SkippedCase, Timing, TrainingSummary, read_json, read_rows, write_bytes, write_json,
+    write_rows,
 };
 
 fn record() -> RunRecord {
@@ -598,5 +599,23 @@ fn what_chose_the_epoch_keeps_the_words_of_older_records() {
         let json = format!("\"{text}\"");
         assert_eq!(serde_json::from_str::<EpochChoice>(&json).unwrap(), choice);
         assert_eq!(serde_json::to_string(&choice).unwrap(), json);
+    }
+}
+
+#[test]
+fn files_longer_than_a_run_writes_are_refused_unread_with_length_and_limit() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = RunFolder::new(folder.path());
+    for (path, limit) in [(run.record(), MAX_JSON_BYTES), (run.cases(), MAX_ROWS_BYTES)] {
+        // A hole: it takes no room on the disk.
+        fs::File::create(&path).unwrap().set_len(limit + 1).unwrap();
+        let error = match limit {
+            MAX_JSON_BYTES => RunRecord::read(&path).map(|_| ()),
+            _ => read_rows::<CaseRow>(&path).map(|_| ()),
+        }
+        .unwrap_err();
+        let RunRecordError::Read { source, .. } = &error else { panic!("{error}") };
+        let expected = format!("it has {} bytes, at most {limit} are read", limit + 1);
+        assert_eq!(source.to_string(), expected);
     }
 }

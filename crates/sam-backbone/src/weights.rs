@@ -9,7 +9,7 @@
 //! layer norm `gamma` and `beta`.
 //!
 //! A `.pth` file is a pickle. It is read as data: nothing in it is executed, and a pickle that asks
-//! for anything but tensors is refused.
+//! for anything but tensors is refused. `weights-check` looks at every file before it is read.
 
 use std::{
     collections::HashMap,
@@ -28,6 +28,7 @@ use burn::{
     tensor::DType,
 };
 use sha2::{Digest, Sha256};
+use weights_check::{Format, Refused, check, check_tensor, file_length};
 
 use crate::{
     checkpoints::{KNOWN_CHECKPOINTS, KnownCheckpoint},
@@ -106,7 +107,15 @@ pub enum WeightsError {
         /// The file.
         origin: String,
     },
-    /// The file has another format than its name says, is truncated, or asks for code to be run.
+    /// The file asks for code to be run, or for more than a weights file can hold.
+    #[error("weights are refused: {origin}")]
+    Refused {
+        /// The file.
+        origin: String,
+        /// Why.
+        source: Refused,
+    },
+    /// The file has another format than its name says, or is truncated.
     #[error("not a readable weights file ({message}): {origin}")]
     Format {
         /// What the reader said.
@@ -114,8 +123,7 @@ pub enum WeightsError {
         /// The file.
         origin: String,
     },
-    /// Not one tensor of the file has a name that SAM knows: it holds something else, or a pickle
-    /// of calls, none of which is executed.
+    /// Not one tensor of the file has a name that SAM knows: it holds something else.
     #[error("{} in {origin}", no_sam_text(found))]
     NoSam {
         /// The file.
@@ -167,7 +175,7 @@ pub enum WeightsError {
 
 fn no_sam_text(found: &[String]) -> String {
     match found {
-        [] => "no tensor; a pickle may hold calls, but only tensors are read".into(),
+        [] => "no tensor".into(),
         [first, ..] => {
             format!("no tensor of SAM, but {} others, the first `{first}`,", found.len())
         }
@@ -206,20 +214,35 @@ fn mismatch_text(
 ///
 /// # Errors
 ///
-/// See [`WeightsError`]: unreadable, wrong checksum of a known file, wrong format, or names and
+/// See [`WeightsError`]: unreadable, refused unread, wrong checksum of a known file, wrong format, or names and
 /// shapes that do not fit, all of them listed.
 pub fn load_weights(sam: &mut Sam, source: &WeightsSource) -> Result<LoadReport, WeightsError> {
     let origin = source.describe();
+    let refused = |refused| match refused {
+        Refused::Io(source) => WeightsError::Read { origin: origin.clone(), source },
+        Refused::Format { reason } => {
+            WeightsError::Format { message: reason, origin: origin.clone() }
+        }
+        source => WeightsError::Refused { origin: origin.clone(), source },
+    };
+    let length = match source {
+        WeightsSource::File(path) => file_length(path).map_err(refused)?,
+        WeightsSource::Embedded { bytes, .. } => bytes.len() as u64,
+    };
     let sha256 = match source {
         WeightsSource::File(path) => file_sha256(path)
             .map_err(|source| WeightsError::Read { origin: origin.clone(), source })?,
         WeightsSource::Embedded { bytes, .. } => hex::encode(Sha256::digest(bytes)),
     };
+    // First, since it says what to do: a published file that was cut is to be downloaded again.
     let known = known_checkpoint(source, &sha256)?;
+    if let WeightsSource::File(path) = source {
+        check(path, Format::of(path)).map_err(refused)?;
+    }
 
     let format_error = |message: String| WeightsError::Format { message, origin: origin.clone() };
     let tensors = match source {
-        WeightsSource::File(path) if is_safetensors(path) => {
+        WeightsSource::File(path) if Format::of(path) == Format::Safetensors => {
             all_tensors(&mut SafetensorsStore::from_file(path.clone()))
         }
         WeightsSource::File(path) => all_tensors(
@@ -231,6 +254,10 @@ pub fn load_weights(sam: &mut Sam, source: &WeightsSource) -> Result<LoadReport,
         }
     }
     .map_err(format_error)?;
+    // Before the first is read, which happens before its shape is compared with the module's.
+    for tensor in &tensors {
+        check_tensor(&tensor.name, tensor.byte_len() as u64, length).map_err(refused)?;
+    }
     let shapes: HashMap<String, Vec<usize>> =
         tensors.iter().map(|tensor| (tensor.name.clone(), tensor.shape.to_vec())).collect();
 
@@ -308,10 +335,6 @@ fn all_tensors<S: ModuleStore>(store: &mut S) -> Result<Vec<PackTensor>, String>
         Ok(tensors) => Ok(tensors.values().cloned().collect()),
         Err(error) => Err(error.to_string()),
     }
-}
-
-fn is_safetensors(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors"))
 }
 
 /// The key in the file of a path in the module tree.

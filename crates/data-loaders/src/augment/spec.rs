@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use bounded_read::MAX_TOML_BYTES;
 use serde::{Deserialize, Serialize};
 
 /// Probabilities and ranges of [`augment`](super::augment). The default is the paper's.
@@ -142,7 +143,7 @@ impl AugmentSpec {
     ///
     /// See [`AugmentError`].
     pub fn read(path: &Path) -> Result<Self, AugmentError> {
-        let text = std::fs::read_to_string(path)
+        let text = bounded_read::read_to_string(path, MAX_TOML_BYTES)
             .map_err(|source| AugmentError::Read { path: path.into(), source })?;
         let spec: Self = toml::from_str(&text).map_err(|source| AugmentError::Parse {
             path: path.into(),

@@ -199,6 +199,20 @@ fn names_that_leave_the_folder_are_refused() {
 }
 
 #[test]
+fn names_that_are_endless_or_endlessly_deep_are_refused_in_few_words() {
+    // A folder for every second byte: what is done with each of its parents grows with the square.
+    for (name, reason) in [("a/".repeat(20_000), "1,024 bytes"), ("a/".repeat(40), "32 folders")] {
+        let archive = Builder::new().file(&format!("{name}b"), b"content").bytes();
+        let error = Case::new(&archive).refused();
+        assert!(matches!(&error, UnpackError::UnsafeName { .. }), "{error}");
+        let message = error.to_string();
+        assert!(message.contains(reason) && message.len() < 2_000, "{message}");
+    }
+    let archive = Builder::new().file(&format!("{}b", "a/".repeat(32)), b"content").bytes();
+    Case::new(&archive).unpack().unwrap();
+}
+
+#[test]
 fn links_are_refused() {
     let archive = Builder::new().symlink("link", "/etc").file("link/passwd", b"evil").bytes();
     let error = Case::new(&archive).refused();

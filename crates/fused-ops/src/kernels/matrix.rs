@@ -34,9 +34,14 @@ impl<'a> View<'a> {
     }
 
     fn assert_inside(&self) {
-        let last = (self.rows.max(1) - 1) * self.row_stride
-            + (self.columns.max(1) - 1) * self.column_stride;
-        assert!(last < self.values.len(), "a matrix reaches beyond its slice");
+        // Checked: a product that wraps around would be small enough for any slice.
+        let row = (self.rows.max(1) - 1).checked_mul(self.row_stride);
+        let column = (self.columns.max(1) - 1).checked_mul(self.column_stride);
+        let last = row.zip(column).and_then(|(row, column)| row.checked_add(column));
+        assert!(
+            last.is_some_and(|last| last < self.values.len()),
+            "a matrix reaches beyond its slice"
+        );
     }
 }
 

@@ -1,6 +1,6 @@
 //! What happens to weights files that do not fit, or are none.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device};
 use fixtures::Fixture;
@@ -105,14 +105,62 @@ fn misshapen_tensors_are_named_in_the_layout_of_the_file() {
     );
 }
 
+/// A file of `weights-check`, written by its `make.py`.
+fn hostile(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../weights-check/fixtures/hostile").join(name)
+}
+
+/// What a person is told: the error and its cause.
+fn words(error: &WeightsError) -> String {
+    let cause = std::error::Error::source(error).map(ToString::to_string);
+    format!("{error}: {}", cause.unwrap_or_default())
+}
+
 #[test]
-fn a_pickle_of_calls_is_refused_and_not_executed() {
-    // `make.py` lets the pickle touch a file beside the fixture's working directory.
-    let before = std::fs::read_dir(".").expect("a folder").count();
-    let error = load(&mut tiny(), &Fixture::open("sam_tiny").sibling("evil.pth"))
-        .expect_err("no weights in it");
-    assert!(matches!(error, WeightsError::NoSam { .. } | WeightsError::Format { .. }), "{error}");
-    assert_eq!(std::fs::read_dir(".").expect("a folder").count(), before);
+fn a_pickle_that_calls_os_system_is_refused_by_name_and_not_executed() {
+    // Each would make a file in the working directory, as its `make.py` shows with Python.
+    let marks = ["EXECUTED", "evil_pth_was_executed"];
+    assert!(marks.iter().all(|mark| !Path::new(mark).exists()));
+    for path in [
+        Fixture::open("sam_tiny").sibling("evil.pth"),
+        hostile("os_system.pth"),
+        hostile("os_system_popped.pth"),
+        hostile("legacy_os_system.pth"),
+        hostile("plain_os_system.pth"),
+    ] {
+        let error = load(&mut tiny(), &path).expect_err("a call");
+        assert!(matches!(error, WeightsError::Refused { .. }), "{error}");
+        let words = words(&error);
+        assert!(words.contains("its pickle names `posix.system`"), "{words}");
+        assert!(words.contains("nothing was executed"), "{words}");
+    }
+    assert!(marks.iter().all(|mark| !Path::new(mark).exists()));
+}
+
+#[test]
+fn absurd_shapes_are_refused_before_a_tensor_is_read() {
+    for (name, expected) in [
+        ("repeated.pth", "tensor `odd` has 10000000000 bytes, more than the file"),
+        ("compressed.pth", "is compressed"),
+        ("overflow.pth", "overflows"),
+        ("negative_shape.pth", "shape must be non-negative, got -4"),
+        ("negative_stride.pth", "stride must be non-negative, got -1"),
+        ("beyond_storage.pth", "needs 6 elements, but storage '0' declares 4"),
+        ("memo_bomb.pth", "what its pickle makes has"),
+        ("nested.pth", "levels of nesting"),
+    ] {
+        let error = load(&mut tiny(), &hostile(name)).expect_err(name);
+        let words = words(&error);
+        assert!(words.contains(expected) && words.contains(name), "{name}: {words}");
+    }
+}
+
+#[test]
+fn good_files_of_other_models_pass_the_checks_and_do_not_fit() {
+    for name in ["good.pth", "legacy_good.pth", "overlapping.pth"] {
+        let error = load(&mut tiny(), &hostile(name)).expect_err(name);
+        assert!(matches!(error, WeightsError::NoSam { .. }), "{name}: {error}");
+    }
 }
 
 #[test]
