@@ -15,7 +15,7 @@ use run_record::{
     ParameterCounts, ResultRow, RunFolder, RunRecord, RunRecordError, SkippedCase, Timing,
     TrainingSummary,
 };
-use sam_backbone::{ResizeMode, UnknownVariantError, Variant};
+use sam_backbone::{ResizeMode, UnknownVariantError};
 
 pub(crate) use crate::sources::Sources;
 use crate::{
