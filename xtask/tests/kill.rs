@@ -195,10 +195,27 @@ fn moments() -> usize {
 }
 
 #[test]
-fn a_command_that_is_killed_at_random_moments_goes_on_and_leaves_the_same_bytes() {
-    for task in tasks() {
-        task.killed_at_random(moments());
-    }
+fn a_run_that_is_killed_at_random_moments_goes_on_and_leaves_the_same_bytes() {
+    let [run, ..] = tasks();
+    run.killed_at_random(moments());
+}
+
+#[test]
+fn an_ablation_that_is_killed_at_random_moments_goes_on_and_leaves_the_same_bytes() {
+    let [_, ablate, ..] = tasks();
+    ablate.killed_at_random(moments());
+}
+
+#[test]
+fn encoding_that_is_killed_at_random_moments_goes_on_and_leaves_the_same_bytes() {
+    let [_, _, encode, _] = tasks();
+    encode.killed_at_random(moments());
+}
+
+#[test]
+fn pretraining_that_is_killed_at_random_moments_goes_on_and_leaves_the_same_bytes() {
+    let [.., pretrain] = tasks();
+    pretrain.killed_at_random(moments());
 }
 
 /// Random moments seldom hit the gap between two writes. Here a run is killed as soon as a file appears: of any two
@@ -266,7 +283,7 @@ fn a_run_that_is_terminated_or_interrupted_stops_says_so_and_goes_on() {
         // Nothing is wrong with the run.
         assert!(!folder.path().join(RUN).join("failure.json").exists());
     }
-    let recipe = tasks().into_iter().next_back().expect("four");
+    let [.., recipe] = tasks();
     let folder = folder_with(recipe.file, &RECIPE.replace("steps = 5", "steps = 4000"));
     let mut command = xtask(folder.path(), recipe.arguments);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());

@@ -63,7 +63,7 @@ fn a_run_on_a_full_disk_says_so_and_goes_on_when_there_is_room() {
         .expect("the adapters")
         .len()
         / 1024;
-    for size in [4, 12 * model, 30 * model] {
+    for size in [4, 2 * model, 9 * model] {
         let folder = folder_with(FILE, EXPERIMENT);
         let output = run_on_a_disk_of(folder.path(), size);
         let text = errors(&output);

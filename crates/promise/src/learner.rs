@@ -177,7 +177,10 @@ impl<P: PromptModule> Promise<P> {
 
 /// The loss is infinite or no number.
 #[derive(Debug, thiserror::Error)]
-#[error("the loss is {loss}; a lower learning rate may help; the batch was: {cases}")]
+#[error(
+    "the loss is {loss}; a lower learning rate may help or, if it is so from the first step, other weights of the backbone; \
+     the batch was: {cases}"
+)]
 struct DivergedError {
     loss: f64,
     cases: String,

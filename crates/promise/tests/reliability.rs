@@ -132,24 +132,30 @@ fn a_share_that_vanishes_ends_the_run_with_its_folder_and_leaves_out_no_image() 
     }
 }
 
-/// `micro` with one number of a tensor so large that its square is infinite. (What is no number in the file itself is
-/// refused when it is read.)
+/// `micro` with two numbers so large that their sum is infinite. (What is no number in the file itself is refused when
+/// it is read.)
 fn overflowing_weights(folder: &Path) -> PathBuf {
-    const NAME: &str = "image_encoder.patch_embed.proj.bias";
+    /// They are added, channel by channel.
+    const NAMES: [&str; 2] = ["image_encoder.patch_embed.proj.bias", "image_encoder.pos_embed"];
 
     let bytes = fs::read(MICRO).expect("the embedded weights");
     let tensors = SafeTensors::deserialize(&bytes).expect("safetensors");
-    let n = tensors.tensor(NAME).expect("it is there").shape().to_vec();
-    let mut values = vec![0; 4 * n[0]];
-    values[..4].copy_from_slice(&3e38_f32.to_le_bytes());
+    let large = NAMES.map(|name| {
+        let shape = tensors.tensor(name).expect("it is there").shape().to_vec();
+        let mut values = vec![0; 4 * shape.iter().product::<usize>()];
+        values[..4].copy_from_slice(&3e38_f32.to_le_bytes());
+        (shape, values)
+    });
     let views = tensors.tensors().into_iter().map(|(name, view)| {
-        let large =
-            || TensorView::new(Dtype::F32, n.clone(), &values).expect("as long as its shape says");
-        let view = if name == NAME { large() } else { view };
+        let at = NAMES.iter().position(|large| *large == name);
+        let view = at.map_or(view, |at| {
+            let (shape, values) = &large[at];
+            TensorView::new(Dtype::F32, shape.clone(), values).expect("as long as its shape says")
+        });
         (name, view)
     });
-    let path = folder.join("overflowing.safetensors");
     let views: Vec<_> = views.collect();
+    let path = folder.join("overflowing.safetensors");
     fs::write(&path, safetensors::serialize(views, None).expect("bytes")).expect("written");
     path
 }
