@@ -12,8 +12,15 @@ thread_local! {
 /// Writes `bytes` under `name` in this thread's folder; gives the path.
 pub(crate) fn file(name: &str, bytes: &[u8]) -> PathBuf {
     let path = FOLDER.with(|folder| folder.path().join(name));
-    fs::write(&path, bytes).expect("the system has room for temporary files");
+    write(&path, bytes);
     path
+}
+
+/// Writes a file anew. Some file systems wait for the disk when one is written over.
+pub(crate) fn write(path: &Path, bytes: &[u8]) {
+    // It may not be there.
+    let _ = fs::remove_file(path);
+    fs::write(path, bytes).expect("the system has room for temporary files");
 }
 
 /// An empty folder `name` in this thread's folder.

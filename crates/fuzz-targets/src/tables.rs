@@ -69,12 +69,12 @@ pub fn feature_entries(bytes: &[u8]) -> bool {
     let folder = root.join("v1").join(&digest[..2]);
     let path = folder.join(format!("{digest}.feature"));
     std::fs::create_dir_all(&folder).expect("the system has room for temporary files");
-    std::fs::write(&path, bytes).expect("the system has room for temporary files");
+    scratch::write(&path, bytes);
     let survey = cache.survey().expect("the folder can be listed");
     assert_eq!(survey.entries, 1);
     let found = cache.get(&key()).expect("the file can be read");
     let accepted = matches!(found, Lookup::Found(_));
-    std::fs::write(&path, bytes).expect("the system has room for temporary files");
+    scratch::write(&path, bytes);
     let verification = cache.verify(|_, _| {}).expect("the folder can be listed");
     assert_eq!(verification.whole + verification.damaged.len(), 1, "{verification:?}");
     assert_eq!(accepted, verification.whole == 1, "both look at name and checksum");

@@ -98,17 +98,17 @@ macro_rules! short_runs {
 }
 
 short_runs! {
-    weights: 3000,
+    weights: 2000,
     images: 1000,
-    tables: 2000,
-    cards: 3000,
-    records: 3000,
-    feature_entries: 500,
+    tables: 1500,
+    cards: 1500,
+    records: 2000,
+    feature_entries: 400,
     archives: 400,
     run_folders: 300,
     experiments: 300,
-    recipes: 2000,
-    checkpoints: 2000,
+    recipes: 1500,
+    checkpoints: 1000,
 }
 
 #[test]
