@@ -74,7 +74,7 @@ fn success(mut command: Command) -> Output {
     output
 }
 
-/// Every file below a folder by its path, but those that name folders or durations: they hold what must not depend
+/// Every file below a folder by its path, but those that name folders, times or durations: they hold what must not depend
 /// on interruptions or on how many runs go on at a time.
 fn results(runs: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut results = BTreeMap::new();
@@ -84,7 +84,10 @@ fn results(runs: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
             let path = entry.expect("an entry").path();
             if path.is_dir() {
                 folders.push(path);
-            } else if !path.ends_with("environment.json") && !path.ends_with("timing.json") {
+            } else if !["environment.json", "timing.json", "run.log"]
+                .map(|name| path.ends_with(name))
+                .contains(&true)
+            {
                 let name = path.strip_prefix(runs).expect("below").to_owned();
                 results.insert(name, fs::read(&path).expect("written"));
             }
@@ -124,6 +127,15 @@ margin = 0.5
             assert!(whole.contains_key(&Path::new("ablation").join(run).join(file)), "{file}");
         }
         assert!(here.join("whole/ablation").join(run).join("timing.json").is_file());
+        // Each process has logged its own run, and only that.
+        let log = fs::read_to_string(here.join("whole/ablation").join(run).join("run.log"));
+        let log = log.expect("a log");
+        assert_eq!(log.matches(" begins; version").count(), 1, "{log}");
+        assert_eq!(log.matches("epoch 3 of 3").count(), 1, "{log}");
+        assert!(
+            log.contains(&format!("ablation/{run} begins")) && log.contains("INFO done"),
+            "{log}"
+        );
     }
     assert_eq!(states(here, &["--runs", "whole"]), ["done", "done"]);
     let changed = ["--runs", "whole", "--set", "train.epochs=2"];

@@ -11,7 +11,7 @@ use std::{
 
 use burn::tensor::{Device, Tensor, TensorData};
 use data_loaders::{
-    Case, DataError, DataSet, TruthMask,
+    Case, CompactMask, DataError, DataSet, TruthMask,
     augment::{AugmentSpec, View, augment, sample_key},
     error_chain, prefetch,
 };
@@ -23,14 +23,10 @@ use sam_backbone::{EncoderOutput, Frame, FrozenSam, ImageSize, ResizeMode, input
 use crate::{
     feature_store::{FeatureStore, ImageName},
     frame::{frame_of, prepared},
+    memory::{Reading, feature_bytes},
     progress::Progress,
     target::low_res_target,
 };
-
-/// Decoded images that may wait for the encoder: the bound on their memory.
-const DECODE_AHEAD: usize = 8;
-/// Threads that decode. An image takes far longer to encode than to decode.
-const DECODERS: usize = 2;
 
 /// How features are computed.
 #[derive(Debug, Clone)]
@@ -45,6 +41,8 @@ pub struct Encoding {
     pub view: View,
     /// Where features are kept on the disk.
     pub store: Option<Arc<FeatureStore>>,
+    /// How much is read ahead.
+    pub reading: Reading,
 }
 
 /// Features of one image on the host, `f32`.
@@ -77,7 +75,7 @@ pub struct EncodedCase {
     /// Where the image lies in the input.
     pub frame: Frame,
     /// The true mask at the image's own size.
-    pub truth: TruthMask,
+    pub truth: CompactMask,
     /// The true mask at the decoder's resolution.
     pub target: Vec<bool>,
     /// Place in the data set, to compute features again that were not kept.
@@ -127,14 +125,19 @@ pub(crate) fn walk_without_encoder(encoding: &Encoding, data: &DataSet) -> Resul
         black_box(ImageName::new(&case.image, frame, encoding.resize.name(), encoding.view));
         Ok(decoded)
     };
-    let outcome =
-        prefetch(data.len(), DECODERS, DECODE_AHEAD, decode, |_, decoded| match decoded {
+    let outcome = prefetch(
+        data.len(),
+        encoding.reading.decoders,
+        encoding.reading.decode_ahead,
+        decode,
+        |_, decoded| match decoded {
             Ok(Decoded { case, frame, .. }) => {
                 drop(input_tensor(&case.image, &frame, encoding.sam.device()));
                 ControlFlow::Continue(())
             }
             Err(error) => ControlFlow::Break(error),
-        });
+        },
+    );
     match outcome {
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => Ok(()),
@@ -214,9 +217,7 @@ pub enum EncodeError {
 impl Encoding {
     /// Bytes that the features of one image take.
     pub fn bytes_per_image(&self) -> u64 {
-        let encoder = &self.sam.config().image_encoder;
-        let cells = (encoder.grid_size() * encoder.grid_size()) as u64;
-        4 * cells * (encoder.embed_dim + self.taps.len() * encoder.width) as u64
+        feature_bytes(self.sam.config(), self.taps.len())
     }
 
     /// Features of one decoded image.
@@ -262,7 +263,7 @@ impl EncodedSet {
     /// Encodes every case of `data` that the store does not have, keeping features in memory while
     /// `memory` bytes last. Without `memory` no image goes through the encoder before it is asked for.
     ///
-    /// Images are decoded ahead on other threads, at most [`DECODE_AHEAD`] at a time. Images that
+    /// Images are decoded ahead on other threads, at most [`Reading::decode_ahead`] at a time. Images that
     /// another process is encoding are left for last.
     ///
     /// # Errors
@@ -316,6 +317,11 @@ impl EncodedSet {
     pub fn bytes(&self) -> u64 {
         let kept = self.cases.iter().filter(|case| case.features.is_some()).count();
         kept as u64 * self.encoding.bytes_per_image()
+    }
+
+    /// How much is read ahead.
+    pub fn reading(&self) -> Reading {
+        self.encoding.reading
     }
 
     /// Side of the targets.
@@ -546,15 +552,21 @@ impl<K: FnMut(usize, EncodedCase)> Work<'_, K> {
         let (encoding, data) = (self.encoding, self.data);
         let decode = |at: usize| encoding.decode(data, indices[at]);
         let mut left = Vec::new();
-        let outcome = prefetch(indices.len(), DECODERS, DECODE_AHEAD, decode, |at, decoded| {
-            match self.take(indices[at], decoded, wait) {
-                Ok(true) => {}
-                Ok(false) => left.push(indices[at]),
-                Err(error) => return ControlFlow::Break(error),
-            }
-            progress.set((self.data.len() - indices.len() + at + 1 - left.len()) as u64);
-            ControlFlow::Continue(())
-        });
+        let outcome = prefetch(
+            indices.len(),
+            encoding.reading.decoders,
+            encoding.reading.decode_ahead,
+            decode,
+            |at, decoded| {
+                match self.take(indices[at], decoded, wait) {
+                    Ok(true) => {}
+                    Ok(false) => left.push(indices[at]),
+                    Err(error) => return ControlFlow::Break(error),
+                }
+                progress.set((self.data.len() - indices.len() + at + 1 - left.len()) as u64);
+                ControlFlow::Continue(())
+            },
+        );
         match outcome {
             ControlFlow::Break(error) => Err(error),
             ControlFlow::Continue(()) => Ok(left),
@@ -595,6 +607,7 @@ impl<K: FnMut(usize, EncodedCase)> Work<'_, K> {
             self.memory = self.memory.map(|memory| memory - self.per_image);
         }
         let Case { data, id, truth, .. } = case;
+        let truth = CompactMask::of(&truth);
         (self.keep)(index, EncodedCase { data, id, frame, truth, target, index, name, features });
         Ok(true)
     }

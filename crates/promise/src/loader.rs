@@ -125,7 +125,7 @@ struct Sample<'a> {
     /// Each `[1, width, H, W]`.
     block_features: Vec<Tensor<4>>,
     frame: Frame,
-    truth: Cow<'a, TruthMask>,
+    truth: TruthMask,
     target: Cow<'a, [bool]>,
     case: &'a EncodedCase,
 }
@@ -187,7 +187,7 @@ impl BatchMaker {
                     image_embedding,
                     block_features,
                     frame: case.frame,
-                    truth: Cow::Borrowed(&case.truth),
+                    truth: case.truth.mask(),
                     target: Cow::Borrowed(&case.target),
                     case,
                 }
@@ -199,7 +199,7 @@ impl BatchMaker {
                     image_embedding: here(image_embedding),
                     block_features: block_features.into_iter().map(here).collect(),
                     frame: augmented.frame,
-                    truth: Cow::Owned(augmented.truth),
+                    truth: augmented.truth,
                     target: Cow::Owned(augmented.target),
                     case,
                 }
@@ -349,6 +349,7 @@ mod tests {
         backbone::Backbone,
         feature_store::FeatureStore,
         features::{EncodedSet, Encoding},
+        memory::Reading,
         progress::Silent,
     };
 
@@ -368,6 +369,7 @@ mod tests {
             resize: ResizeMode::Plain,
             view: View::IDENTITY,
             store,
+            reading: Reading::default(),
         };
         let data = DataSet::open("phantom", "train", None, &Catalog::built_in())
             .expect("a set")
@@ -522,6 +524,7 @@ mod tests {
             resize: ResizeMode::Plain,
             view: View::IDENTITY,
             store: None,
+            reading: Reading::default(),
         };
         let data = DataSet::from_folders(&images, &masks).expect("eleven pairs");
         let stop = AtomicBool::new(false);
@@ -553,7 +556,8 @@ mod tests {
             let backbone = Backbone::load(Variant::Micro, None, &Device::flex()).expect("embedded");
             let taps = vec![3];
             let (view, store) = (View::IDENTITY, None);
-            let encoding = Encoding { sam: backbone.sam, taps, resize, view, store };
+            let reading = Reading::default();
+            let encoding = Encoding { sam: backbone.sam, taps, resize, view, store, reading };
             let data = DataSet::open("phantom", "train", None, &Catalog::built_in())
                 .expect("a set")
                 .limit(3);

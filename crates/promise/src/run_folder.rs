@@ -19,7 +19,7 @@ use crate::{
     environment::{environment, program_sha256},
     evaluate::{Evaluated, Picture},
     features::EncodedSet,
-    plan::{Experiment, RunPlan},
+    plan::{Experiment, Origins, RunPlan},
     spec::ExperimentSpec,
 };
 
@@ -381,6 +381,7 @@ pub fn read_plan(folder: &RunFolder) -> Result<RunPlan, RunFolderError> {
         spec: resolved.spec,
         text: resolved.toml,
         origin: path.display().to_string(),
+        set: Origins::default(),
     })
 }
 
@@ -465,7 +466,7 @@ pub fn write_pictures(
         let name = |part| Panel::picture(&row.data, &row.prompts, *index, part);
         let mask = |values: &[bool]| {
             let bytes = values.iter().map(|&on| if on { 255 } else { 0 }).collect();
-            image::GrayImage::from_raw(case.truth.width, case.truth.height, bytes)
+            image::GrayImage::from_raw(case.truth.width(), case.truth.height(), bytes)
                 .expect("a mask has its case's size")
         };
         let save = |part: PanelPart, picture: image::DynamicImage| {
@@ -479,7 +480,7 @@ pub fn write_pictures(
             picture.save(&path).map_err(|source| RunFolderError::Picture { path, source })
         };
         save(PanelPart::Image, image.into())?;
-        save(PanelPart::Truth, mask(&case.truth.values).into())?;
+        save(PanelPart::Truth, mask(&case.truth.mask().values).into())?;
         save(PanelPart::Prediction, mask(prediction).into())?;
         panels.push(Panel {
             data: row.data.clone(),
