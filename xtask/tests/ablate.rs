@@ -206,7 +206,7 @@ fn one_experiment_without_results_does_not_hide_the_others() {
 
 #[test]
 fn a_failed_variant_is_recorded_the_rest_goes_on_and_the_exit_code_tells() {
-    let variants = "\n[[variant]]\nname = \"broken\"\ngrid = false\nset = { \"data.train_images\" = 1000 }\n\
+    let variants = "\n[[variant]]\nname = \"broken\"\ngrid = false\nset = { \"data.train_images\" = 11 }\n\
         \n[[variant]]\nname = \"apm\"\n";
     let folder = written(&format!("{EXPERIMENT}{variants}").replace("epochs = 3", "epochs = 1"));
     let here = folder.path();
@@ -215,7 +215,7 @@ fn a_failed_variant_is_recorded_the_rest_goes_on_and_the_exit_code_tells() {
         assert!(!first.status.success());
         assert!(!here.join("runs/ablation/apm+points-2-seed1").exists(), "nothing is begun");
         let errors = String::from_utf8_lossy(&first.stderr).into_owned();
-        assert!(errors.contains("cannot draw 1000"), "{errors}");
+        assert!(errors.contains("cannot draw 11 of the 10"), "{errors}");
     }
     let output = ablate(here, &["--keep-going", "--jobs", "2", "--json"])
         .output()
@@ -232,10 +232,10 @@ fn a_failed_variant_is_recorded_the_rest_goes_on_and_the_exit_code_tells() {
         .collect();
     assert_eq!(states, [("broken", "failed"), ("apm+points-2", "done"), ("apm+points-4", "done")]);
     let reason = document["runs"][0]["reasons"][0].as_str().expect("a reason");
-    assert!(reason.contains("cannot draw 1000"), "{reason}");
+    assert!(reason.contains("cannot draw 11 of the 10"), "{reason}");
     assert_eq!(document["experiments"][0]["rows"].as_array().expect("rows").len(), 2);
     let failure = fs::read_to_string(here.join("runs/ablation/broken-seed1/failure.json"));
-    assert!(failure.expect("recorded").contains("cannot draw 1000"));
+    assert!(failure.expect("recorded").contains("cannot draw 11 of the 10"));
 }
 
 #[test]

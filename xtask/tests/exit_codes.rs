@@ -128,7 +128,7 @@ fn ctrl_c_is_130_and_sigterm_is_143_and_what_is_kept_is_said_and_logged() {
         let time = line.split(' ').next().expect("a word");
         assert!(time.len() > 20 && time.ends_with('Z') && &time[10..11] == "T", "{line}");
     }
-    assert_eq!(log.matches("epoch 1 of 100000").count(), 1, "said once");
+    assert_eq!(log.matches("INFO epoch 1 of 100000").count(), 1, "said once");
 }
 
 #[test]

@@ -77,7 +77,7 @@ pub struct EncodedCase {
     /// The true mask at the image's own size.
     pub truth: CompactMask,
     /// The true mask at the decoder's resolution.
-    pub target: Vec<bool>,
+    pub target: CompactMask,
     /// Place in the data set, to compute features again that were not kept.
     index: usize,
     /// Its name in the store, if there is one.
@@ -608,6 +608,8 @@ impl<K: FnMut(usize, EncodedCase)> Work<'_, K> {
         }
         let Case { data, id, truth, .. } = case;
         let truth = CompactMask::of(&truth);
+        let side = self.encoding.sam.config().low_res_size() as u32;
+        let target = CompactMask::of(&TruthMask::new(side, side, target));
         (self.keep)(index, EncodedCase { data, id, frame, truth, target, index, name, features });
         Ok(true)
     }

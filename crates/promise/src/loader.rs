@@ -6,7 +6,6 @@
 //! bit, nor which of several bad files is the one that is reported.
 
 use std::{
-    borrow::Cow,
     mem,
     ops::ControlFlow,
     panic,
@@ -126,7 +125,7 @@ struct Sample<'a> {
     block_features: Vec<Tensor<4>>,
     frame: Frame,
     truth: TruthMask,
-    target: Cow<'a, [bool]>,
+    target: Vec<bool>,
     case: &'a EncodedCase,
 }
 
@@ -188,7 +187,7 @@ impl BatchMaker {
                     block_features,
                     frame: case.frame,
                     truth: case.truth.mask(),
-                    target: Cow::Borrowed(&case.target),
+                    target: case.target.mask().values,
                     case,
                 }
             }
@@ -200,7 +199,7 @@ impl BatchMaker {
                     block_features: block_features.into_iter().map(here).collect(),
                     frame: augmented.frame,
                     truth: augmented.truth,
-                    target: Cow::Owned(augmented.target),
+                    target: augmented.target,
                     case,
                 }
             }

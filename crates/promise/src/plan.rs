@@ -248,7 +248,7 @@ impl Experiment {
             if named && methods[..place].iter().any(|other| other.name == method.name) {
                 let reason = format!("two methods are named `{}`", method.name);
                 problems.written(&Finding::at("variant", reason));
-            } else if !is_folder_name(&method.name) && method.name != base_spec.name {
+            } else if named && method.name != base_spec.name && !is_folder_name(&method.name) {
                 let reason = format!("`{}` is no folder name; {FOLDER_NAMES}", method.name);
                 problems.written(&Finding::at("variant", reason));
             }
@@ -305,10 +305,16 @@ fn located(
             (place_of(text, &path), None)
         }
     };
+    let mut reason = finding.reason.clone();
+    if let (Some(setting), true) = (setting, reason.ends_with("in quotes")) {
+        // What looks like a number is one: `3_12` is 312.
+        let (key, value) = setting.split_once('=').unwrap_or((setting, ""));
+        reason = format!("{reason}: --set '{key}=\"{value}\"'");
+    }
     // Which one of a list is a matter of the place.
     let is_name = |part: &&String| part.parse::<usize>().is_err();
     let key = finding.path.iter().filter(is_name).cloned().collect::<Vec<_>>().join(".");
-    Problem { place, key, reason: finding.reason.clone(), set_by, methods: Vec::new() }
+    Problem { place, key, reason, set_by, methods: Vec::new() }
 }
 
 /// What was found wrong, with places in the text that the user wrote.
@@ -683,7 +689,12 @@ fn unused_prompts(
     let has_module = methods.iter().any(|method| method.spec.prompt.module != NO_PROMPT);
     let named = base.evaluate.prompts.contains(&PromptSource::Auto);
     let reason = "`auto` is of no use: no method has a prompt module (`prompt.module`)";
-    (named && !has_module && settings.is_empty()).then(|| Finding::at("evaluate.prompts", reason))
+    let about_it = |setting: &String| {
+        let key = setting.split('=').next().unwrap_or_default().trim();
+        touches(key, "prompt.module") || touches(key, "evaluate.prompts")
+    };
+    (named && !has_module && !settings.iter().any(about_it))
+        .then(|| Finding::at("evaluate.prompts", reason))
 }
 
 /// What is wrong with claims that the file itself gets wrong. Of those that are about something that a setting took

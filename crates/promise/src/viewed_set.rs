@@ -126,9 +126,14 @@ mod tests {
         let [plain, flipped] = [0, 1].map(|view| encoded(View::new(view), 2));
         for (a, b) in plain.cases.iter().zip(&flipped.cases) {
             let side = plain.side();
-            let mirrored: Vec<bool> =
-                a.target.chunks(side).flat_map(|row| row.iter().rev().copied()).collect();
-            assert_eq!(b.target, mirrored);
+            let mirrored: Vec<bool> = a
+                .target
+                .mask()
+                .values
+                .chunks(side)
+                .flat_map(|row| row.iter().rev().copied())
+                .collect();
+            assert_eq!(b.target.mask().values, mirrored);
             assert_ne!(a.target, b.target);
         }
     }

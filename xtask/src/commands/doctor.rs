@@ -62,7 +62,7 @@ impl Doctor {
             }
             let (problems, warnings) =
                 (report.count(Verdict::Problem), report.count(Verdict::Warning));
-            outln!("{problems} problems, {warnings} warnings");
+            outln!("problems: {problems}, warnings: {warnings}");
         }
         Ok(match verdict {
             Verdict::Problem => ExitCode::FAILURE,
