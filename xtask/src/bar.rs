@@ -1,13 +1,14 @@
 //! Progress as a bar with ETA on stderr; nothing when stderr is no terminal but a line per phase.
 
 use std::{
-    io::IsTerminal,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
 
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use promise::progress::Progress;
+
+use crate::bars;
 
 /// A bar for the phase that is under way.
 pub struct Bar {
@@ -18,7 +19,7 @@ pub struct Bar {
 impl Bar {
     /// Draws on stderr if it is a terminal, and prints a line per phase otherwise.
     pub fn new() -> Self {
-        Self { current: Mutex::new(None), terminal: std::io::stderr().is_terminal() }
+        Self { current: Mutex::new(None), terminal: bars::are_shown() }
     }
 
     /// A phase of bytes begins, `done` of which are there already; nobody may know how many there
@@ -26,8 +27,10 @@ impl Bar {
     pub fn start_bytes(&self, phase: &str, done: u64, total: Option<u64>) {
         if !self.terminal {
             match total {
-                Some(total) => eprintln!("{phase} ({} of {})", HumanBytes(done), HumanBytes(total)),
-                None => eprintln!("{phase} ({} so far)", HumanBytes(done)),
+                Some(total) => {
+                    bars::line(&format!("{phase} ({} of {})", HumanBytes(done), HumanBytes(total)));
+                }
+                None => bars::line(&format!("{phase} ({} so far)", HumanBytes(done))),
             }
             return;
         }
@@ -49,7 +52,7 @@ impl Bar {
     fn replace(&self, bar: ProgressBar, phase: &str, template: &str) {
         let style =
             ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-        let bar = bar.with_style(style).with_prefix(phase.to_owned());
+        let bar = bars::all().add(bar).with_style(style).with_prefix(phase.to_owned());
         bar.enable_steady_tick(Duration::from_millis(500));
         self.with(|current| {
             if let Some(former) = current.replace(bar) {
@@ -66,7 +69,7 @@ impl Bar {
 impl Progress for Bar {
     fn start(&self, phase: &str, total: u64) {
         if !self.terminal {
-            eprintln!("{phase} ({total})");
+            bars::line(&format!("{phase} ({total})"));
             return;
         }
         self.replace(
@@ -86,7 +89,7 @@ impl Progress for Bar {
 
     fn milestone(&self, text: &str) {
         if !self.terminal {
-            eprintln!("  {text}");
+            bars::line(&format!("  {text}"));
         }
     }
 

@@ -2,20 +2,20 @@
 
 use std::{
     collections::BTreeMap,
-    io::IsTerminal as _,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use promise::progress::{Ended, Progress, Watch};
+
+use crate::bars;
 
 /// How often a bar moves by itself.
 const TICK: Duration = Duration::from_millis(500);
 
 /// The live table. Without a terminal a line per run that begins or ends.
 pub struct Live {
-    bars: MultiProgress,
     /// How many runs are over, of those to do.
     all: ProgressBar,
     terminal: bool,
@@ -25,10 +25,9 @@ pub struct Live {
 impl Live {
     /// A table of `to_do` runs.
     pub fn new(to_do: usize) -> Self {
-        let terminal = std::io::stderr().is_terminal();
-        let bars = MultiProgress::new();
+        let terminal = bars::are_shown();
         let all = if terminal {
-            let all = bars.add(ProgressBar::new(to_do as u64));
+            let all = bars::all().add(ProgressBar::new(to_do as u64));
             all.set_style(style("{prefix:40} {bar:28} {pos}/{len} {elapsed} ETA {eta}"));
             all.set_prefix("runs");
             all.enable_steady_tick(TICK);
@@ -36,21 +35,12 @@ impl Live {
         } else {
             ProgressBar::hidden()
         };
-        Self { bars, all, terminal, begun: Mutex::default() }
+        Self { all, terminal, begun: Mutex::default() }
     }
 
     /// Removes the bars.
     pub fn finish(&self) {
         self.all.finish_and_clear();
-    }
-
-    fn line(&self, text: &str) {
-        if self.terminal {
-            // A terminal that is gone needs no line.
-            let _ = self.bars.println(text);
-        } else {
-            eprintln!("{text}");
-        }
     }
 
     fn begun(&self) -> MutexGuard<'_, BTreeMap<String, (Instant, ProgressBar)>> {
@@ -61,13 +51,13 @@ impl Live {
 impl Watch for Live {
     fn begin(&self, run: &str) -> Arc<dyn Progress> {
         let bar = if self.terminal {
-            let bar = self.bars.insert_before(&self.all, ProgressBar::new(0));
+            let bar = bars::all().insert_before(&self.all, ProgressBar::new(0));
             bar.set_style(style("{prefix:40} {bar:28} {percent:>3}% {elapsed} {msg}"));
             bar.set_prefix(run.to_owned());
             bar.enable_steady_tick(TICK);
             bar
         } else {
-            eprintln!("{run}: begins");
+            bars::line(&format!("{run}: begins"));
             ProgressBar::hidden()
         };
         self.begun().insert(run.to_owned(), (Instant::now(), bar.clone()));
@@ -89,10 +79,10 @@ impl Watch for Live {
                     Some(format!("{} {} {:.3}", row.data, row.prompts, row.dice?))
                 });
                 let scores = scores.collect::<Vec<_>>().join(", ");
-                self.line(&format!("{run}: done{took}; Dice: {scores}"));
+                bars::line(&format!("{run}: done{took}; Dice: {scores}"));
             }
-            Ended::Failed(reason) => self.line(&format!("{run}: failed{took}: {reason}")),
-            Ended::Interrupted => self.line(&format!("{run}: interrupted")),
+            Ended::Failed(reason) => bars::line(&format!("{run}: failed{took}: {reason}")),
+            Ended::Interrupted => bars::line(&format!("{run}: interrupted")),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! dependencies here.
 
 mod bar;
+mod bars;
 mod commands;
 mod live;
 mod output;
@@ -27,20 +28,31 @@ struct Cli {
     /// Show less; twice shows errors only.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     quiet: u8,
+    /// Show more; twice shows everything. Without either, PROMISE_LOG may say which level (`debug`) or which parts
+    /// (`promise=debug,feature_cache=trace`). The log of a run (`run.log`) has warnings and epochs in any case.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
+    verbose: u8,
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    output::start_logging(cli.quiet);
+    if let Err(error) = output::start_logging(i16::from(cli.verbose) - i16::from(cli.quiet)) {
+        output::print_error(&error);
+        return ExitCode::from(USAGE);
+    }
     match cli.command.run() {
         Ok(code) => code,
         Err(error) if stop::is_interruption(&error) => {
-            eprintln!("{}", error.root_cause());
-            ExitCode::from(stop::INTERRUPTED)
+            let kept = error.downcast_ref::<stop::Kept>().map(ToString::to_string);
+            bars::line(&kept.unwrap_or_else(|| error.root_cause().to_string()));
+            ExitCode::from(stop::interrupted())
         }
         Err(error) => {
             output::print_error(&error);
-            ExitCode::FAILURE
+            stop::code().map_or(ExitCode::FAILURE, ExitCode::from)
         }
     }
 }
+
+/// Exit code of a command line that cannot be understood; clap's.
+const USAGE: u8 = 2;

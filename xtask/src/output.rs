@@ -1,51 +1,89 @@
 //! What goes to the terminal: results to stdout, everything else to stderr.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 
 use anyhow::Context;
+use promise::run_log;
 use serde::Serialize;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{
-    filter::Targets, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+    Layer as _, filter::Targets, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _,
 };
 
-/// Logs to stderr, since stdout is for results.
-pub fn start_logging(quiet: u8) {
-    let level = match quiet {
+use crate::bars;
+
+/// Names a filter for what is shown, e.g. `debug` or `promise=debug,feature_cache=trace`.
+const FILTER: &str = "PROMISE_LOG";
+
+/// Logs to stderr, since stdout is for results, and what belongs to a run into its folder.
+///
+/// - `louder`: how often `-v` was given, less how often `-q`; `PROMISE_LOG` counts if neither was
+///
+/// # Errors
+///
+/// If `PROMISE_LOG` is no filter.
+pub fn start_logging(louder: i16) -> anyhow::Result<()> {
+    let level = match louder {
+        ..=-2 => LevelFilter::ERROR,
+        -1 => LevelFilter::WARN,
         0 => LevelFilter::INFO,
-        1 => LevelFilter::WARN,
-        _ => LevelFilter::ERROR,
+        1 => LevelFilter::DEBUG,
+        2.. => LevelFilter::TRACE,
     };
-    // Other crates' details (burn-train logs every iteration) are for their developers.
+    let named = std::env::var(FILTER).ok().filter(|text| louder == 0 && !text.trim().is_empty());
+    let shown = match named.map(|text| (text.parse::<LevelFilter>(), text)) {
+        None => ours(level),
+        Some((Ok(level), _)) => ours(level),
+        Some((Err(_), text)) => text.parse::<Targets>().with_context(|| {
+            format!("{FILTER} is `{text}`, expected a level (`debug`) or targets (`promise=debug,feature_cache=trace`)")
+        })?,
+    };
+    // What the log of a run says of its course a terminal has from bars and tables.
+    let terminal = fmt::layer()
+        .with_writer(|| bars::Above)
+        .with_ansi(bars::are_shown())
+        .without_time()
+        .with_target(false)
+        .with_filter(shown.with_target(run_log::TARGET, LevelFilter::OFF));
+    let kept = ours(level.max(LevelFilter::INFO)).with_target(run_log::TARGET, LevelFilter::TRACE);
+    let run = fmt::layer()
+        .with_writer(run_log::writer)
+        .with_ansi(false)
+        .with_target(false)
+        .with_filter(kept);
+    tracing_subscriber::registry().with(terminal).with(run).init();
+    Ok(())
+}
+
+/// Our events from a level on. Other crates' details (burn-train logs every iteration) are for their developers.
+fn ours(level: LevelFilter) -> Targets {
     let ours = [
+        "data_audit",
         "data_loaders",
+        "doctor",
+        "download",
         "feature_cache",
         "promise",
         "pretraining",
         "reporting",
         "sam_backbone",
+        "scoring",
         "xtask",
     ];
-    let filter = Targets::new()
+    Targets::new()
         .with_default(LevelFilter::WARN.min(level))
-        .with_targets(ours.map(|name| (name, level)));
-    let format = fmt::layer()
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .without_time()
-        .with_target(false);
-    tracing_subscriber::registry().with(format).with(filter).init();
+        .with_targets(ours.map(|name| (name, level)))
 }
 
 /// One readable chain: what failed, then why, a line each.
 pub fn print_error(error: &anyhow::Error) {
-    eprintln!("error: {error}");
+    bars::line(&format!("error: {error}"));
     let mut former = error.to_string();
     for cause in error.chain().skip(1) {
         // A transparent error repeats its cause.
         let text = cause.to_string();
         if text != former {
-            eprintln!("  because: {text}");
+            bars::line(&format!("  because: {text}"));
         }
         former = text;
     }

@@ -74,7 +74,7 @@ fn success(mut command: Command) -> Output {
     output
 }
 
-/// Every file below a folder by its path, but those that name folders or durations: they hold what must not depend
+/// Every file below a folder by its path, but those that name folders, times or durations: they hold what must not depend
 /// on interruptions or on how many runs go on at a time.
 fn results(runs: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut results = BTreeMap::new();
@@ -84,7 +84,10 @@ fn results(runs: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
             let path = entry.expect("an entry").path();
             if path.is_dir() {
                 folders.push(path);
-            } else if !path.ends_with("environment.json") && !path.ends_with("timing.json") {
+            } else if !["environment.json", "timing.json", "run.log"]
+                .map(|name| path.ends_with(name))
+                .contains(&true)
+            {
                 let name = path.strip_prefix(runs).expect("below").to_owned();
                 results.insert(name, fs::read(&path).expect("written"));
             }
@@ -124,6 +127,15 @@ margin = 0.5
             assert!(whole.contains_key(&Path::new("ablation").join(run).join(file)), "{file}");
         }
         assert!(here.join("whole/ablation").join(run).join("timing.json").is_file());
+        // Each process has logged its own run, and only that.
+        let log = fs::read_to_string(here.join("whole/ablation").join(run).join("run.log"));
+        let log = log.expect("a log");
+        assert_eq!(log.matches(" begins; version").count(), 1, "{log}");
+        assert_eq!(log.matches("epoch 3 of 3").count(), 1, "{log}");
+        assert!(
+            log.contains(&format!("ablation/{run} begins")) && log.contains("INFO done"),
+            "{log}"
+        );
     }
     assert_eq!(states(here, &["--runs", "whole"]), ["done", "done"]);
     let changed = ["--runs", "whole", "--set", "train.epochs=2"];
@@ -194,7 +206,7 @@ fn one_experiment_without_results_does_not_hide_the_others() {
 
 #[test]
 fn a_failed_variant_is_recorded_the_rest_goes_on_and_the_exit_code_tells() {
-    let variants = "\n[[variant]]\nname = \"broken\"\ngrid = false\nset = { \"data.train_images\" = 1000 }\n\
+    let variants = "\n[[variant]]\nname = \"broken\"\ngrid = false\nset = { \"data.train_images\" = 11 }\n\
         \n[[variant]]\nname = \"apm\"\n";
     let folder = written(&format!("{EXPERIMENT}{variants}").replace("epochs = 3", "epochs = 1"));
     let here = folder.path();
@@ -203,7 +215,7 @@ fn a_failed_variant_is_recorded_the_rest_goes_on_and_the_exit_code_tells() {
         assert!(!first.status.success());
         assert!(!here.join("runs/ablation/apm+points-2-seed1").exists(), "nothing is begun");
         let errors = String::from_utf8_lossy(&first.stderr).into_owned();
-        assert!(errors.contains("cannot draw 1000"), "{errors}");
+        assert!(errors.contains("cannot draw 11 of the 10"), "{errors}");
     }
     let output = ablate(here, &["--keep-going", "--jobs", "2", "--json"])
         .output()
@@ -220,10 +232,10 @@ fn a_failed_variant_is_recorded_the_rest_goes_on_and_the_exit_code_tells() {
         .collect();
     assert_eq!(states, [("broken", "failed"), ("apm+points-2", "done"), ("apm+points-4", "done")]);
     let reason = document["runs"][0]["reasons"][0].as_str().expect("a reason");
-    assert!(reason.contains("cannot draw 1000"), "{reason}");
+    assert!(reason.contains("cannot draw 11 of the 10"), "{reason}");
     assert_eq!(document["experiments"][0]["rows"].as_array().expect("rows").len(), 2);
     let failure = fs::read_to_string(here.join("runs/ablation/broken-seed1/failure.json"));
-    assert!(failure.expect("recorded").contains("cannot draw 1000"));
+    assert!(failure.expect("recorded").contains("cannot draw 11 of the 10"));
 }
 
 #[test]

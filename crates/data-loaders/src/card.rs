@@ -242,6 +242,11 @@ impl Card {
         })
     }
 
+    /// Whether [`DataSet::open`](crate::DataSet::open) knows a split of this name.
+    pub fn has_split(&self, name: &str) -> bool {
+        self.split(name).is_some()
+    }
+
     /// The members of a split in the order of its file, or `None` if there is no such split, or
     /// if it is every pair of its folder.
     ///

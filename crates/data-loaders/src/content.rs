@@ -16,9 +16,27 @@ const WHOLE: u64 = 1 << 20;
 /// So much is read of a larger file, at its beginning and at its end.
 const PIECE: u64 = 64 << 10;
 
+/// What a data set holds, by hash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Content {
+    /// SHA-256 over the names of the cases in order and the bytes of their files, in lower-case hexadecimal.
+    pub sha256: String,
+    /// SHA-256 of every image by itself, in the order of the cases: the same for the same bytes, wherever they lie and
+    /// whatever they are called.
+    pub images: Vec<[u8; 32]>,
+}
+
 impl DataSet {
-    /// SHA-256 of what the set holds, in lower-case hexadecimal: the names of its cases in order, and the bytes of
-    /// their files.
+    /// SHA-256 of what the set holds: [`Content::sha256`].
+    ///
+    /// # Errors
+    ///
+    /// As [`content`](Self::content).
+    pub fn content_sha256(&self) -> Result<String, DataError> {
+        Ok(self.content()?.sha256)
+    }
+
+    /// What the set holds, by hash.
     ///
     /// Copying files, moving them to another folder or touching them changes nothing; another image, another mask or
     /// another order does. Of a file above 1 MiB only its length and the first and last 64 KiB count, so that thousands
@@ -30,27 +48,34 @@ impl DataSet {
     ///
     /// [`DataError::NotAFile`] if a path is no regular file, [`DataError::Open`] if a file cannot be opened or read,
     /// or if its folder is not there any more: a share that is gone is no change of the set.
-    pub fn content_sha256(&self) -> Result<String, DataError> {
+    pub fn content(&self) -> Result<Content, DataError> {
         let mut hasher = Sha256::new();
+        let mut images = Vec::with_capacity(self.len());
         for entry in self.entries.iter() {
             text(&mut hasher, &entry.data);
             text(&mut hasher, &entry.id);
-            match &entry.source {
+            let image = match &entry.source {
                 Source::Files { image, mask } => {
-                    while_reading(image, || file(&mut hasher, image))?;
-                    while_reading(mask, || file(&mut hasher, mask))?;
+                    let image = while_reading(image, || piece(image))?;
+                    hasher.update(&image);
+                    hasher.update(while_reading(mask, || piece(mask))?);
+                    image
                 }
                 Source::NoMask { image, .. } => {
-                    while_reading(image, || file(&mut hasher, image))?;
+                    let image = while_reading(image, || piece(image))?;
+                    hasher.update(&image);
                     text(&mut hasher, "no mask");
+                    image
                 }
                 Source::Phantom { index } => {
-                    hasher.update(PHANTOM_SEED.to_le_bytes());
-                    hasher.update(index.to_le_bytes());
+                    let image = [PHANTOM_SEED.to_le_bytes(), index.to_le_bytes()].concat();
+                    hasher.update(&image);
+                    image
                 }
-            }
+            };
+            images.push(Sha256::digest(&image).into());
         }
-        Ok(hex::encode(hasher.finalize()))
+        Ok(Content { sha256: hex::encode(hasher.finalize()), images })
     }
 }
 
@@ -60,7 +85,8 @@ fn text(hasher: &mut Sha256, text: &str) {
     hasher.update(text);
 }
 
-fn file(hasher: &mut Sha256, path: &Path) -> Result<(), DataError> {
+/// What counts of a file: its length and its bytes, or those at its beginning and its end.
+fn piece(path: &Path) -> Result<Vec<u8>, DataError> {
     let read_error = |source| DataError::Open { path: path.into(), source };
     // Asked before opening: a pipe would wait for somebody who writes.
     match fs::metadata(path) {
@@ -69,15 +95,14 @@ fn file(hasher: &mut Sha256, path: &Path) -> Result<(), DataError> {
         Err(error)
             if error.kind() == std::io::ErrorKind::NotFound && !is_storage_lost(path, &error) =>
         {
-            text(hasher, "no file");
-            return Ok(());
+            let absent = b"no file";
+            return Ok([&(absent.len() as u64).to_le_bytes()[..], absent].concat());
         }
         Err(source) => return Err(DataError::Open { path: path.into(), source }),
     }
     let mut file = File::open(path).map_err(read_error)?;
     let length = file.metadata().map_err(read_error)?.len();
-    hasher.update(length.to_le_bytes());
-    let mut bytes = Vec::new();
+    let mut bytes = length.to_le_bytes().to_vec();
     if length <= WHOLE {
         file.read_to_end(&mut bytes).map_err(read_error)?;
     } else {
@@ -85,8 +110,7 @@ fn file(hasher: &mut Sha256, path: &Path) -> Result<(), DataError> {
         file.seek(SeekFrom::End(-(PIECE as i64))).map_err(read_error)?;
         file.take(PIECE).read_to_end(&mut bytes).map_err(read_error)?;
     }
-    hasher.update(&bytes);
-    Ok(())
+    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -130,6 +154,21 @@ mod tests {
         assert_ne!(content(&set), first, "another mask of the same length");
         fs::remove_file(here.path().join("masks/a.png")).unwrap();
         assert_ne!(content(&set), first, "no mask");
+    }
+
+    #[test]
+    fn the_same_image_has_the_same_hash_under_any_name() {
+        let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let one = written(here.path(), b"first").content().unwrap();
+        assert_eq!(one.images[0], one.images[1], "two names, one picture");
+        let two = written(there.path(), b"other").content().unwrap();
+        assert_eq!(two.images[0], one.images[0]);
+        assert_ne!(two.images[1], one.images[0]);
+        let phantoms = DataSet::open("phantom", "test", None, &Catalog::built_in()).unwrap();
+        let mut images = phantoms.content().unwrap().images;
+        images.sort_unstable();
+        images.dedup();
+        assert_eq!(images.len(), phantoms.len());
     }
 
     #[cfg(unix)]

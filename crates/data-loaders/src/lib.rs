@@ -33,11 +33,13 @@ mod border;
 mod card;
 mod case;
 mod catalog;
+mod compact_mask;
 mod content;
 mod data_set;
 mod decode;
 mod download_spec;
 mod error;
+mod extent;
 mod files;
 mod fit;
 mod gray_map;
@@ -60,6 +62,8 @@ pub use border::{Area, bright_area};
 pub use card::{Card, Layout, Member, SplitFile};
 pub use case::Case;
 pub use catalog::Catalog;
+pub use compact_mask::CompactMask;
+pub use content::Content;
 pub use data_set::{DataSet, PHANTOM_SPLITS};
 pub use decode::{
     Decoded, DecodedImage, MAX_PIXELS, decode_image, decode_image_with_facts, decode_mask,

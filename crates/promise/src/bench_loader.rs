@@ -11,6 +11,7 @@ use crate::{
     backbone::{Backbone, BackboneError},
     features::{EncodeError, EncodedSet, Encoding, walk_without_encoder},
     frame::frame_of,
+    memory::Reading,
     progress::{Progress, Silent},
     spread::{listed, median},
 };
@@ -79,8 +80,14 @@ pub fn bench_loader(
 ) -> Result<LoaderBench, LoaderBenchError> {
     let backbone = Backbone::load(Variant::VitB, Some(weights), device)?;
     let input_size = backbone.sam.config().image_encoder.image_size;
-    let encoding =
-        Encoding { sam: backbone.sam, taps: Vec::new(), resize, view: View::IDENTITY, store: None };
+    let encoding = Encoding {
+        sam: backbone.sam,
+        taps: Vec::new(),
+        resize,
+        view: View::IDENTITY,
+        store: None,
+        reading: Reading::default(),
+    };
     let image = data.load(0)?.image;
     let input = input_tensor(&image, &frame_of(&image, encoding.resize, input_size), device);
     let some = data.clone().limit(TOGETHER);

@@ -28,6 +28,7 @@ use crate::{
     feature_store::FeatureStore,
     features::{EncodeError, EncodedSet, Encoding},
     loader::{Batching, FeatureLoader},
+    memory::Reading,
     model::{BuildError, Promise},
     plan::{Experiment, SpecError},
     progress::{Progress, Silent},
@@ -294,6 +295,7 @@ fn epoch(
         taps: taps.clone(),
         resize: ResizeMode::Plain,
         view: View::IDENTITY,
+        reading: Reading::default(),
         store: Some(Arc::new(store.must_store())),
     };
     let data = DataSet::open("phantom", SPLIT, None, &Catalog::built_in())?.limit(images);

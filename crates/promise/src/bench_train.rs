@@ -31,6 +31,7 @@ use crate::{
     features::{EncodeError, EncodedSet, Encoding},
     learner::Batch,
     loader::{Batching, FeatureLoader},
+    memory::Reading,
     model::{Adapter as _, BuildError, Promise},
     peers::{PeerError, call},
     plan::{Experiment, SpecError},
@@ -244,6 +245,7 @@ pub fn bench_train(
         resize: ResizeMode::Plain,
         view: View::IDENTITY,
         store: Some(Arc::new(store.must_store())),
+        reading: Reading::default(),
     };
     let batches = |encoding: Encoding, memory: u64, steps: usize| -> Result<_, BenchError> {
         let stop = AtomicBool::new(false);

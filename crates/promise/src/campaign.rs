@@ -8,22 +8,26 @@ use std::{
     any::Any,
     collections::BTreeSet,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::atomic::Ordering,
+    path::Path,
+    sync::{Arc, atomic::Ordering},
 };
 
 use burn::tensor::Device;
 use data_loaders::error_chain;
-use run_record::{Failure, Outline, RunFolder};
+use run_record::{EpochRow, Failure, Outline, RunFolder, RunRecord, read_rows};
+use sam_backbone::SamConfig;
 
 use crate::{
-    memory::{Fit, MemoryLimit, MemoryNeed, gib},
-    plan::{Experiment, RunPlan},
-    progress::{Ended, Watch},
+    memory::{Demand, MachineMemory, feature_bytes, gib},
+    memory_need::{Fit, MemoryLimit, MemoryNeed},
+    plan::{CheckError, Experiment, RunPlan},
+    progress::{Ended, Progress, Watch},
     registry,
     run::{Context, Execution, FinishedRun, RunError, Shared, Sources, execute},
     run_folder::{self, Change, Existing, Inputs, RunFolderError, RunState},
     run_lock::RunLock,
-    sources::Contents,
+    run_log::{Logged, RunLog},
+    sources::{Contents, Overlap},
 };
 
 /// What happens to the other runs when one fails.
@@ -115,13 +119,26 @@ pub(crate) struct Job<'a> {
     ready: Result<Ready, RunError>,
 }
 
+impl Job<'_> {
+    /// What it needs, unless it cannot be run.
+    pub fn ready(&self) -> Option<&Ready> {
+        self.ready.as_ref().ok()
+    }
+}
+
 /// What a run needs.
-struct Ready {
+pub(crate) struct Ready {
     /// Blocks that the prompt module reads.
     taps: Vec<usize>,
-    sources: Sources,
+    pub sources: Sources,
     inputs: Inputs,
     memory: MemoryNeed,
+    /// Sizes of SAM.
+    pub sam: SamConfig,
+    /// Its parameters.
+    pub parameters: usize,
+    /// Pixels; 0 where it is of no interest.
+    largest_image: u64,
 }
 
 impl<'a> Campaign<'a> {
@@ -194,13 +211,23 @@ impl<'a> Campaign<'a> {
         let backbone = self.shared.backbone(plan, &self.device)?;
         let taps = (registry::find(&plan.spec.prompt.module)?.taps)(plan, &backbone.info())?;
         let sources = Sources::open(plan, self.context)?;
+        if plan.trains() {
+            refuse_overlaps(plan, contents.overlaps(&sources)?)?;
+        }
+        let largest_image = match self.context.memory {
+            Some(_) => contents.largest_image(&sources),
+            None => 0,
+        };
+        let per_image = feature_bytes(backbone.sam.config(), taps.len());
+        refuse_misfits(plan, &sources, per_image, largest_image, self.context.memory)?;
         let parameters = backbone.sam.num_params();
         let memory = MemoryNeed::of(plan, backbone.sam.config(), parameters, taps.len(), &sources);
         let inputs = Inputs {
             weights_sha256: backbone.report.sha256,
             data_sha256: contents.of(&sources, plan.trains())?,
         };
-        Ok(Ready { taps, sources, inputs, memory })
+        let sam = backbone.sam.config().clone();
+        Ok(Ready { taps, sources, inputs, memory, sam, parameters, largest_image })
     }
 
     /// Makes failures of the runs that are to be executed and cannot fit into `limit`; warns once if one may not.
@@ -232,6 +259,43 @@ impl<'a> Campaign<'a> {
         }
     }
 
+    /// Why runs cannot begin, all reasons in one error.
+    fn first_refusal(&mut self) -> Option<RunError> {
+        let mut reasons: Vec<String> = Vec::new();
+        let (mut failed, mut problems) = (0, Vec::new());
+        for job in &self.jobs {
+            let Err(error) = &job.ready else { continue };
+            failed += 1;
+            match error {
+                RunError::Misfit(CheckError { problems: more }) => {
+                    for problem in more {
+                        if !problems.contains(problem) {
+                            problems.push(problem.clone());
+                        }
+                    }
+                }
+                error => {
+                    let reason = error_chain(error);
+                    if !reasons.contains(&reason) {
+                        reasons.push(reason);
+                    }
+                }
+            }
+        }
+        match (reasons.len(), problems.is_empty()) {
+            (0, true) => None,
+            (0, false) => Some(RunError::Misfit(CheckError { problems })),
+            (1, true) => {
+                let place = self.jobs.iter().position(|job| job.ready.is_err())?;
+                self.jobs.swap_remove(place).ready.err()
+            }
+            _ => {
+                reasons.extend(problems.iter().map(ToString::to_string));
+                Some(RunError::Several { failed, runs: self.jobs.len(), reasons })
+            }
+        }
+    }
+
     /// Refuses what cannot begin and removes what is to start over. With [`OnFailure::Stop`] nothing was written
     /// before the first refusal.
     pub(crate) fn begin(&mut self, on_failure: OnFailure) -> Result<(), RunError> {
@@ -239,10 +303,9 @@ impl<'a> Campaign<'a> {
             self.refuse_beyond(&limit);
         }
         if on_failure == OnFailure::Stop
-            && let Some(place) = self.jobs.iter().position(|job| job.ready.is_err())
+            && let Some(error) = self.first_refusal()
         {
-            let job = self.jobs.swap_remove(place);
-            return Err(job.ready.err().expect("it was found to be an error"));
+            return Err(error);
         }
         match self.context.existing {
             Existing::GoOn | Existing::Replace => {}
@@ -337,30 +400,32 @@ impl<'a> Campaign<'a> {
         if let Some(record) = done {
             return Ok(FinishedRun { folder, record, found: true });
         }
-        let context = Context { progress: watch.begin(&planned.full_name()), ..context.clone() };
+        let _log = RunLog::open(&folder.log());
+        log_beginning(planned, context);
+        let progress: Arc<dyn Progress> = Arc::new(Logged(watch.begin(&planned.full_name())));
+        let context = Context { progress, ..context.clone() };
         let run = Execution {
             experiment: &experiment.name,
             plan,
             sources: &ready.sources,
             folder: &folder,
             taps,
+            largest_image: ready.largest_image,
         };
         let run = || execute(run, &context, device, shared);
-        let record = match catch_unwind(AssertUnwindSafe(run)) {
-            Ok(result) => result?,
-            Err(panic) => {
-                // What it was at may be half done.
-                *shared = Shared::default();
-                let (method, message) = (plan.method.clone(), panic_message(&*panic));
-                return Err(RunError::Panicked { method, message });
-            }
-        };
-        Ok(FinishedRun { folder, record, found: false })
+        let result = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+            // What it was at may be half done.
+            *shared = Shared::default();
+            let (method, message) = (plan.method.clone(), panic_message(&*panic));
+            Err(RunError::Panicked { method, message })
+        });
+        log_end(&result);
+        Ok(FinishedRun { folder, record: result?, found: false })
     }
 
     /// The blocks that the run at `place` needs and those after it with the same backbone, so that an image is
     /// encoded once for all of them.
-    fn all_taps(&self, place: usize) -> Vec<usize> {
+    pub(crate) fn all_taps(&self, place: usize) -> Vec<usize> {
         let backbone = &self.jobs[place].plan.spec.backbone;
         let same = |job: &&Job<'_>| job.plan.spec.backbone.is_same_encoder(backbone);
         let mut taps: Vec<usize> = self.jobs[place..]
@@ -390,6 +455,152 @@ fn take_error<T>(failed: &mut Result<T, RunError>) -> RunError {
         Err(error) => error,
         Ok(_) => unreachable!("asked of a failure only"),
     }
+}
+
+/// Refuses test images that are trained on, unless the experiment allows it.
+fn refuse_overlaps(plan: &RunPlan, overlaps: Vec<Overlap>) -> Result<(), RunError> {
+    for Overlap { data, total, both } in overlaps {
+        let allowed = plan.spec.data.allow_overlap.contains(&data);
+        match (both.len(), allowed) {
+            (0, false) => {}
+            (0, true) => tracing::info!(
+                "`data.allow_overlap` names `{data}`, none of whose test images is trained on; tables mark it all the same"
+            ),
+            (count, true) => {
+                tracing::warn!("{count} of the {total} test images of `{data}` are trained on");
+            }
+            (count, false) => {
+                let first = both.into_iter().take(3).collect();
+                return Err(RunError::Overlap { data, count, total, first });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Refuses numbers that do not fit the images or the memory.
+fn refuse_misfits(
+    plan: &RunPlan,
+    sources: &Sources,
+    per_image: u64,
+    largest_image: u64,
+    budget: Option<u64>,
+) -> Result<(), RunError> {
+    let spec = &plan.spec;
+    let mut problems = Vec::new();
+    for set in &sources.test {
+        let (panels, n) = (spec.evaluate.panels, set.len());
+        // Defaults are made to fit.
+        if panels > n && plan.is_written("evaluate.panels") {
+            let reason = format!("is {panels}, but `{}` has {n} test images", set.name());
+            problems.push(plan.problem("evaluate.panels", reason));
+        }
+    }
+    let (batch, n) = (spec.train.batch_size, sources.train.len());
+    if plan.trains() {
+        if batch > n && plan.is_written("train.batch_size") {
+            let reason = format!(
+                "is {batch}, but there are {n} training images ({} are held out)",
+                sources.valid.len()
+            );
+            problems.push(plan.problem("train.batch_size", reason));
+        }
+        let demand = Demand { batch: batch.min(n), per_image, largest_image };
+        let (needed, most) = (demand.batches(), MachineMemory::now().most());
+        if needed > most {
+            let reason = format!(
+                "is {batch}: features of so many images need {} ({} an image, three batches at a time), and this machine has {}",
+                gib(needed),
+                gib(per_image),
+                gib(most)
+            );
+            problems.push(plan.problem("train.batch_size", reason));
+        } else if let Some(budget) = budget
+            && demand.least() > budget
+        {
+            let reason = format!(
+                "is {batch}, which needs {} at least, and the budget is {} (`--memory-gib`)",
+                gib(demand.least()),
+                gib(budget)
+            );
+            problems.push(plan.problem("train.batch_size", reason));
+        }
+    }
+    match problems.is_empty() {
+        true => Ok(()),
+        false => Err(RunError::Misfit(CheckError { problems })),
+    }
+}
+
+/// Says in the log of a run that it begins, with what and where.
+fn log_beginning(planned: &PlannedRun, context: &Context) {
+    let state = match &planned.task {
+        Task::Known(RunState::Unfinished { epochs }) => format!("goes on after epoch {epochs}"),
+        Task::Known(RunState::Failed { failure }) => format!("tried again, after: {failure}"),
+        _ => "begins".into(),
+    };
+    tracing::info!(
+        target: "run_log",
+        "{} {state}; version {}, {} with {} threads, process {}",
+        planned.full_name(),
+        env!("CARGO_PKG_VERSION"),
+        context.device,
+        rayon::current_num_threads(),
+        std::process::id()
+    );
+}
+
+/// Says in the log of a run how it ended, and what was left out.
+fn log_end(result: &Result<RunRecord, RunError>) {
+    match result {
+        Ok(record) => {
+            for case in &record.skipped {
+                tracing::warn!(
+                    target: "run_log",
+                    "left out {} {} {}: {}", case.data, case.split, case.file, case.reason
+                );
+            }
+            for row in &record.rows {
+                let dice = row.dice.map_or_else(|| "undefined".into(), |dice| format!("{dice:.4}"));
+                tracing::info!(
+                    target: "run_log",
+                    "{} {} {}: Dice {dice} over {} cases", row.data, row.split, row.prompts, row.n
+                );
+            }
+            tracing::info!(target: "run_log", "done");
+        }
+        Err(RunError::Interrupted) => {
+            tracing::info!(target: "run_log", "interrupted; the same command goes on from there");
+        }
+        Err(error) => tracing::error!(target: "run_log", "failed: {}", error_chain(error)),
+    }
+}
+
+/// What is kept of the runs of some experiments, in words; for somebody who has interrupted them.
+pub fn kept(experiments: &[Experiment], runs: &Path) -> String {
+    let (mut done, mut all, mut begun) = (0, 0, Vec::new());
+    for experiment in experiments {
+        for plan in &experiment.runs {
+            all += 1;
+            let folder = RunFolder::of(runs, &experiment.name, &plan.method, plan.seed);
+            if folder.record().exists() {
+                done += 1;
+                continue;
+            }
+            let epochs = read_rows::<EpochRow>(&folder.epochs()).unwrap_or_default();
+            if let Some(row) = epochs.last() {
+                let of = plan.spec.train.epochs;
+                let name = format!("{}/{}", experiment.name, plan.name());
+                begun.push(format!("{} of {of} epochs of {name}", row.epoch));
+            }
+        }
+    }
+    let begun = match begun.len() {
+        0 => String::new(),
+        1..=4 => format!(", {}", begun.join(", ")),
+        n => format!(", {} and {} others", begun[..3].join(", "), n - 3),
+    };
+    format!("{done} of {all} runs{begun}")
 }
 
 /// Puts the run of a folder aside if the plan called it stale and it still is.

@@ -172,20 +172,19 @@ mod tests {
         QUICKSTART.split_at(QUICKSTART.rfind("[[claim]]").expect("claims"))
     }
 
-    /// The 1-based line of the last claim's key.
-    fn line_of_last(key: &str) -> usize {
+    /// How a problem with a key of the last claim begins.
+    fn place(key: &str) -> String {
         let (before, claim) = last_claim();
-        before.lines().count()
-            + claim.lines().position(|line| line.starts_with(key)).expect("a key")
-            + 1
+        let line = claim.lines().position(|line| line.starts_with(key)).expect("a key") + 1;
+        format!("line {}, column 1, `claim.{key}`", before.lines().count() + line)
     }
 
     #[test]
     fn an_unknown_method_is_refused_with_the_known_ones_and_its_line() {
         let (before, claim) = last_claim();
         let text = refused(&format!("{before}{}", claim.replacen("apm_ips", "apm_isp", 1)), &[]);
-        assert!(text.starts_with(&format!("line {}, `claim`", line_of_last("better"))), "{text}");
-        assert!(text.contains("`better` of `After training"), "{text}");
+        assert!(text.starts_with(&place("better")), "{text}");
+        assert!(text.contains("`claim.better`: of `After training"), "{text}");
         let known = "unknown method `apm_isp`, expected one of `frozen`, `apm`, `ips`, `apm_ips`";
         assert!(text.contains(known), "{text}");
     }
@@ -198,7 +197,7 @@ mod tests {
             "method = \"ips\", prompts = \"auto\"",
         );
         let text = refused(&format!("{before}{replaced}"), &[]);
-        assert!(text.starts_with(&format!("line {}, `claim`", line_of_last("than"))), "{text}");
+        assert!(text.starts_with(&place("than")), "{text}");
         assert!(
             text.contains("`ips` is not evaluated with `auto`, expected one of `ground_truth`, `grid`, `center`"),
             "{text}"
@@ -224,7 +223,7 @@ mod tests {
         let typo = format!("{before}{}", claim.replacen("apm_ips", "apm_isp", 1));
         let settings = ["evaluate.prompts=[\"auto\", \"ground_truth\"]"];
         let text = refused(&typo, &settings);
-        assert!(text.starts_with(&format!("line {}, `claim`", line_of_last("better"))), "{text}");
+        assert!(text.starts_with(&place("better")), "{text}");
         assert!(text.contains("unknown method `apm_isp`"), "{text}");
         assert!(!text.contains("`grid`"), "only what is wrong without the setting: {text}");
         // What a setting adds may be claimed.
@@ -238,9 +237,9 @@ mod tests {
     fn typos_in_a_claim_are_refused_with_the_accepted_names() {
         let (before, claim) = last_claim();
         for (from, to, expected) in [
-            ("better =", "beter =", "unknown field `beter`"),
+            ("better =", "beter =", "unknown key `beter`"),
             ("prompts = \"auto\"", "prompts = \"automatic\"", "`ground_truth`"),
-            ("prompts = \"auto\"", "prompt = \"auto\"", "unknown field `prompt`"),
+            ("prompts = \"auto\"", "prompt = \"auto\"", "unknown key `prompt`"),
             ("than =", "measure = \"Dice\"\nthan =", "expected one of `dice`, `iou`"),
         ] {
             let text = refused(&format!("{before}{}", claim.replacen(from, to, 1)), &[]);

@@ -48,6 +48,14 @@ impl DeviceKind {
         }
     }
 
+    /// Whether the backend is part of this program.
+    pub const fn is_built(self) -> bool {
+        match self {
+            Self::Flex => true,
+            Self::Cuda => cfg!(feature = "cuda"),
+        }
+    }
+
     /// The device, without autodiff.
     ///
     /// # Errors

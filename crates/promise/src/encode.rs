@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::{
     feature_store::{Computing, FeatureStore, StoreUse},
     features::{Encoding, Filled, fill_store},
+    memory::{Demand, Reading, TooLittle},
     plan::{Experiment, RunPlan},
     registry,
     run::{Context, RunError, Shared, Sources},
@@ -89,6 +90,7 @@ pub fn encode_experiment(
             resize: pass.resize,
             view: pass.view,
             store: Some(store.clone()),
+            reading: reading(&pass.data, context)?,
         };
         let (name, split) = (pass.data.name().to_owned(), pass.data.split().to_owned());
         let strict = pass.plan.spec.data.strict;
@@ -107,6 +109,19 @@ pub fn encode_experiment(
         }
     }
     Ok(report)
+}
+
+/// How far ahead images are decoded for the encoder.
+fn reading(data: &DataSet, context: &Context) -> Result<Reading, RunError> {
+    // Nothing is kept in memory, and of nothing there are batches.
+    let largest_image = context.memory.map_or(0, |_| data.largest_image());
+    let demand = Demand { batch: 0, per_image: 0, largest_image };
+    match demand.share(context.memory, 0) {
+        Ok((reading, _)) => Ok(reading),
+        Err(TooLittle { needed }) => {
+            Err(RunError::Memory { needed, budget: context.memory.unwrap_or_default() })
+        }
+    }
 }
 
 /// One walk over a data set.

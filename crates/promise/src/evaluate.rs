@@ -147,7 +147,7 @@ pub fn evaluate(
     let (mut curves, mut levels, mut pictures) = (Vec::new(), Vec::new(), Vec::new());
     let mut case_secs = 0.0;
     // One case at a time leaves threads idle: many of its operations are too small to be shared out.
-    let workers = rayon::current_num_threads();
+    let workers = set.reading().workers;
     let score_case = |index: usize| {
         let case = &set.cases[index];
         let scored = score(evaluation, adapter, sam, set, case)?;
@@ -218,9 +218,9 @@ fn score(
         case: format!("{}/{}", case.data, case.id),
         source,
     };
-    let TruthMask { width, height, .. } = case.truth;
+    let TruthMask { width, height, values } = case.truth.mask();
     let (width, height) = (width as usize, height as usize);
-    let truth = Mask::new(width, height, case.truth.values.clone()).map_err(failed)?;
+    let truth = Mask::new(width, height, values).map_err(failed)?;
     let map = SoftMap::from_f32(width, height, &prediction.probabilities).map_err(failed)?;
     let named = CaseRow {
         experiment: evaluation.experiment.to_owned(),
@@ -279,7 +279,7 @@ fn predict_case(
         PromptSource::GroundTruth => {
             let mut rng = case_generator(evaluation.seed, 0, &case.data, &case.id);
             let points =
-                ground_truth_points(&case.truth, &case.frame, evaluation.n_points, &mut rng);
+                ground_truth_points(&case.truth.mask(), &case.frame, evaluation.n_points, &mut rng);
             host_prompts(&points, sam)
         }
         source => {

@@ -12,7 +12,7 @@ use std::{
 
 use burn::tensor::{Device, Tensor, TensorData};
 use data_loaders::{
-    Case, DataError, DataSet, TruthMask,
+    Case, CompactMask, DataError, DataSet, TruthMask,
     augment::{AugmentSpec, View, augment, sample_key},
     error_chain, prefetch,
 };
@@ -24,15 +24,10 @@ use sam_backbone::{EncoderOutput, Frame, FrozenSam, ImageSize, ResizeMode, input
 use crate::{
     feature_store::{FeatureStore, ImageName},
     frame::{frame_of, prepared},
-    memory::bytes_per_image,
+    memory::{Reading, feature_bytes},
     progress::Progress,
     target::low_res_target,
 };
-
-/// Decoded images that may wait for the encoder: the bound on their memory.
-const DECODE_AHEAD: usize = 8;
-/// Threads that decode. An image takes far longer to encode than to decode.
-const DECODERS: usize = 2;
 
 /// How features are computed.
 #[derive(Debug, Clone)]
@@ -47,6 +42,8 @@ pub struct Encoding {
     pub view: View,
     /// Where features are kept on the disk.
     pub store: Option<Arc<FeatureStore>>,
+    /// How much is read ahead.
+    pub reading: Reading,
 }
 
 /// Features of one image on the host, `f32`.
@@ -96,9 +93,9 @@ pub struct EncodedCase {
     /// Where the image lies in the input.
     pub frame: Frame,
     /// The true mask at the image's own size.
-    pub truth: TruthMask,
+    pub truth: CompactMask,
     /// The true mask at the decoder's resolution.
-    pub target: Vec<bool>,
+    pub target: CompactMask,
     /// Place in the data set, to compute features again that were not kept.
     index: usize,
     /// Its name in the store, if there is one.
@@ -146,14 +143,19 @@ pub(crate) fn walk_without_encoder(encoding: &Encoding, data: &DataSet) -> Resul
         black_box(ImageName::new(&case.image, frame, encoding.resize.name(), encoding.view));
         Ok(decoded)
     };
-    let outcome =
-        prefetch(data.len(), DECODERS, DECODE_AHEAD, decode, |_, decoded| match decoded {
+    let outcome = prefetch(
+        data.len(),
+        encoding.reading.decoders,
+        encoding.reading.decode_ahead,
+        decode,
+        |_, decoded| match decoded {
             Ok(Decoded { case, frame, .. }) => {
                 drop(input_tensor(&case.image, &frame, encoding.sam.device()));
                 ControlFlow::Continue(())
             }
             Err(error) => ControlFlow::Break(error),
-        });
+        },
+    );
     match outcome {
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => Ok(()),
@@ -257,7 +259,7 @@ pub enum EncodeError {
 impl Encoding {
     /// Bytes that the features of one image take.
     pub fn bytes_per_image(&self) -> u64 {
-        bytes_per_image(self.sam.config(), self.taps.len())
+        feature_bytes(self.sam.config(), self.taps.len())
     }
 
     /// Features of one decoded image.
@@ -308,7 +310,7 @@ impl EncodedSet {
     /// Encodes every case of `data` that the store does not have, keeping features in memory while
     /// `memory` bytes last. Without `memory` no image goes through the encoder before it is asked for.
     ///
-    /// Images are decoded ahead on other threads, at most [`DECODE_AHEAD`] at a time. Images that
+    /// Images are decoded ahead on other threads, at most [`Reading::decode_ahead`] at a time. Images that
     /// another process is encoding are left for last.
     ///
     /// # Errors
@@ -362,6 +364,11 @@ impl EncodedSet {
     pub fn bytes(&self) -> u64 {
         let kept = self.cases.iter().filter(|case| case.features.is_some()).count();
         kept as u64 * self.encoding.bytes_per_image()
+    }
+
+    /// How much is read ahead.
+    pub fn reading(&self) -> Reading {
+        self.encoding.reading
     }
 
     /// Side of the targets.
@@ -595,15 +602,21 @@ impl<K: FnMut(usize, EncodedCase)> Work<'_, K> {
         let (encoding, data) = (self.encoding, self.data);
         let decode = |at: usize| encoding.decode(data, indices[at]);
         let mut left = Vec::new();
-        let outcome = prefetch(indices.len(), DECODERS, DECODE_AHEAD, decode, |at, decoded| {
-            match self.take(indices[at], decoded, wait) {
-                Ok(true) => {}
-                Ok(false) => left.push(indices[at]),
-                Err(error) => return ControlFlow::Break(error),
-            }
-            progress.set((self.data.len() - indices.len() + at + 1 - left.len()) as u64);
-            ControlFlow::Continue(())
-        });
+        let outcome = prefetch(
+            indices.len(),
+            encoding.reading.decoders,
+            encoding.reading.decode_ahead,
+            decode,
+            |at, decoded| {
+                match self.take(indices[at], decoded, wait) {
+                    Ok(true) => {}
+                    Ok(false) => left.push(indices[at]),
+                    Err(error) => return ControlFlow::Break(error),
+                }
+                progress.set((self.data.len() - indices.len() + at + 1 - left.len()) as u64);
+                ControlFlow::Continue(())
+            },
+        );
         match outcome {
             ControlFlow::Break(error) => Err(error),
             ControlFlow::Continue(()) => Ok(left),
@@ -646,6 +659,9 @@ impl<K: FnMut(usize, EncodedCase)> Work<'_, K> {
             self.memory = self.memory.map(|memory| memory - self.per_image);
         }
         let Case { data, id, truth, .. } = case;
+        let truth = CompactMask::of(&truth);
+        let side = self.encoding.sam.config().low_res_size() as u32;
+        let target = CompactMask::of(&TruthMask::new(side, side, target));
         (self.keep)(index, EncodedCase { data, id, frame, truth, target, index, name, features });
         Ok(true)
     }

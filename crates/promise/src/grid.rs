@@ -13,6 +13,9 @@ use toml_edit::{Item, TableLike, Value};
 
 use crate::{plan::MAX_METHODS, spec::is_folder_name};
 
+/// More combinations are a mistake: each is a method with runs of its own.
+const MOST_POINTS: usize = 4096;
+
 /// Keys that say which runs there are; a grid that sets them would plan itself.
 const NOT_SETTINGS: [&str; 5] = ["name", "seeds", "variant", "grid", "claim"];
 
@@ -74,13 +77,14 @@ pub(crate) fn points(grid: &dyn TableLike) -> Result<Vec<GridPoint>, Vec<GridPro
             problems.push(GridProblem { key: (*written).clone(), reason });
         }
     }
-    // The product of a few short lists is soon beyond all memory.
-    let n = axes.iter().fold(1_usize, |product, axis| product.saturating_mul(axis.values.len()));
-    if n > MAX_METHODS
-        && let Some(axis) = axes.last()
+    let product = axes.iter().try_fold(1_usize, |n, axis| n.checked_mul(axis.values.len()));
+    if product.is_none_or(|n| n > MOST_POINTS)
+        && let Some(last) = axes.last()
     {
-        let reason = format!("the grid has {n} points, at most {MAX_METHODS} are planned");
-        problems.push(GridProblem { key: axis.written.clone(), reason });
+        let n = product.map_or_else(|| "more than can be counted".into(), |n| n.to_string());
+        let reason =
+            format!("with it the grid has {n} combinations, at most {MOST_POINTS} are run");
+        problems.push(GridProblem { key: last.written.clone(), reason });
     }
     if !problems.is_empty() {
         return Err(problems);
@@ -285,6 +289,9 @@ mod tests {
             let problems = refused(text);
             assert!(problems.contains(part), "{text}: {problems}");
         }
+        let many: Vec<String> = (0..9).map(|key| format!("k{key} = [1, 2, 3]")).collect();
+        let problems = refused(&many.join("\n"));
+        assert!(problems.contains("k8: with it the grid has 19683 combinations"), "{problems}");
         let both = of("\"a.b\" = 3\n\"c.d\" = []").unwrap_err();
         assert_eq!(both.len(), 2, "all at once");
     }

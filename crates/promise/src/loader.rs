@@ -6,7 +6,6 @@
 //! bit, nor which of several bad files is the one that is reported.
 
 use std::{
-    borrow::Cow,
     mem,
     ops::ControlFlow,
     panic,
@@ -125,8 +124,8 @@ struct Sample<'a> {
     /// Each `[1, width, H, W]`.
     block_features: Vec<Tensor<4>>,
     frame: Frame,
-    truth: Cow<'a, TruthMask>,
-    target: Cow<'a, [bool]>,
+    truth: TruthMask,
+    target: Vec<bool>,
     case: &'a EncodedCase,
 }
 
@@ -187,8 +186,8 @@ impl BatchMaker {
                     image_embedding,
                     block_features,
                     frame: case.frame,
-                    truth: Cow::Borrowed(&case.truth),
-                    target: Cow::Borrowed(&case.target),
+                    truth: case.truth.mask(),
+                    target: case.target.mask().values,
                     case,
                 }
             }
@@ -199,8 +198,8 @@ impl BatchMaker {
                     image_embedding: here(image_embedding),
                     block_features: block_features.into_iter().map(here).collect(),
                     frame: augmented.frame,
-                    truth: Cow::Owned(augmented.truth),
-                    target: Cow::Owned(augmented.target),
+                    truth: augmented.truth,
+                    target: augmented.target,
                     case,
                 }
             }
@@ -349,6 +348,7 @@ mod tests {
         backbone::Backbone,
         feature_store::FeatureStore,
         features::{EncodedSet, Encoding},
+        memory::Reading,
         progress::Silent,
     };
 
@@ -368,6 +368,7 @@ mod tests {
             resize: ResizeMode::Plain,
             view: View::IDENTITY,
             store,
+            reading: Reading::default(),
         };
         let data = DataSet::open("phantom", "train", None, &Catalog::built_in())
             .expect("a set")
@@ -522,6 +523,7 @@ mod tests {
             resize: ResizeMode::Plain,
             view: View::IDENTITY,
             store: None,
+            reading: Reading::default(),
         };
         let data = DataSet::from_folders(&images, &masks).expect("eleven pairs");
         let stop = AtomicBool::new(false);
@@ -553,7 +555,8 @@ mod tests {
             let backbone = Backbone::load(Variant::Micro, None, &Device::flex()).expect("embedded");
             let taps = vec![3];
             let (view, store) = (View::IDENTITY, None);
-            let encoding = Encoding { sam: backbone.sam, taps, resize, view, store };
+            let reading = Reading::default();
+            let encoding = Encoding { sam: backbone.sam, taps, resize, view, store, reading };
             let data = DataSet::open("phantom", "train", None, &Catalog::built_in())
                 .expect("a set")
                 .limit(3);

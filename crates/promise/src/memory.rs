@@ -1,214 +1,206 @@
-//! How much memory a run needs at the very least, and how much it may have.
+//! How much memory reading ahead and kept features may take, and how much there is.
 //!
-//! Memory that runs out has no error that a program could handle: the system kills it, or its allocator ends it. So what
-//! can be known before is compared before. The need is a lower bound: what is refused could not have ended.
-
-use std::{fmt, fs, path::Path};
+//! A budget belongs to the machine and not to the experiment: it decides how far ahead is read, and what is kept
+//! instead of read again, and changes no number.
 
 use sam_backbone::SamConfig;
+use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
-use crate::{plan::RunPlan, run::Sources, spec::DataSpec};
+/// Decoded images that may wait for the encoder without a budget.
+const DECODE_AHEAD: usize = 8;
 
-/// Beyond the lower bound, a run needs some room for code, images, activations, threads.
-const ROOM: u64 = 1 << 30;
+/// Threads that decode for the encoder. An image takes far longer to encode than to decode.
+const DECODERS: usize = 2;
 
-/// What a run needs at least, in bytes.
+/// Bytes a pixel while an image and its mask are decoded: 16 bits of three colors, their 8 bits, turned as EXIF says,
+/// and the mask as gray values and as truth.
+const BYTES_OF_DECODING: u64 = 14;
+
+/// Bytes a pixel while a prediction is scored: logits, probabilities and truth at the image's own size, and what
+/// measures make of them.
+const BYTES_OF_SCORING: u64 = 40;
+
+/// Batches of features at a time: the one that is trained on, the next one, and its cases before they are joined.
+const BATCHES: u64 = 3;
+
+/// How much is read ahead, and by how many threads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MemoryNeed {
-    /// The parameters of the backbone.
-    pub weights: u64,
-    /// Features that are kept in memory: those of all images, up to `data.feature_memory_gib`.
-    pub features: u64,
-    /// Images whose features could be kept.
-    pub images: usize,
-    /// The features of one batch.
-    pub batch: u64,
+pub struct Reading {
+    /// Threads that decode images for the encoder.
+    pub decoders: usize,
+    /// Decoded images that may wait for the encoder.
+    pub decode_ahead: usize,
+    /// Threads that read cases for training, or score them, each with one in its hands.
+    pub workers: usize,
 }
 
-impl MemoryNeed {
-    /// The need of a plan whose prompt module reads `taps` blocks.
-    pub(crate) fn of(
-        plan: &RunPlan,
-        config: &SamConfig,
-        parameters: usize,
-        taps: usize,
-        sources: &Sources,
-    ) -> Self {
-        let per_image = bytes_per_image(config, taps);
-        let trained = match (plan.trains(), &plan.spec.train.augmentation) {
-            (false, _) => 0,
-            // What is augmented is never kept.
-            (true, Some(_)) => sources.valid.len(),
-            (true, None) => sources.train.len() * plan.spec.train.views + sources.valid.len(),
-        };
-        let images = trained + sources.test.iter().map(|set| set.len()).sum::<usize>();
-        let budget = feature_budget(&plan.spec.data);
-        let batch = if plan.trains() { plan.spec.train.batch_size as u64 } else { 1 };
+impl Default for Reading {
+    fn default() -> Self {
         Self {
-            weights: 4 * parameters as u64,
-            features: budget.min((images as u64).saturating_mul(per_image)),
-            images,
-            batch: batch.saturating_mul(per_image),
-        }
-    }
-
-    /// All of it.
-    pub fn bytes(&self) -> u64 {
-        self.weights.saturating_add(self.features).saturating_add(self.batch)
-    }
-
-    /// Whether so much fits.
-    pub(crate) fn fit(&self, limit: &MemoryLimit) -> Fit {
-        let needed = self.bytes();
-        if needed > limit.bytes {
-            Fit::Impossible
-        } else if needed.saturating_add(ROOM) > limit.bytes {
-            Fit::Tight
-        } else {
-            Fit::Ample
+            decoders: DECODERS,
+            decode_ahead: DECODE_AHEAD,
+            workers: rayon::current_num_threads(),
         }
     }
 }
 
-/// Whether a run fits into the memory that it may have.
+/// What a run reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fit {
-    /// As far as is known.
-    Ample,
-    /// Perhaps not.
-    Tight,
-    /// Certainly not.
-    Impossible,
+pub struct Demand {
+    /// Images of a batch; 0 if nothing is trained.
+    pub batch: usize,
+    /// Bytes of the features of an image.
+    pub per_image: u64,
+    /// Pixels of the largest image.
+    pub largest_image: u64,
 }
 
-impl fmt::Display for MemoryNeed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} for features of {} images, {} for those of a batch, {} for the weights",
-            gib(self.features),
-            self.images,
-            gib(self.batch),
-            gib(self.weights)
-        )
+/// A budget that does not suffice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooLittle {
+    /// Bytes that are needed at least.
+    pub needed: u64,
+}
+
+impl Demand {
+    /// Bytes that batches take while a step is computed.
+    pub fn batches(&self) -> u64 {
+        BATCHES.saturating_mul(self.batch as u64).saturating_mul(self.per_image)
+    }
+
+    /// Bytes that a thread has in its hands which reads or scores a case.
+    fn in_hands(&self) -> u64 {
+        let pixels = BYTES_OF_DECODING.max(BYTES_OF_SCORING).saturating_mul(self.largest_image);
+        self.per_image.saturating_add(pixels)
+    }
+
+    fn decoded(&self) -> u64 {
+        BYTES_OF_DECODING.saturating_mul(self.largest_image)
+    }
+
+    /// Bytes that it cannot do without.
+    pub fn least(&self) -> u64 {
+        self.batches().saturating_add(self.in_hands()).max(2 * self.decoded())
+    }
+
+    /// Shares a budget out: how much is read ahead, and the bytes that are left for features.
+    ///
+    /// - `features`: bytes that the experiment wants to keep at most
+    ///
+    /// # Errors
+    ///
+    /// [`TooLittle`] if the budget is smaller than what the run cannot do without.
+    pub fn share(&self, budget: Option<u64>, features: u64) -> Result<(Reading, u64), TooLittle> {
+        let Some(budget) = budget else { return Ok((Reading::default(), features)) };
+        let most = Reading::default();
+        let needed = self.least();
+        if needed > budget {
+            return Err(TooLittle { needed });
+        }
+        // A quarter for each kind of hurry; they do not hurry at the same time.
+        let fits = |bytes: u64, most: usize| {
+            let many = (budget / 4).checked_div(bytes).unwrap_or(u64::MAX);
+            usize::try_from(many).unwrap_or(usize::MAX).clamp(1, most.max(1))
+        };
+        let decode_ahead = fits(self.decoded(), most.decode_ahead);
+        let decoders = most.decoders.min(decode_ahead);
+        let mut workers = fits(self.in_hands(), most.workers);
+        let while_training = |workers: usize| self.batches() + workers as u64 * self.in_hands();
+        while workers > 1 && while_training(workers) > budget {
+            workers -= 1;
+        }
+        let while_encoding = (decoders + decode_ahead) as u64 * self.decoded();
+        let reserved = while_training(workers).max(while_encoding.min(budget));
+        let reading = Reading { decoders, decode_ahead, workers };
+        Ok((reading, features.min(budget - reserved)))
     }
 }
 
-/// Bytes of features that a run may keep in memory.
-pub(crate) fn feature_budget(spec: &DataSpec) -> u64 {
-    (spec.feature_memory_gib * f64::from(1 << 30)) as u64
-}
-
-/// Bytes that the features of one image take in memory.
-pub(crate) fn bytes_per_image(config: &SamConfig, taps: usize) -> u64 {
-    let encoder = &config.image_encoder;
+/// Bytes of the features of one image: the embedding and the outputs of so many blocks, in single precision.
+pub fn feature_bytes(sam: &SamConfig, taps: usize) -> u64 {
+    let encoder = &sam.image_encoder;
     let cells = (encoder.grid_size() * encoder.grid_size()) as u64;
     4 * cells * (encoder.embed_dim + taps * encoder.width) as u64
 }
 
-/// The most memory that this process can have.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MemoryLimit {
-    /// Bytes.
-    pub bytes: u64,
-    /// What sets the limit.
-    pub by: &'static str,
+/// The memory of a machine, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct MachineMemory {
+    /// All of it.
+    pub total: u64,
+    /// What programs can still get.
+    pub available: u64,
+    /// What this program may take at most, if a control group (a container, a batch system) says so.
+    pub limit: Option<u64>,
 }
 
-impl fmt::Display for MemoryLimit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is {}", self.by, gib(self.bytes))
+impl MachineMemory {
+    /// Asks the system.
+    pub fn now() -> Self {
+        let memory = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
+        let system = System::new_with_specifics(memory);
+        let total = system.total_memory();
+        let limits = system.cgroup_limits();
+        let limit =
+            limits.as_ref().map(|limits| limits.total_memory).filter(|limit| *limit < total);
+        let free = limits.filter(|_| limit.is_some()).map(|limits| limits.free_memory);
+        let available = system.available_memory();
+        Self { total, available: free.map_or(available, |free| free.min(available)), limit }
+    }
+
+    /// What a program can have at most.
+    pub fn most(&self) -> u64 {
+        self.limit.unwrap_or(self.total)
     }
 }
 
-impl MemoryLimit {
-    /// The tightest limit that the system names; `None` where it names none, e.g. outside of Linux.
-    pub fn of_this_process() -> Option<Self> {
-        let read = |path: &Path| fs::read_to_string(path).ok();
-        let limits = read(Path::new("/proc/self/limits")).as_deref().and_then(address_space);
-        let memory = read(Path::new("/proc/meminfo")).as_deref().and_then(memory_and_swap);
-        let group =
-            read(Path::new("/proc/self/cgroup")).and_then(|text| control_group(&text, read));
-        let named = [
-            (limits, "the limit on the address space (`ulimit -v`)"),
-            (group, "the memory of this container or control group"),
-            (memory, "the memory of this machine with its swap space"),
-        ];
-        let known = named.into_iter().filter_map(|(bytes, by)| Some(Self { bytes: bytes?, by }));
-        known.min_by_key(|limit| limit.bytes)
-    }
-}
-
-/// The soft limit in the text of `/proc/self/limits`.
-fn address_space(limits: &str) -> Option<u64> {
-    let line = limits.lines().find_map(|line| line.strip_prefix("Max address space"))?;
-    line.split_whitespace().next()?.parse().ok()
-}
-
-/// The sum in the text of `/proc/meminfo`, which counts in KiB.
-fn memory_and_swap(meminfo: &str) -> Option<u64> {
-    let value = |name: &str| -> Option<u64> {
-        let line = meminfo.lines().find_map(|line| line.strip_prefix(name))?;
-        line.split_whitespace().next()?.parse().ok()
-    };
-    let kib = value("MemTotal:")?.saturating_add(value("SwapTotal:").unwrap_or(0));
-    kib.checked_mul(1 << 10)
-}
-
-/// The tightest limit of the control groups (version 2) that `/proc/self/cgroup` names, up to the root.
-fn control_group(text: &str, read: impl Fn(&Path) -> Option<String>) -> Option<u64> {
-    let group = text.lines().find_map(|line| line.strip_prefix("0::"))?;
-    let root = Path::new("/sys/fs/cgroup");
-    let group = root.join(group.trim_start_matches('/'));
-    let folders = group.ancestors().take_while(|folder| folder.starts_with(root));
-    let limit = |folder: &Path| read(&folder.join("memory.max"))?.trim().parse().ok();
-    folders.filter_map(limit).min()
-}
-
-/// A number of bytes for people.
-pub(crate) fn gib(bytes: u64) -> String {
+/// Bytes as GiB with two digits, for messages.
+pub fn gib(bytes: u64) -> String {
     format!("{:.2} GiB", bytes as f64 / f64::from(1 << 30))
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
-    #[test]
-    fn limits_are_read_as_the_system_writes_them() {
-        let limits = "Limit                     Soft Limit           Hard Limit           Units     \n\
-                      Max cpu time              unlimited            unlimited            seconds   \n\
-                      Max address space         1048576000           unlimited            bytes     \n";
-        assert_eq!(address_space(limits), Some(1_048_576_000));
-        assert_eq!(address_space(&limits.replace("1048576000", "unlimited ")), None);
-        let meminfo =
-            "MemTotal:        2000 kB\nMemFree:          500 kB\nSwapTotal:       1000 kB\n";
-        assert_eq!(memory_and_swap(meminfo), Some(3000 << 10));
-        assert_eq!(memory_and_swap("nonsense"), None);
-        let files = |path: &Path| match path.to_str()? {
-            "/sys/fs/cgroup/jobs/7/memory.max" => Some("max\n".to_owned()),
-            "/sys/fs/cgroup/jobs/memory.max" => Some("5000\n".to_owned()),
-            "/sys/fs/cgroup/memory.max" => Some("9000\n".to_owned()),
-            _ => None,
-        };
-        assert_eq!(control_group("0::/jobs/7\n", files), Some(5000));
-        assert_eq!(control_group("0::/\n", files), Some(9000));
-        assert_eq!(control_group("4:memory:/jobs\n", files), None);
+    proptest! {
+        /// Whatever is shared out fits, added up by hand from what the constants say.
+        #[test]
+        fn a_budget_is_kept(
+            batch in 0..64_usize,
+            per_image in 1..100_000_000_u64,
+            largest_image in 0..50_000_000_u64,
+            budget in 0..1_u64 << 36,
+        ) {
+            let demand = Demand { batch, per_image, largest_image };
+            match demand.share(Some(budget), u64::MAX) {
+                Ok((reading, features)) => {
+                    let training = 3 * batch as u64 * per_image
+                        + reading.workers as u64 * (per_image + 40 * largest_image);
+                    prop_assert!(training + features <= budget);
+                    let waiting = (reading.decoders + reading.decode_ahead) as u64;
+                    prop_assert!(waiting * 14 * largest_image <= budget);
+                    prop_assert!(reading.workers >= 1 && reading.decoders >= 1);
+                }
+                Err(TooLittle { needed }) => prop_assert!(needed > budget),
+            }
+        }
     }
 
     #[test]
-    fn a_need_is_refused_only_if_it_cannot_fit() {
-        let need = MemoryNeed { weights: 3 << 30, features: 8 << 30, images: 900, batch: 1 << 30 };
-        let limit = |gib: u64| MemoryLimit { bytes: gib << 30, by: "the memory" };
-        let fits = [11, 12, 13, 64].map(|gib| need.fit(&limit(gib)));
-        assert_eq!(fits, [Fit::Impossible, Fit::Tight, Fit::Ample, Fit::Ample]);
-        let text = format!("{need}; {}", limit(11));
-        for part in [
-            "8.00 GiB for features of 900 images",
-            "1.00 GiB for those of a batch",
-            "the memory is 11.00 GiB",
-        ] {
-            assert!(text.contains(part), "{text}");
-        }
+    fn without_a_budget_the_experiment_says_what_is_kept() {
+        let demand = Demand { batch: 8, per_image: 1 << 24, largest_image: 1 << 20 };
+        assert_eq!(demand.share(None, 7), Ok((Reading::default(), 7)));
+        // A large budget changes nothing.
+        assert_eq!(demand.share(Some(1 << 40), 7), Ok((Reading::default(), 7)));
+    }
+
+    #[test]
+    fn a_machine_has_memory() {
+        let machine = MachineMemory::now();
+        assert!(machine.available <= machine.most() && machine.most() <= machine.total);
+        assert!(machine.total > 1 << 20);
     }
 }

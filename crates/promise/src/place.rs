@@ -1,11 +1,11 @@
 //! Where a key stands in a TOML text.
 
-use std::fmt;
+use std::{fmt, ops::Range};
 
-use toml_edit::Document;
+use toml_edit::{Document, Item};
 
 /// 1-based line and column of a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// Line, from 1.
     pub line: usize,
@@ -41,9 +41,61 @@ pub(crate) fn place_of(text: &str, path: &[&str]) -> Option<Place> {
     Some(Place { line: before.matches('\n').count() + 1, column: line.chars().count() + 1 })
 }
 
+/// The key that a range of bytes belongs to, from the top, as [`place_of`] takes it; empty for the text as a whole.
+/// Nothing if the text is no TOML.
+pub(crate) fn path_at(text: &str, span: &Range<usize>) -> Option<Vec<String>> {
+    let document = Document::parse(text).ok()?;
+    let (mut all, mut path) = (Vec::new(), Vec::new());
+    collect(document.as_item(), &mut path, &mut all);
+    let exact = all.iter().find(|(known, _)| known == span);
+    let around = || {
+        let holds = |known: &Range<usize>| known.start <= span.start && span.end <= known.end;
+        all.iter().filter(|(known, _)| holds(known)).min_by_key(|(known, _)| known.len())
+    };
+    Some(exact.or_else(around).map_or_else(Vec::new, |(_, path)| path.clone()))
+}
+
+/// Every range of a name or a value below an item, with its path.
+fn collect(item: &Item, path: &mut Vec<String>, all: &mut Vec<(Range<usize>, Vec<String>)>) {
+    let mut add = |part: String, spans: [Option<Range<usize>>; 2], value: &Item| {
+        path.push(part);
+        all.extend(spans.into_iter().flatten().map(|span| (span, path.clone())));
+        collect(value, path, all);
+        path.pop();
+    };
+    if let Some(table) = item.as_table_like() {
+        for (name, value) in table.iter() {
+            let key = table.get_key_value(name).and_then(|(key, _)| key.span());
+            add(name.to_owned(), [key, value.span()], value);
+        }
+    } else if let Some(tables) = item.as_array_of_tables() {
+        for (place, table) in tables.iter().enumerate() {
+            add(place.to_string(), [table.span(), None], &Item::Table(table.clone()));
+        }
+    } else if let Some(values) = item.as_array() {
+        for (place, value) in values.iter().enumerate() {
+            add(place.to_string(), [value.span(), None], &Item::Value(value.clone()));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_range_of_the_text_is_traced_to_its_key() {
+        let path = |part: &str| {
+            let start = TEXT.find(part).expect("a part");
+            path_at(TEXT, &(start..start + part.len())).expect("TOML").join("/")
+        };
+        assert_eq!(path("d = 2"), "b/c");
+        assert_eq!(path("d"), "b/c/d");
+        assert_eq!(path("[b]"), "b");
+        assert_eq!(path("\"b.c\""), "e/0/set/b.c");
+        assert_eq!(path_at(TEXT, &(0..TEXT.len())), Some(Vec::new()));
+        assert_eq!(path_at("a = ", &(0..1)), None);
+    }
 
     const TEXT: &str = "a = 1\n\n[b]\nc = { d = 2 }\n\n[[e]]\nset = { x = 1, \"b.c\" = 2 }\n";
 

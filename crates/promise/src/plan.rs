@@ -3,9 +3,11 @@
 use std::{
     fmt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use bounded_read::MAX_TOML_BYTES;
+use data_loaders::Catalog;
 use run_record::Outline;
 use sam_backbone::Variant;
 use sha2::{Digest, Sha256};
@@ -18,8 +20,11 @@ use crate::{
     model::BuildError,
     no_prompt::NO_PROMPT,
     place::{Place, place_of},
+    prompt_source::PromptSource,
     registry::{self, PromptEntry},
-    spec::{CheckError, ExperimentSpec, Problem, ShiftModule, is_folder_name},
+    schema::{self, Finding},
+    sense,
+    spec::{ExperimentSpec, FOLDER_NAMES, ShiftModule, VariantSpec, is_folder_name},
 };
 
 /// The most methods of a file, variants times points of the grid: each is a text of its own that is parsed and
@@ -40,8 +45,7 @@ pub enum SpecError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// Unknown key, missing key, wrong type, or no TOML at all; with line, column and the accepted
-    /// keys.
+    /// No TOML at all; with line and column.
     #[error("not a valid experiment: {origin}")]
     Parse {
         /// The file, and what was set on top of it.
@@ -49,10 +53,10 @@ pub enum SpecError {
         /// What is wrong, and where.
         source: Box<toml::de::Error>,
     },
-    /// Values that do not make sense together.
+    /// Keys and values that cannot be used.
     #[error("not a valid experiment: {origin}")]
     Check {
-        /// The file, and what was set on top of it.
+        /// The file.
         origin: String,
         /// Every problem.
         source: CheckError,
@@ -65,46 +69,57 @@ pub enum SpecError {
         /// What is wrong with it.
         reason: String,
     },
-    /// What a variant or the grid sets cannot be set.
-    #[error("{change}; in {}", path.display())]
-    Change {
-        /// What, by whom, and why not.
-        change: Box<RefusedChange>,
-        /// The file.
-        path: PathBuf,
-    },
-    /// A variant's name is used twice or is no folder name.
-    #[error("variant `{name}`: {reason}; in {}", path.display())]
-    Variant {
-        /// Its name.
-        name: String,
-        /// What is wrong with it.
-        reason: &'static str,
-        /// The file.
-        path: PathBuf,
-    },
 }
 
-/// A key that a variant or the grid cannot set.
+/// What is wrong with an experiment, all of it at once.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", in_lines(problems))]
+pub struct CheckError {
+    /// Every problem found, in the order of the file.
+    pub problems: Vec<Problem>,
+}
+
+fn in_lines(problems: &[Problem]) -> String {
+    match problems {
+        [problem] => problem.to_string(),
+        several => {
+            let lines: String = several.iter().map(|problem| format!("\n    {problem}")).collect();
+            format!("{} problems{lines}", several.len())
+        }
+    }
+}
+
+/// One key or value that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RefusedChange {
-    /// Where it is written.
+pub struct Problem {
+    /// Where it is written, or the nearest table above it; nothing if the file does not have it.
     pub place: Option<Place>,
-    /// Who sets it: a variant by name, or the grid.
-    pub by: String,
     /// Dotted key.
     pub key: String,
     /// What is wrong, and what is accepted.
     pub reason: String,
+    /// What sets it if that is not the base of the file: a variant, the grid, `--set`.
+    pub set_by: Option<String>,
+    /// The methods that have it; none if all do.
+    pub methods: Vec<String>,
 }
 
-impl fmt::Display for RefusedChange {
+impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { place, by, key, reason } = self;
+        let Self { place, key, reason, set_by, methods } = self;
         if let Some(place) = place {
-            write!(f, "{place}: ")?;
+            write!(f, "{place}, ")?;
         }
-        write!(f, "{by} sets `{key}`: {reason}")
+        write!(f, "`{key}`: {reason}")?;
+        if let Some(by) = set_by {
+            write!(f, " (set by {by})")?;
+        }
+        match methods.as_slice() {
+            [] => Ok(()),
+            [one] => write!(f, " (in `{one}`)"),
+            [one, two] => write!(f, " (in `{one}`, `{two}`)"),
+            [one, .., last] => write!(f, " (in `{one}` to `{last}`, {} methods)", methods.len()),
+        }
     }
 }
 
@@ -141,9 +156,51 @@ pub struct RunPlan {
     pub text: String,
     /// Where `text` comes from, for messages.
     pub origin: String,
+    /// Where each of its keys is written.
+    pub(crate) set: Origins,
+}
+
+/// Where the keys of a method are written.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Origins {
+    /// The file as the user wrote it.
+    text: Arc<str>,
+    changes: Arc<[Change]>,
+    /// Keys that the command line sets, with the whole `key=value`.
+    settings: Arc<[(String, String)]>,
+}
+
+impl Origins {
+    /// What sets a key on top of the file's base: the last change, or a setting.
+    fn of(&self, key: &str) -> (Option<&Change>, Option<&str>) {
+        let setting = self.settings.iter().rev().find(|(set, _)| touches(set, key));
+        let change = self.changes.iter().rev().find(|change| touches(&change.key, key));
+        (change, setting.map(|(_, setting)| setting.as_str()))
+    }
+
+    /// A problem with a key.
+    fn problem(&self, finding: &Finding) -> Problem {
+        let (change, setting) = self.of(&finding.key());
+        located(&self.text, finding, change, setting)
+    }
 }
 
 impl RunPlan {
+    /// A problem of this run alone with a key, where it is written.
+    pub(crate) fn problem(&self, key: &str, reason: impl Into<String>) -> Problem {
+        self.set.problem(&Finding::at(key, reason))
+    }
+
+    /// Whether a key is written, or left to its default.
+    pub(crate) fn is_written(&self, key: &str) -> bool {
+        let Ok(document) = self.text.parse::<DocumentMut>() else { return false };
+        let mut item = Some(document.as_item());
+        for part in key.split('.') {
+            item = item.and_then(|item| item.as_table_like()?.get(part));
+        }
+        item.is_some()
+    }
+
     /// The name of its folder: `<method>-seed<seed>`.
     pub fn name(&self) -> String {
         format!("{}-seed{}", self.method, self.seed)
@@ -175,28 +232,66 @@ impl Experiment {
     pub fn load(path: &Path, settings: &[String]) -> Result<Self, SpecError> {
         let text = bounded_read::read_to_string(path, MAX_TOML_BYTES)
             .map_err(|source| SpecError::Read { path: path.into(), source })?;
-        // The file by itself first: its errors then have the lines that the user sees. What only
-        // the settings can mend (a missing weights file) is checked after they are applied.
-        let base: ExperimentSpec = parse(&text, &path.display().to_string())?;
-        if let Ok(module) = registry::find(&base.prompt.module) {
-            (module.check_options)(&text, &path.display().to_string())?;
+        let failed = |source| SpecError::Parse { origin: path.display().to_string(), source };
+        // The file by itself first. What the settings can mend (a missing weights file) is judged after they are
+        // applied, but a name that is no key stays none.
+        let base = schema::read::<ExperimentSpec>(&text).map_err(failed)?;
+        let mut problems = Problems::of(&text);
+        problems.bad.extend(base.findings.iter().map(Finding::key));
+        for finding in &base.findings {
+            problems.written(finding);
         }
-        check_variant_names(path, &base)?;
-        let methods = Method::all(path, &text, &base, settings)?;
+        let base_spec = base.value;
+        let variants = variant_findings(&base_spec);
+        let named = variants.is_empty();
+        problems.extend(variants);
+        let document: DocumentMut = document(&base.text)?;
+        let points = grid_points(&document).unwrap_or_else(|findings| {
+            problems.extend(findings);
+            Vec::new()
+        });
+        let n_methods = base_spec.variants.len().max(1).saturating_mul(points.len().max(1));
+        let too_many = beyond("variant", "methods", n_methods, MAX_METHODS);
+        if too_many.is_some() {
+            // Not even to be checked one by one.
+            problems.extend(too_many);
+            problems.into_result(path, n_methods)?;
+            unreachable!("there is a problem");
+        }
+        let methods = Method::all(&text, &document, &base_spec, points.clone(), settings)?;
+        let catalog = Catalog::built_in();
         for (place, method) in methods.iter().enumerate() {
-            if methods[..place].iter().any(|other| other.name == method.name) {
-                let (name, reason) = (method.name.clone(), "the name is used twice");
-                return Err(SpecError::Variant { name, reason, path: path.into() });
+            if named && methods[..place].iter().any(|other| other.name == method.name) {
+                let reason = format!("two methods are named `{}`", method.name);
+                problems.written(&Finding::at("variant", reason));
+            } else if named && method.name != base_spec.name && !is_folder_name(&method.name) {
+                let reason = format!("`{}` is no folder name; {FOLDER_NAMES}", method.name);
+                problems.written(&Finding::at("variant", reason));
             }
-            method.check()?;
+            for (finding, change) in &method.refused {
+                problems.add(finding, Some(change), None, Some(&method.name));
+            }
+            for finding in method.findings(&catalog, &problems.bad) {
+                let (change, setting) = method.set.of(&finding.key());
+                problems.add(&finding, change, setting, Some(&method.name));
+            }
         }
-        check_claims(path, &text, &base, settings, &methods)?;
+        if problems.is_empty() {
+            problems.extend(unused_prompts(&base_spec, settings, &methods));
+            let as_written = match settings {
+                [] => None,
+                _ => Some(Method::all(&text, &document, &base_spec, points, &[])?),
+            };
+            let claims = claim_findings(&base_spec, settings, &methods, as_written.as_deref());
+            problems.extend(claims);
+        }
         let n_runs = methods.iter().map(|method| method.spec.seeds.len()).sum();
-        bound_plan(path, &text, "seeds", "runs", n_runs, MAX_RUNS)?;
-        let runs: Vec<RunPlan> = methods.into_iter().flat_map(Method::runs).collect();
+        problems.extend(beyond("seeds", "runs", n_runs, MAX_RUNS));
+        problems.into_result(path, methods.len())?;
+        let runs: Vec<RunPlan> = methods.into_iter().flat_map(|method| method.runs(path)).collect();
         // A setting may have renamed it.
-        let name = runs.first().map_or(base.name, |run| run.spec.name.clone());
-        Ok(Self { name, text, claims: base.claims, methods: claim::methods(&runs), runs })
+        let name = runs.first().map_or(base_spec.name, |run| run.spec.name.clone());
+        Ok(Self { name, text, claims: base_spec.claims, methods: claim::methods(&runs), runs })
     }
 
     /// What is kept beside the run folders.
@@ -213,6 +308,102 @@ impl Experiment {
     }
 }
 
+/// A finding with its place in the text that the user wrote.
+fn located(
+    text: &str,
+    finding: &Finding,
+    change: Option<&Change>,
+    setting: Option<&str>,
+) -> Problem {
+    let (place, set_by) = match (change, setting) {
+        (_, Some(setting)) => (None, Some(format!("--set {setting}"))),
+        (Some(change), None) => (change.place_of(text, &finding.path), Some(change.by.clone())),
+        (None, None) => {
+            let path: Vec<&str> = finding.path.iter().map(String::as_str).collect();
+            (place_of(text, &path), None)
+        }
+    };
+    let mut reason = finding.reason.clone();
+    if let (Some(setting), true) = (setting, reason.ends_with("in quotes")) {
+        // What looks like a number is one: `3_12` is 312.
+        let (key, value) = setting.split_once('=').unwrap_or((setting, ""));
+        reason = format!("{reason}: --set '{key}=\"{value}\"'");
+    }
+    // Which one of a list is a matter of the place.
+    let is_name = |part: &&String| part.parse::<usize>().is_err();
+    let key = finding.path.iter().filter(is_name).cloned().collect::<Vec<_>>().join(".");
+    Problem { place, key, reason, set_by, methods: Vec::new() }
+}
+
+/// What was found wrong, with places in the text that the user wrote.
+struct Problems<'a> {
+    text: &'a str,
+    /// Keys that the parser refused: what stands there now stands in for them.
+    bad: Vec<String>,
+    /// With the methods that have it, for problems of methods.
+    found: Vec<(Problem, Option<Vec<String>>)>,
+}
+
+impl<'a> Problems<'a> {
+    fn of(text: &'a str) -> Self {
+        Self { text, bad: Vec::new(), found: Vec::new() }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.found.is_empty()
+    }
+
+    fn extend(&mut self, findings: impl IntoIterator<Item = Finding>) {
+        for finding in findings {
+            self.written(&finding);
+        }
+    }
+
+    /// Something that stands in the file as it is.
+    fn written(&mut self, finding: &Finding) {
+        self.add(finding, None, None, None);
+    }
+
+    fn add(
+        &mut self,
+        finding: &Finding,
+        change: Option<&Change>,
+        setting: Option<&str>,
+        method: Option<&str>,
+    ) {
+        let problem = located(self.text, finding, change, setting);
+        match self.found.iter_mut().find(|(known, _)| *known == problem) {
+            Some((_, Some(methods))) => methods.extend(method.map(str::to_owned)),
+            Some((_, None)) => {}
+            None => self.found.push((problem, method.map(|method| vec![method.to_owned()]))),
+        }
+    }
+
+    /// Nothing, if nothing was found.
+    fn into_result(self, path: &Path, methods: usize) -> Result<(), SpecError> {
+        if self.found.is_empty() {
+            return Ok(());
+        }
+        let mut problems: Vec<Problem> = self
+            .found
+            .into_iter()
+            .map(|(problem, names)| {
+                let some = names.filter(|names| names.len() < methods);
+                // A variant that sets it is named already.
+                let by_variant =
+                    problem.set_by.as_ref().is_some_and(|by| by.starts_with("variant "));
+                let some = some.filter(|_| !by_variant);
+                Problem { methods: some.unwrap_or_default(), ..problem }
+            })
+            .collect();
+        problems.sort_by_key(|problem| (problem.place.is_none(), problem.place));
+        Err(SpecError::Check {
+            origin: path.display().to_string(),
+            source: CheckError { problems },
+        })
+    }
+}
+
 /// One method with all its seeds.
 pub(crate) struct Method {
     /// See [`RunPlan::method`].
@@ -221,14 +412,12 @@ pub(crate) struct Method {
     pub(crate) spec: ExperimentSpec,
     /// See [`RunPlan::text`].
     text: String,
-    /// See [`RunPlan::origin`].
-    origin: String,
-    /// What is set on top of the file.
-    changes: Vec<Change>,
-    /// Keys that the command line sets.
-    settings: Vec<String>,
-    /// The file, and what the user wrote in it.
-    written: (PathBuf, String),
+    /// What is set on top of the file, and where.
+    set: Origins,
+    /// Changes that could not be made.
+    refused: Vec<(Finding, Change)>,
+    /// What the parser refused.
+    schema: Vec<Finding>,
 }
 
 /// A key that a variant or the grid sets on top of the file.
@@ -239,47 +428,39 @@ struct Change {
     value: Item,
     /// Who: `variant `a`` or `the grid`.
     by: String,
-    /// Where in the file.
-    place: Option<Place>,
+    /// Where it is written, from the top of the file.
+    written: Vec<String>,
 }
 
 impl Change {
-    /// Whether it sets `key`, a table around it or something inside it.
-    fn touches(&self, key: &str) -> bool {
-        touches(&self.key, key)
-    }
-
-    fn refused(&self, reason: &str, path: &Path) -> SpecError {
-        let change = RefusedChange {
-            place: self.place,
-            by: self.by.clone(),
-            key: self.key.clone(),
-            reason: reason.trim_end().to_owned(),
-        };
-        SpecError::Change { change: Box::new(change), path: path.to_owned() }
+    /// Where something below the key that it sets is written.
+    fn place_of(&self, text: &str, path: &[String]) -> Option<Place> {
+        let inside = path.iter().skip(self.key.split('.').count());
+        let path: Vec<&str> = self.written.iter().chain(inside).map(String::as_str).collect();
+        place_of(text, &path)
     }
 }
 
 impl Method {
     /// The methods of a file, in its order, with settings applied but not checked.
+    ///
+    /// - `text`: as the user wrote it; `document`: the same, mended
     fn all(
-        path: &Path,
         text: &str,
+        document: &DocumentMut,
         base: &ExperimentSpec,
+        points: Vec<GridPoint>,
         settings: &[String],
     ) -> Result<Vec<Self>, SpecError> {
-        let document: DocumentMut = document(text)?;
-        let points = grid_points(path, text, &document)?;
-        let n_methods = base.variants.len().max(1).saturating_mul(points.len().max(1));
-        bound_plan(path, text, "variant", "methods", n_methods, MAX_METHODS)?;
-        let resolve =
-            |name: &str, changes: Vec<Change>| Self::resolve(path, text, name, changes, settings);
+        let resolve = |name: &str, changes: Vec<Change>| {
+            Self::resolve(text, document, name, changes, settings)
+        };
         let set_by_grid = |point: &GridPoint| -> Vec<Change> {
             let change = |setting: &grid::GridSetting| Change {
                 key: setting.key.clone(),
                 value: Item::Value(setting.value.clone()),
                 by: "the grid".into(),
-                place: place_of(text, &["grid", &setting.written]),
+                written: vec!["grid".into(), setting.written.clone()],
             };
             point.settings.iter().map(change).collect()
         };
@@ -291,7 +472,7 @@ impl Method {
         }
         let mut methods = Vec::new();
         for (place, variant) in base.variants.iter().enumerate() {
-            let changes = set_by_variant(text, &document, place, &variant.name);
+            let changes = set_by_variant(document, place, &variant.name);
             if points.is_empty() || !variant.grid {
                 methods.push(resolve(&variant.name, changes)?);
                 continue;
@@ -307,23 +488,22 @@ impl Method {
 
     /// Applies changes and settings to the file.
     fn resolve(
-        path: &Path,
         text: &str,
+        document: &DocumentMut,
         name: &str,
         changes: Vec<Change>,
         settings: &[String],
     ) -> Result<Self, SpecError> {
-        let mut origin = path.display().to_string();
-        let mut document = document(text)?;
+        let mut document = document.clone();
         // Claims are no settings: a run is the same whatever it is meant to show.
         let beside = ["variant", "grid", "claim"].map(|key| document.remove(key));
         let changed = beside.iter().any(Option::is_some) || !settings.is_empty();
-        if !changes.is_empty() {
-            origin = format!("{origin} with `{name}` applied");
-        }
+        let mut refused = Vec::new();
         for change in &changes {
-            set_key(document.as_table_mut(), &change.key, change.value.clone())
-                .map_err(|reason| change.refused(&reason, path))?;
+            if let Err(reason) = set_key(document.as_table_mut(), &change.key, change.value.clone())
+            {
+                refused.push((Finding::at(&change.key, reason), change.clone()));
+            }
         }
         let mut keys = Vec::new();
         for setting in settings {
@@ -333,109 +513,114 @@ impl Method {
             // `--set backbone.weights=FILE` shall not need quotes.
             let value: Value = value.parse().unwrap_or_else(|_| value.into());
             set_key(document.as_table_mut(), key.trim(), Item::Value(value)).map_err(failed)?;
-            origin = format!("{origin}, --set {setting}");
-            keys.push(key.trim().to_owned());
+            keys.push((key.trim().to_owned(), setting.clone()));
         }
         // Without a change the user's own text keeps the user's own lines in later messages.
         let resolved = if changed { document.to_string() } else { text.to_owned() };
-        let spec = parse(&resolved, &origin)
-            .map_err(|error| first_wrong_change(text, &changes, path).unwrap_or(error))?;
+        let origin = || match keys.as_slice() {
+            [] => format!("`{name}`"),
+            _ => format!("`{name}` with --set {}", settings.join(", --set ")),
+        };
+        let mended = schema::read::<ExperimentSpec>(&resolved)
+            .map_err(|source| SpecError::Parse { origin: origin(), source })?;
         Ok(Self {
             name: name.to_owned(),
-            spec,
-            text: resolved,
-            origin,
-            changes,
-            settings: keys,
-            written: (path.to_owned(), text.to_owned()),
+            spec: mended.value,
+            text: mended.text,
+            set: Origins { text: text.into(), changes: changes.into(), settings: keys.into() },
+            refused,
+            schema: mended.findings,
         })
     }
 
-    /// Checks what types cannot check, the options of the prompt module and of the shift too.
-    fn check(&self) -> Result<(), SpecError> {
-        let mut problems = self.spec.check().err().map_or_else(Vec::new, |error| error.problems);
-        let module = registry::find(&self.spec.prompt.module);
-        if let Err(error) = &module {
-            problems.push(Problem {
-                key: "prompt.module".into(),
-                reason: error.to_string(),
-                line: None,
-            });
-        }
-        if let (Ok(module), true) = (&module, problems.is_empty()) {
-            if let Err(error) = (module.check_options)(&self.text, &self.origin) {
-                return Err(self.blame_options(error));
+    /// Everything that is wrong with it: for the parser, for the prompt module, beside the backbone, and what makes no
+    /// sense.
+    ///
+    /// - `bad`: keys of the file that something else stands in for
+    fn findings(&self, catalog: &Catalog, bad: &[String]) -> Vec<Finding> {
+        let mut findings = self.schema.clone();
+        let module = registry::find(&self.spec.prompt.module).ok();
+        let mut text = self.text.clone();
+        if let Some(module) = module {
+            match (module.check_options)(&text) {
+                Ok((mended, more)) => {
+                    text = mended;
+                    findings.extend(more);
+                }
+                Err(error) => findings.push(Finding::at("prompt.options", error.message())),
             }
-            problems.extend(self.option_problems(module));
         }
-        if problems.is_empty() {
-            return Ok(());
-        }
-        for problem in &mut problems {
-            self.locate(problem);
-        }
-        Err(SpecError::Check { origin: self.origin.clone(), source: CheckError { problems } })
+        let bad: Vec<String> =
+            bad.iter().cloned().chain(findings.iter().map(Finding::key)).collect();
+        let mut judged = sense::findings(&self.spec, catalog);
+        judged.extend(
+            module.into_iter().flat_map(|module| self.option_findings(module, text.clone())),
+        );
+        let known = |finding: &Finding| {
+            let key = finding.key();
+            let keys = finding.with.iter().copied().chain([key.as_str()]);
+            keys.into_iter().all(|key| !bad.iter().any(|bad| touches(bad, key)))
+        };
+        findings.extend(judged.into_iter().filter(known));
+        findings
     }
 
     /// What the parts say about their options beside this backbone. Nothing large is built for it.
-    fn option_problems(&self, module: &PromptEntry) -> Vec<Problem> {
+    ///
+    /// A part says one thing at a time: what it refuses is left out, and it is asked again.
+    fn option_findings(&self, module: &PromptEntry, mut text: String) -> Vec<Finding> {
         let Ok(variant) = self.spec.backbone.variant.parse::<Variant>() else { return Vec::new() };
         let sam = variant.config();
-        let problem = |key: String, reason: String| Problem { key, reason, line: None };
-        let mut problems = Vec::new();
-        if let Err(BuildError::Option(error)) = (module.taps)(&self.plan(0), &backbone::info(&sam))
-        {
-            problems.push(problem(format!("prompt.options.{}", error.option), error.reason));
+        let mut findings: Vec<Finding> = Vec::new();
+        loop {
+            let plan = RunPlan { text: text.clone(), ..self.plan(0, Path::new("")) };
+            let Err(BuildError::Option(error)) = (module.taps)(&plan, &backbone::info(&sam)) else {
+                break;
+            };
+            let finding = Finding {
+                with: &["backbone.variant", "prompt.module"],
+                ..Finding::at(&format!("prompt.options.{}", error.option), error.reason)
+            };
+            let without = remove_key(&text, &finding.path);
+            findings.push(finding);
+            match without {
+                Some(without) => text = without,
+                // A default that does not fit.
+                None => break,
+            }
         }
         if let Some(shift) = self.spec.shift.ips()
             && let Err(error) = shift.config(sam.image_encoder.embed_dim, sam.n_mask_tokens())
         {
-            problems.push(problem(format!("shift.options.{}", error.option), error.reason));
+            findings.push(Finding {
+                with: &["backbone.variant", "shift.module"],
+                ..Finding::at(&format!("shift.options.{}", error.option), error.reason)
+            });
         }
-        problems
+        findings
     }
 
-    /// Finds the line of a problem in the file that the user wrote, and who set it.
-    fn locate(&self, problem: &mut Problem) {
-        if self.settings.iter().any(|key| touches(key, &problem.key)) {
-            return;
+    fn plan(&self, seed: u64, path: &Path) -> RunPlan {
+        let mut origin = path.display().to_string();
+        if !self.set.changes.is_empty() {
+            origin = format!("{origin} with `{}` applied", self.name);
         }
-        let change = self.changes.iter().rev().find(|change| change.touches(&problem.key));
-        problem.line = match change {
-            Some(change) => {
-                problem.reason = format!("{} (set by {})", problem.reason, change.by);
-                change.place.map(|place| place.line)
-            }
-            None => line_of(&self.written.1, &problem.key),
-        };
-    }
-
-    /// The error of the prompt module's options, with the place of what is to blame for it.
-    fn blame_options(&self, error: SpecError) -> SpecError {
-        let SpecError::Parse { source, .. } = &error else { return error };
-        if self.settings.iter().any(|key| touches(key, "prompt")) {
-            return error;
+        for (_, setting) in self.set.settings.iter() {
+            origin = format!("{origin}, --set {setting}");
         }
-        let change = self.changes.iter().rev().find(|change| change.touches("prompt"));
-        match change {
-            Some(change) => change.refused(source.message(), &self.written.0),
-            None => error,
-        }
-    }
-
-    fn plan(&self, seed: u64) -> RunPlan {
         RunPlan {
             method: self.name.clone(),
             seed,
             spec: self.spec.clone(),
             text: self.text.clone(),
-            origin: self.origin.clone(),
+            origin,
+            set: self.set.clone(),
         }
     }
 
     /// A run for each seed.
-    fn runs(self) -> Vec<RunPlan> {
-        self.spec.seeds.iter().map(|seed| self.plan(*seed)).collect()
+    fn runs(self, path: &Path) -> Vec<RunPlan> {
+        self.spec.seeds.iter().map(|seed| self.plan(*seed, path)).collect()
     }
 }
 
@@ -455,145 +640,124 @@ fn document(text: &str) -> Result<DocumentMut, SpecError> {
     })
 }
 
-/// Refuses a file that means more than can be planned.
-fn bound_plan(
-    path: &Path,
-    text: &str,
-    key: &str,
-    what: &str,
-    n: usize,
-    limit: usize,
-) -> Result<(), SpecError> {
-    if n <= limit {
-        return Ok(());
-    }
-    let reason = format!("{n} {what} are planned, at most {limit} can be");
-    let problem = Problem { key: key.into(), reason, line: line_of(text, key) };
-    let origin = path.display().to_string();
-    Err(SpecError::Check { origin, source: CheckError { problems: vec![problem] } })
+/// A file that means more than can be planned.
+fn beyond(key: &str, what: &str, n: usize, limit: usize) -> Option<Finding> {
+    let reason = || format!("{n} {what} are planned, at most {limit} can be");
+    (n > limit).then(|| Finding::at(key, reason()))
 }
 
 /// The points of the file's grid.
-fn grid_points(
-    path: &Path,
-    text: &str,
-    document: &DocumentMut,
-) -> Result<Vec<GridPoint>, SpecError> {
+fn grid_points(document: &DocumentMut) -> Result<Vec<GridPoint>, Vec<Finding>> {
     let Some(table) = document.get("grid").and_then(Item::as_table_like) else {
         return Ok(Vec::new());
     };
-    let refused = |problems| {
-        let origin = path.display().to_string();
-        Err(SpecError::Check { origin, source: CheckError { problems } })
-    };
-    let line = |key: &str| place_of(text, &["grid", key]).map(|place| place.line);
-    let points = match grid::points(table) {
-        Ok(points) => points,
-        Err(problems) => {
-            let problem = |problem: grid::GridProblem| Problem {
-                line: line(&problem.key),
-                key: format!("grid.{}", problem.key),
-                reason: problem.reason,
-            };
-            return refused(problems.into_iter().map(problem).collect());
-        }
-    };
+    let finding =
+        |problem: grid::GridProblem| Finding::under(&["grid", &problem.key], problem.reason);
+    let points = grid::points(table)
+        .map_err(|problems| problems.into_iter().map(finding).collect::<Vec<_>>())?;
     let variants = document.get("variant").and_then(Item::as_array_of_tables);
     let outside = |variant: &Table| variant.get("grid").and_then(Item::as_bool) == Some(false);
     if !points.is_empty() && variants.is_some_and(|variants| variants.iter().all(outside)) {
-        let reason = "every variant has `grid = false`, so nothing uses it".into();
-        return refused(vec![Problem { key: "grid".into(), reason, line: line("") }]);
+        let reason = "every variant has `grid = false`, so nothing uses it";
+        return Err(vec![Finding::at("grid", reason)]);
     }
     Ok(points)
 }
 
 /// What the variant at a place of the file sets.
-fn set_by_variant(text: &str, document: &DocumentMut, place: usize, name: &str) -> Vec<Change> {
+fn set_by_variant(document: &DocumentMut, place: usize, name: &str) -> Vec<Change> {
     let set = document
         .get("variant")
         .and_then(|variants| variants.get(place))
         .and_then(|variant| variant.get("set"))
         .and_then(Item::as_table_like);
-    let index = place.to_string();
     let change = |(key, value): (&str, &Item)| Change {
         key: key.to_owned(),
         value: value.clone(),
         by: format!("variant `{name}`"),
-        place: place_of(text, &["variant", &index, "set", key]),
+        written: ["variant".into(), place.to_string(), "set".into(), key.to_owned()].into(),
     };
     set.into_iter().flat_map(TableLike::iter).map(change).collect()
 }
 
-/// The first change after which the file is no experiment any more, as an error; nothing if it is not a change
-/// that does it.
-fn first_wrong_change(text: &str, changes: &[Change], path: &Path) -> Option<SpecError> {
-    let mut document = document(text).ok()?;
-    for change in changes {
-        set_key(document.as_table_mut(), &change.key, change.value.clone()).ok()?;
-        if let Err(error) = toml::from_str::<ExperimentSpec>(&document.to_string()) {
-            return Some(change.refused(error.message(), path));
-        }
-    }
-    None
-}
-
 /// Variants become folders, so each needs a name of its own that can be one.
-fn check_variant_names(path: &Path, base: &ExperimentSpec) -> Result<(), SpecError> {
+fn variant_findings(base: &ExperimentSpec) -> Vec<Finding> {
+    let mut findings = Vec::new();
     for (index, variant) in base.variants.iter().enumerate() {
-        let refuse =
-            |reason| SpecError::Variant { name: variant.name.clone(), reason, path: path.into() };
-        if !is_folder_name(&variant.name) {
-            return Err(refuse("no folder name; use letters, digits, `-`, `_`, `+`, `.`"));
+        let name = &variant.name;
+        let mut wrong = |reason: String| {
+            findings.push(Finding::under(&["variant", &index.to_string(), "name"], reason));
+        };
+        if !is_folder_name(name) {
+            wrong(format!("`{name}` is no folder name; {FOLDER_NAMES}"));
         }
-        if base.variants[..index].iter().any(|other| other.name == variant.name) {
-            return Err(refuse("the name is used twice"));
+        let alike = |other: &&VariantSpec| other.name.eq_ignore_ascii_case(name);
+        match base.variants[..index].iter().find(alike) {
+            Some(other) if other.name == *name => wrong(format!("`{name}` is used twice")),
+            Some(other) => wrong(format!(
+                "`{name}` and `{}` differ in case alone, and some systems have one folder for both",
+                other.name
+            )),
+            None => {}
         }
     }
-    Ok(())
+    findings
 }
 
-/// Refuses claims that the file itself gets wrong, and warns of those that are about something that a
-/// setting took away.
-fn check_claims(
-    path: &Path,
-    text: &str,
+/// A prompt source that no method can be evaluated with, unless a setting makes it so.
+fn unused_prompts(
     base: &ExperimentSpec,
     settings: &[String],
     methods: &[Method],
-) -> Result<(), SpecError> {
+) -> Option<Finding> {
+    let has_module = methods.iter().any(|method| method.spec.prompt.module != NO_PROMPT);
+    let named = base.evaluate.prompts.contains(&PromptSource::Auto);
+    let reason = "`auto` is of no use: no method has a prompt module (`prompt.module`)";
+    let about_it = |setting: &String| {
+        let key = setting.split('=').next().unwrap_or_default().trim();
+        touches(key, "prompt.module") || touches(key, "evaluate.prompts")
+    };
+    (named && !has_module && !settings.iter().any(about_it))
+        .then(|| Finding::at("evaluate.prompts", reason))
+}
+
+/// What is wrong with claims that the file itself gets wrong. Of those that are about something that a setting took
+/// away it is only warned.
+///
+/// - `as_written`: the methods without settings, if there are settings
+fn claim_findings(
+    base: &ExperimentSpec,
+    settings: &[String],
+    methods: &[Method],
+    as_written: Option<&[Method]>,
+) -> Vec<Finding> {
     let as_set = claim::problems(&base.claims, methods);
-    if as_set.is_empty() {
-        return Ok(());
-    }
-    let as_written = match settings {
-        [] => as_set.clone(),
-        _ => claim::problems(&base.claims, &Method::all(path, text, base, &[])?),
+    let as_written = match as_written {
+        Some(methods) => claim::problems(&base.claims, methods),
+        None => as_set.clone(),
     };
     let stands_in = |problems: &[ClaimProblem], problem: &ClaimProblem| {
         problems.iter().any(|other| (other.claim, other.key) == (problem.claim, problem.key))
     };
-    let problems: Vec<Problem> = as_written
+    let findings: Vec<Finding> = as_written
         .iter()
         // As with weights: what the settings mend is right.
         .filter(|problem| stands_in(&as_set, problem))
-        .map(|ClaimProblem { claim, key, reason }| Problem {
-            key: "claim".into(),
-            reason: format!("`{key}` of `{}`: {reason}", base.claims[*claim].name),
-            line: line_of(text, &format!("claim.{claim}.{key}")),
+        .map(|ClaimProblem { claim, key, reason }| {
+            let path = ["claim", &claim.to_string(), key];
+            Finding::under(&path, format!("of `{}`: {reason}", base.claims[*claim].name))
         })
         .collect();
-    if !problems.is_empty() {
-        let origin = path.display().to_string();
-        return Err(SpecError::Check { origin, source: CheckError { problems } });
+    if findings.is_empty() {
+        for ClaimProblem { claim, key, reason } in &as_set {
+            tracing::warn!(
+                "with --set {} the claim `{}` is not run: `{key}`: {reason}",
+                settings.join(", --set "),
+                base.claims[*claim].name
+            );
+        }
     }
-    for ClaimProblem { claim, key, reason } in &as_set {
-        tracing::warn!(
-            "with --set {} the claim `{}` is not run: `{key}`: {reason}",
-            settings.join(", --set "),
-            base.claims[*claim].name
-        );
-    }
-    Ok(())
+    findings
 }
 
 /// Parses a text, generic over the type of the prompt module's options.
@@ -605,10 +769,16 @@ where
         .map_err(|source| SpecError::Parse { origin: origin.to_owned(), source: Box::new(source) })
 }
 
-/// The 1-based line on which a dotted key stands, or the nearest table above it that is written out.
-fn line_of(text: &str, key: &str) -> Option<usize> {
-    let path: Vec<&str> = key.split('.').collect();
-    place_of(text, &path).map(|place| place.line)
+/// The text without a key; nothing if it does not have it.
+fn remove_key(text: &str, path: &[String]) -> Option<String> {
+    let mut document: DocumentMut = text.parse().ok()?;
+    let (last, tables) = path.split_last()?;
+    let mut table: &mut dyn TableLike = document.as_table_mut();
+    for part in tables {
+        table = table.get_mut(part)?.as_table_like_mut()?;
+    }
+    table.remove(last)?;
+    Some(document.to_string())
 }
 
 /// Sets a dotted key, making tables on the way. A table replaces what was there as a whole.

@@ -9,10 +9,14 @@ use crate::{
     backbone::Backbone,
     model::{Adapter, BuildError, Promise},
     no_prompt::NoPrompt,
-    plan::{RunPlan, SpecError, parse},
+    plan::{RunPlan, parse},
+    schema::{self, Finding},
     spec::ExperimentSpec,
     train::{TrainError, Trained, TrainingSet, train},
 };
+
+/// A text of which nothing but its schema was looked at, mended, and what was wrong with it.
+pub(crate) type CheckedText = Result<(String, Vec<Finding>), Box<toml::de::Error>>;
 
 /// Builds adapters with fresh weights.
 pub type Build = fn(&RunPlan, &Backbone, &Device) -> Result<Box<dyn Adapter>, BuildError>;
@@ -27,7 +31,7 @@ pub struct PromptEntry {
     /// The module's options with their defaults, as TOML.
     pub default_options: fn() -> String,
     /// Parses `[prompt.options]` of a text as the module's own type.
-    pub check_options: fn(&str, &str) -> Result<(), SpecError>,
+    pub(crate) check_options: fn(&str) -> CheckedText,
     /// Checks the options against a backbone, without building anything large.
     pub taps: fn(&RunPlan, &BackboneInfo) -> Result<Vec<usize>, BuildError>,
     /// Builds the adapters of a plan with fresh weights on the plain device.
@@ -42,8 +46,9 @@ impl PromptEntry {
             name: M::NAME,
             summary: M::SUMMARY,
             default_options: || toml::to_string(&M::Spec::default()).unwrap_or_default(),
-            check_options: |text, origin| {
-                parse::<M::Spec>(text, origin).map(|_: ExperimentSpec<M::Spec>| ())
+            check_options: |text| {
+                let mended = schema::read::<ExperimentSpec<M::Spec>>(text)?;
+                Ok((mended.text, mended.findings))
             },
             taps: |plan, info| {
                 let spec: ExperimentSpec<M::Spec> = parse(&plan.text, &plan.origin)?;

@@ -25,10 +25,11 @@ use crate::{
     evaluate::{EvaluateError, Evaluated, Evaluation, evaluate},
     feature_store::FeatureStore,
     features::{EncodeError, EncodedSet, Encoding},
-    memory::{MemoryLimit, MemoryNeed, feature_budget, gib},
+    memory::{Demand, TooLittle, feature_bytes, gib},
+    memory_need::{MemoryLimit, MemoryNeed},
     model::{Adapter, BuildError},
     no_prompt::NO_PROMPT,
-    plan::{Experiment, RunPlan, SpecError},
+    plan::{CheckError, Experiment, RunPlan, SpecError},
     progress::{OneAtATime, Progress},
     prompt_source::PromptSource,
     registry::{self, UnknownPromptError},
@@ -49,6 +50,8 @@ pub struct Context {
     pub runs: PathBuf,
     /// Where encoder features are kept, for experiments that want it.
     pub feature_cache: CacheFolder,
+    /// Bytes that reading ahead and kept features may take together; nothing for as much as the experiment says.
+    pub memory: Option<u64>,
     /// How to treat run folders that exist.
     pub existing: Existing,
     /// Who is told how far the work is.
@@ -143,6 +146,46 @@ pub enum RunError {
         /// The run folder.
         run: PathBuf,
     },
+    /// What the experiment asks for does not fit its data or this machine.
+    #[error("the experiment does not fit its data or this machine")]
+    Misfit(#[source] CheckError),
+    /// Several runs cannot begin, for several reasons.
+    #[error("{failed} of {runs} runs cannot begin{}", reasons.iter().map(|reason| format!("\n    {reason}")).collect::<String>())]
+    Several {
+        /// Runs that cannot.
+        failed: usize,
+        /// All runs.
+        runs: usize,
+        /// Why, each reason once.
+        reasons: Vec<String>,
+    },
+    /// The memory budget does not suffice.
+    #[error(
+        "at least {} are needed to read one image at a time, and the budget is {} (`--memory-gib`)",
+        gib(*needed), gib(*budget)
+    )]
+    Memory {
+        /// Bytes that are needed.
+        needed: u64,
+        /// Bytes that are allowed.
+        budget: u64,
+    },
+    /// Images are both trained and tested on.
+    #[error(
+        "{count} of the {total} test images of `{data}` are training images too (by their bytes), first: {}; split the \
+         sets anew, or allow it by name with `data.allow_overlap = [\"{data}\"]`, which tables mark",
+        first.join(", ")
+    )]
+    Overlap {
+        /// The tested data set.
+        data: String,
+        /// Images of it that are trained on.
+        count: usize,
+        /// All images of it.
+        total: usize,
+        /// The first few, each with the training image that it is.
+        first: Vec<String>,
+    },
     /// Two experiments would share their folder.
     #[error("two files name their experiment `{name}`, and would share a folder")]
     TwoExperiments {
@@ -235,6 +278,8 @@ pub(crate) struct Shared {
     backbone: Option<(String, Backbone)>,
     store: Option<Arc<FeatureStore>>,
     sets: Vec<(ResizeMode, Arc<EncodedSet>)>,
+    /// Bytes that the features of `sets` may take.
+    features: u64,
 }
 
 /// A run that is about to be executed.
@@ -247,6 +292,8 @@ pub(crate) struct Execution<'a> {
     pub folder: &'a RunFolder,
     /// Blocks to encode with: the plan's own and those that later runs want.
     pub taps: Vec<usize>,
+    /// Pixels of the largest image, where it is of interest.
+    pub largest_image: u64,
 }
 
 /// Trains and evaluates a plan, and writes the result into its folder.
@@ -256,7 +303,7 @@ pub(crate) fn execute(
     device: &Device,
     shared: &mut Shared,
 ) -> Result<RunRecord, RunError> {
-    let Execution { experiment, plan, sources, folder, taps } = run;
+    let Execution { experiment, plan, sources, folder, taps, largest_image } = run;
     let spec = &plan.spec;
     let entry = registry::find(&spec.prompt.module)?;
     let backbone = shared.backbone(plan, device)?;
@@ -264,7 +311,8 @@ pub(crate) fn execute(
     let has_module = entry.name != NO_PROMPT;
 
     shared.keep_only(sources);
-    let encoding = shared.encoding(plan, &backbone, taps, context)?;
+    let batch = if plan.trains() { spec.train.batch_size } else { 0 };
+    let encoding = shared.encoding(plan, &backbone, taps, batch, largest_image, context)?;
     let mut skipped = Vec::new();
     let mut encode = |data: &DataSet, view: View| {
         let encoding = Encoding { view, ..encoding.clone() };
@@ -436,8 +484,23 @@ impl Shared {
         plan: &RunPlan,
         backbone: &Backbone,
         taps: Vec<usize>,
+        batch: usize,
+        largest_image: u64,
         context: &Context,
     ) -> Result<Encoding, RunError> {
+        let per_image = feature_bytes(backbone.sam.config(), taps.len());
+        let wanted = (plan.spec.data.feature_memory_gib * f64::from(1 << 30)) as u64;
+        let demand = Demand { batch, per_image, largest_image };
+        let (reading, features) =
+            demand.share(context.memory, wanted).map_err(|TooLittle { needed }| {
+                RunError::Memory { needed, budget: context.memory.unwrap_or_default() }
+            })?;
+        tracing::debug!("{reading:?}, {} for features", gib(features));
+        self.features = features;
+        if self.sets.iter().map(|(_, set)| set.bytes()).sum::<u64>() > features {
+            // A former run with smaller batches had more room.
+            self.sets.clear();
+        }
         let precision = plan.spec.data.feature_cache.precision();
         if self.store.as_ref().map(|store| store.precision()) != precision {
             self.store = match precision {
@@ -456,6 +519,7 @@ impl Shared {
             resize: plan.spec.backbone.resize,
             view: View::IDENTITY,
             store: self.store.clone(),
+            reading,
         })
     }
 
@@ -488,7 +552,7 @@ impl Shared {
             return Ok(set.clone());
         }
         self.sets.retain(|(_, set)| set.data() != data || set.view() != encoding.view);
-        let budget = feature_budget(spec);
+        let budget = self.features;
         let used: u64 = self.sets.iter().map(|(_, set)| set.bytes()).sum();
         let set = EncodedSet::new(
             encoding.clone(),
@@ -530,7 +594,10 @@ pub fn evaluate_run(
     };
     let sources = if sources.is_empty() { &spec.evaluate.prompts } else { sources };
     let mut shared = Shared::default();
-    let encoding = shared.encoding(&plan, &backbone, adapter.taps(), context)?;
+    let largest =
+        sets.iter().filter(|_| context.memory.is_some()).map(DataSet::largest_image).max();
+    let (taps, largest) = (adapter.taps(), largest.unwrap_or(0));
+    let encoding = shared.encoding(&plan, &backbone, taps, 0, largest, context)?;
     let mut rows = Vec::new();
     let mut skipped = Vec::new();
     for data in &sets {

@@ -19,7 +19,7 @@ use crate::{
     environment::{environment, program_sha256},
     evaluate::{Evaluated, Picture},
     features::EncodedSet,
-    plan::{Experiment, RunPlan},
+    plan::{Experiment, Origins, RunPlan},
     png,
     spec::ExperimentSpec,
 };
@@ -431,6 +431,7 @@ pub fn read_plan(folder: &RunFolder) -> Result<RunPlan, RunFolderError> {
         spec: resolved.spec,
         text: resolved.toml,
         origin: path.display().to_string(),
+        set: Origins::default(),
     })
 }
 
@@ -522,7 +523,7 @@ pub fn write_pictures(
         let name = |part| Panel::picture(&row.data, &row.prompts, *index, part);
         let mask = |values: &[bool]| {
             let bytes = values.iter().map(|&on| if on { 255 } else { 0 }).collect();
-            image::GrayImage::from_raw(case.truth.width, case.truth.height, bytes)
+            image::GrayImage::from_raw(case.truth.width(), case.truth.height(), bytes)
                 .expect("a mask has its case's size")
         };
         let save = |part: PanelPart, picture: image::DynamicImage| {
@@ -536,7 +537,7 @@ pub fn write_pictures(
             png::save(&picture, &path).map_err(|source| RunFolderError::Picture { path, source })
         };
         save(PanelPart::Image, image.into())?;
-        save(PanelPart::Truth, mask(&case.truth.values).into())?;
+        save(PanelPart::Truth, mask(&case.truth.mask().values).into())?;
         save(PanelPart::Prediction, mask(prediction).into())?;
         panels.push(Panel {
             data: row.data.clone(),

@@ -1,8 +1,11 @@
 //! The data sets of a plan, opened but not decoded, and what they are by content.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+};
 
-use data_loaders::{Catalog, DataError, DataSet};
+use data_loaders::{Catalog, Content, DataError, DataSet};
 
 use crate::{
     plan::RunPlan,
@@ -96,7 +99,18 @@ pub(crate) fn open(
 /// Content of data sets, read once for all runs that use them.
 #[derive(Default)]
 pub(crate) struct Contents {
-    known: Vec<(DataSet, String)>,
+    known: Vec<(DataSet, Content)>,
+    largest: Vec<(DataSet, u64)>,
+}
+
+/// Test images that are training images too.
+pub(crate) struct Overlap {
+    /// The tested data set.
+    pub data: String,
+    /// All images of it.
+    pub total: usize,
+    /// Those that are trained on, each with the training image that it is.
+    pub both: Vec<String>,
 }
 
 impl Contents {
@@ -113,16 +127,59 @@ impl Contents {
         let train = sources.train_from.iter().filter(|_| trains);
         train
             .chain(&sources.test)
-            .map(|set| Ok((format!("{} {}", set.name(), set.split()), self.sha256(set)?)))
+            .map(|set| {
+                let name = format!("{} {}", set.name(), set.split());
+                Ok((name, self.content(set)?.sha256.clone()))
+            })
             .collect()
     }
 
-    fn sha256(&mut self, set: &DataSet) -> Result<String, DataError> {
-        if let Some((_, sha256)) = self.known.iter().find(|(known, _)| known == set) {
-            return Ok(sha256.clone());
+    /// The test sets, each with those of its images that are among the images for training and validation. By their
+    /// bytes, so that names, folders and sets do not matter.
+    ///
+    /// # Errors
+    ///
+    /// If a file cannot be read.
+    pub fn overlaps(&mut self, sources: &Sources) -> Result<Vec<Overlap>, DataError> {
+        let mut trained: HashMap<[u8; 32], String> = HashMap::new();
+        for set in &sources.train_from {
+            let images = self.content(set)?.images.clone();
+            let name = |id: &str| format!("{} {} {id}", set.name(), set.split());
+            trained.extend(images.into_iter().zip(set.ids().map(name)));
         }
-        let sha256 = set.content_sha256()?;
-        self.known.push((set.clone(), sha256.clone()));
-        Ok(sha256)
+        let overlap = |set: &DataSet| {
+            let images = self.content(set)?.images.iter().zip(set.ids());
+            let both = images
+                .filter_map(|(image, id)| Some(format!("{id} is {}", trained.get(image)?)))
+                .collect();
+            Ok(Overlap { data: set.name().to_owned(), total: set.len(), both })
+        };
+        sources.test.iter().map(overlap).collect()
+    }
+
+    /// Pixels of the largest image of all sets.
+    pub fn largest_image(&mut self, sources: &Sources) -> u64 {
+        let sets = sources.train_from.iter().chain(&sources.test);
+        sets.map(|set| {
+            if let Some((_, pixels)) = self.largest.iter().find(|(known, _)| known == set) {
+                return *pixels;
+            }
+            let pixels = set.largest_image();
+            self.largest.push((set.clone(), pixels));
+            pixels
+        })
+        .max()
+        .unwrap_or(0)
+    }
+
+    fn content(&mut self, set: &DataSet) -> Result<&Content, DataError> {
+        let place = match self.known.iter().position(|(known, _)| known == set) {
+            Some(place) => place,
+            None => {
+                self.known.push((set.clone(), set.content()?));
+                self.known.len() - 1
+            }
+        };
+        Ok(&self.known[place].1)
     }
 }

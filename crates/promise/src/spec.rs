@@ -1,19 +1,19 @@
 //! The experiment file, as people write it.
 //!
 //! Unknown keys and wrong types are refused with line, column and the accepted keys. Values that
-//! only make sense together are checked in [`ExperimentSpec::check`]. The options of a prompt
+//! only make sense together are checked in [`crate::sense`]. The options of a prompt
 //! module are parsed a second time by the module's own type (see [`crate::registry`]), so a typo in
 //! them keeps its line too.
 
-use std::{collections::BTreeMap, fmt, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf};
 
 use data_loaders::augment::AugmentSpec;
 use feature_cache::Precision;
 use metrics::Protocol;
-use sam_backbone::{EncoderPrecision, ResizeMode, Variant};
+use sam_backbone::{EncoderPrecision, ResizeMode};
 use serde::{Deserialize, Serialize};
 
-use crate::{claim::ClaimSpec, no_prompt::NO_PROMPT, prompt_source::PromptSource};
+use crate::{claim::ClaimSpec, prompt_source::PromptSource};
 
 /// A whole experiment file, generic over the type of `[prompt.options]`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -122,6 +122,9 @@ pub struct DataSpec {
     /// without one, computed again.
     #[serde(default = "default_feature_memory")]
     pub feature_memory_gib: f64,
+    /// Data sets that may be tested on although some of their images are trained on. Tables mark their results.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow_overlap: Vec<String>,
     /// Data sets that have no card: name to place.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sources: BTreeMap<String, SourceSpec>,
@@ -386,171 +389,44 @@ fn is_default_grid(grid: &bool) -> bool {
     *grid
 }
 
-/// Values that do not make sense, all of a file at once.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}", problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("; "))]
-pub struct CheckError {
-    /// Every problem found.
-    pub problems: Vec<Problem>,
-}
-
-/// One value that does not make sense.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// Dotted key.
-    pub key: String,
-    /// What is wrong, and what is accepted.
-    pub reason: String,
-    /// 1-based line of the key, if the text has it.
-    pub line: Option<usize>,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.line {
-            Some(line) => write!(f, "line {line}, `{}`: {}", self.key, self.reason),
-            None => write!(f, "`{}`: {}", self.key, self.reason),
-        }
-    }
-}
-
-impl<O> ExperimentSpec<O> {
-    /// Checks values that types cannot check.
-    ///
-    /// # Errors
-    ///
-    /// Every problem of the file.
-    pub fn check(&self) -> Result<(), CheckError> {
-        let mut problems = Vec::new();
-        let mut wrong = |key: &str, reason: String| {
-            problems.push(Problem { key: key.to_owned(), reason, line: None });
-        };
-        if !is_folder_name(&self.name) {
-            wrong(
-                "name",
-                format!("`{}` is no folder name; use letters, digits, `-`, `_`", self.name),
-            );
-        }
-        let mut seeds = self.seeds.clone();
-        seeds.sort_unstable();
-        seeds.dedup();
-        if seeds.len() < self.seeds.len() {
-            wrong("seeds", "holds a seed twice".into());
-        }
-        if self.seeds.is_empty() {
-            wrong("seeds", "needs at least one seed".into());
-        }
-        match self.backbone.variant.parse::<Variant>() {
-            Err(error) => wrong("backbone.variant", error.to_string()),
-            Ok(Variant::Micro) => {}
-            Ok(variant) if self.backbone.weights.is_none() => wrong(
-                "backbone.weights",
-                format!(
-                    "`{variant}` has no embedded weights; give a file with `--set backbone.weights=FILE`"
-                ),
-            ),
-            Ok(_) => {}
-        }
-        if self.data.train.is_empty() {
-            wrong("data.train", "needs at least one data set".into());
-        }
-        if self.data.test.is_empty() {
-            wrong("data.test", "needs at least one data set".into());
-        }
-        if !(self.data.validation_fraction > 0.0 && self.data.validation_fraction < 1.0) {
-            wrong("data.validation_fraction", "must lie between 0 and 1".into());
-        }
-        for source in self.data.sources.values() {
-            let csv = source.csv.is_some();
-            let folders = source.images.is_some() && source.masks.is_some();
-            if csv == folders || (csv && (source.images.is_some() || source.masks.is_some())) {
-                wrong("data.sources", "each needs either `csv`, or `images` and `masks`".into());
-            }
-        }
-        for (name, source) in &self.data.sources {
-            if !is_folder_name(name) {
-                wrong("data.sources", format!("`{name}` is no folder name"));
-            }
-            let both = [&self.data.train, &self.data.test].iter().all(|sets| sets.contains(name));
-            if both && source.images.is_some() && source.splits.is_none() {
-                wrong(
-                    "data.sources",
-                    format!("`{name}` is trained and tested on, so it needs `splits`"),
-                );
-            }
-        }
-        if self.shift.module == ShiftModule::None && self.shift.options.is_some() {
-            wrong("shift.options", "`none` has no options".into());
-        }
-        for (key, limit) in [
-            ("data.train_limit", self.data.train_limit),
-            ("data.train_images", self.data.train_images),
-            ("data.test_limit", self.data.test_limit),
-        ] {
-            if limit == Some(0) {
-                wrong(key, "must be at least 1".into());
-            }
-        }
-        let sizes = [
-            ("train.epochs", self.train.epochs, 1_000_000),
-            ("train.batch_size", self.train.batch_size, 4096),
-            ("train.views", self.train.views, 64),
-            ("evaluate.points", self.evaluate.points, 4096),
-        ];
-        for (key, value, most) in sizes {
-            if !(1..=most).contains(&value) {
-                wrong(key, format!("is {value}, must be 1 to {most}"));
-            }
-        }
-        if !(self.train.learning_rate > 0.0 && self.train.learning_rate <= 1.0) {
-            wrong("train.learning_rate", "must be above 0 and at most 1".into());
-        }
-        if let Some(augmentation) = &self.train.augmentation {
-            if let Err(error) = augmentation.check() {
-                wrong("train.augmentation", error.to_string());
-            }
-            if self.backbone.resize == ResizeMode::LongestSide {
-                wrong(
-                    "backbone.resize",
-                    "SAM pads `longest_side` after normalization, where nothing can be augmented; with `train.augmentation` use `plain` or `border_crop`".into(),
-                );
-            }
-            if self.train.views > 1 {
-                wrong("train.views", "augmented images are never seen twice; leave out one".into());
-            }
-        }
-        let has_module = self.prompt.module != NO_PROMPT;
-        match (self.train.prompts, has_module) {
-            (None, _)
-            | (Some(PromptSource::Auto), true)
-            | (Some(PromptSource::GroundTruth), false) => {}
-            (Some(PromptSource::Auto), false) => wrong(
-                "train.prompts",
-                "`auto` needs a prompt module, and `prompt.module` is `none`".into(),
-            ),
-            (Some(PromptSource::GroundTruth), true) => wrong(
-                "train.prompts",
-                "with `ground_truth` the prompt module would learn nothing; use `auto`, or \
-                 `prompt.module = \"none\"`"
-                    .into(),
-            ),
-            (Some(other), _) => wrong(
-                "train.prompts",
-                format!("`{other}` teaches nothing; expected `auto` or `ground_truth`"),
-            ),
-        }
-        let usable =
-            self.evaluate.prompts.iter().any(|&source| has_module || source != PromptSource::Auto);
-        if !usable {
-            wrong("evaluate.prompts", "leaves a method without any prompt source".into());
-        }
-        if problems.is_empty() { Ok(()) } else { Err(CheckError { problems }) }
-    }
-}
-
 /// Whether a name can be a folder name on every system.
 pub(crate) fn is_folder_name(name: &str) -> bool {
+    let stem = name.split('.').next().unwrap_or_default().to_ascii_lowercase();
+    let numbered = |device: &str| {
+        stem.strip_prefix(device).is_some_and(|rest| matches!(rest.as_bytes(), [b'0'..=b'9']))
+    };
+    // What Windows keeps for itself.
+    let reserved =
+        ["con", "prn", "aux", "nul"].contains(&&*stem) || ["com", "lpt"].into_iter().any(numbered);
     !name.is_empty()
+        && name.len() <= LONGEST_NAME
         && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '+' | '.'))
         && !name.starts_with('.')
+        && !name.ends_with('.')
+        && !reserved
+}
+
+/// Bytes of the longest name of an experiment or a method. Systems take 255; a seed and the name of a file that is
+/// being written come behind.
+pub(crate) const LONGEST_NAME: usize = 180;
+
+/// What [`is_folder_name`] accepts.
+pub(crate) const FOLDER_NAMES: &str =
+    "use letters, digits, `-`, `_`, `+`, `.` (not first or last), at most 180 of them";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_folder_names_on_every_system() {
+        for good in ["a", "apm+points-2", "v1.2", "console", "com", "com10", "x.con"] {
+            assert!(is_folder_name(good), "{good}");
+        }
+        let long = "a".repeat(LONGEST_NAME + 1);
+        for bad in ["", ".", "..", ".a", "a.", "a/b", "a b", "é", "CON", "nul.txt", "Com1", &long]
+        {
+            assert!(!is_folder_name(bad), "{bad}");
+        }
+    }
 }

@@ -138,7 +138,7 @@ pub(crate) fn train<M: PromptModule>(
             oracle_points: oracle.then_some(plan.spec.evaluate.points),
             // Validation sees images as they are.
             augmentation: spec.augmentation.clone().filter(|_| shuffle),
-            workers: rayon::current_num_threads(),
+            workers: set.train.reading().workers,
         };
         let loader = |cases: &Arc<ViewedSet>, shuffle| -> Arc<dyn DataLoader<Batch>> {
             Arc::new(FeatureLoader::new(cases.clone(), batching(shuffle), done, &device))
@@ -195,6 +195,14 @@ pub(crate) fn train<M: PromptModule>(
 
     let history = lock(&history);
     let best = history.best_epoch();
+    if history.epochs() < spec.epochs {
+        tracing::info!(
+            target: "run_log",
+            "training stopped after epoch {} of {}: none was better than epoch {best} since (train.patience)",
+            history.epochs(),
+            spec.epochs
+        );
+    }
     let path = checkpoints.path(Part::Model, best);
     let failed = |message: String| TrainError::Checkpoint { path: path.clone(), message };
     let record = ModuleRecord::load(&path).map_err(|error| failed(error.to_string()))?;
@@ -362,12 +370,23 @@ impl EarlyStoppingStrategy for EpochRecorder {
             learning_rate,
         };
         let rate = last_learning_rate(&self.spec, epoch * self.batches, self.batches);
-        let rows = [
-            row(Split::Train, EpochRow::TRAIN, Some(rate)),
-            row(Split::Valid, EpochRow::VALID, None),
-        ];
+        let trained = row(Split::Train, EpochRow::TRAIN, Some(rate));
+        let held_out = row(Split::Valid, EpochRow::VALID, None);
         let mut history = lock(&self.history);
-        if let Err(error) = self.record(epoch, rows, &mut history) {
+        let recorded = self.record(epoch, [trained.clone(), held_out.clone()], &mut history);
+        if recorded.is_ok() {
+            tracing::info!(
+                target: "run_log",
+                "epoch {epoch} of {}: training loss {:.4}, Dice {:.4}; held-out loss {:.4}, Dice {:.4}; learning rate {rate:e}; best epoch {}",
+                self.spec.epochs,
+                trained.loss,
+                trained.dice,
+                held_out.loss,
+                held_out.dice,
+                history.best_epoch()
+            );
+        }
+        if let Err(error) = recorded {
             self.interrupter.fail(burn::data::dataset::DatasetError::new(error));
             return true;
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     features::{EncodeError, EncodedCase, EncodedSet},
+    memory::Reading,
     prompt_source::case_generator,
 };
 use rand::RngExt as _;
@@ -47,6 +48,11 @@ impl ViewedSet {
         self.views[0].cases.len()
     }
 
+    /// How much is read ahead.
+    pub fn reading(&self) -> Reading {
+        self.views[0].reading()
+    }
+
     /// Side of the targets.
     pub fn side(&self) -> usize {
         self.views[0].side()
@@ -87,6 +93,7 @@ mod tests {
             resize: ResizeMode::Plain,
             view,
             store: None,
+            reading: Reading::default(),
         };
         let data = DataSet::open("phantom", "train", None, &Catalog::built_in())
             .expect("a set")
@@ -119,9 +126,14 @@ mod tests {
         let [plain, flipped] = [0, 1].map(|view| encoded(View::new(view), 2));
         for (a, b) in plain.cases.iter().zip(&flipped.cases) {
             let side = plain.side();
-            let mirrored: Vec<bool> =
-                a.target.chunks(side).flat_map(|row| row.iter().rev().copied()).collect();
-            assert_eq!(b.target, mirrored);
+            let mirrored: Vec<bool> = a
+                .target
+                .mask()
+                .values
+                .chunks(side)
+                .flat_map(|row| row.iter().rev().copied())
+                .collect();
+            assert_eq!(b.target.mask().values, mirrored);
             assert_ne!(a.target, b.target);
         }
     }

@@ -226,8 +226,13 @@ impl Shop<'_> {
             .env("RAYON_NUM_THREADS", self.workers.threads.to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()
             .map_err(RunError::Process)?;
+        let said = child.stderr.take().map(|said| {
+            let run = planned.full_name();
+            thread::spawn(move || pass_on(&run, said))
+        });
         if let Some(input) = child.stdin.take() {
             lock(&self.inputs).insert(place, input);
         }
@@ -246,6 +251,10 @@ impl Shop<'_> {
             }
         }
         let status = child.wait().map_err(RunError::Process)?;
+        if let Some(said) = said {
+            // A thread that only reads and logs; were it to panic, lines would be lost and no result.
+            let _ = said.join();
+        }
         lock(&self.inputs).remove(&place);
         progress.finish();
         match last {
@@ -268,6 +277,24 @@ impl Shop<'_> {
                 record_failure(&planned.folder, &error);
                 Err(error)
             }
+        }
+    }
+}
+
+/// Logs what a child says on its standard error, with the level that it gives and the name of its run: several
+/// children that write to a terminal by themselves would tear each other's lines, and the bars.
+fn pass_on(run: &str, said: impl Read) {
+    for line in BufReader::new(said).split(b'\n').map_while(Result::ok) {
+        let line = String::from_utf8_lossy(&line);
+        let line = line.trim();
+        match line.split_once(' ') {
+            Some(("ERROR", text)) => tracing::error!("{run}: {}", text.trim_start()),
+            Some(("INFO", text)) => tracing::info!("{run}: {}", text.trim_start()),
+            Some(("DEBUG" | "TRACE", text)) => tracing::debug!("{run}: {}", text.trim_start()),
+            Some(("WARN", text)) => tracing::warn!("{run}: {}", text.trim_start()),
+            _ if line.is_empty() => {}
+            // What the system or a panic says.
+            _ => tracing::warn!("{run}: {line}"),
         }
     }
 }

@@ -244,10 +244,12 @@ fn evaluating_a_run_again_gives_its_numbers() {
 #[test]
 fn auto_prompts_of_a_method_without_a_module_are_refused() {
     let runs = tempfile::tempdir().expect("a folder");
-    let start = SMOKE.find("options = { points").expect("the options of apm");
-    let end = start + SMOKE[start..].find('\n').expect("a line");
-    let text = format!("{}{}", &SMOKE[..start], &SMOKE[end..]).replace("\"apm\"", "\"none\"");
-    let folder = run(&text, runs.path());
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = write(folder.path(), SMOKE);
+    let experiment =
+        Experiment::load(&path, &["prompt={ module = \"none\" }".into()]).expect("valid");
+    let folder =
+        run_experiment(&experiment, &context(runs.path())).expect("it runs").remove(0).folder;
     let record = folder.read_record().expect("a record");
     let sources: Vec<_> = record.rows.iter().map(|row| row.prompts.as_str()).collect();
     assert_eq!(sources, ["ground_truth"], "`auto` is left out of the table");
@@ -281,7 +283,7 @@ fn refused(text: &str, settings: &[&str]) -> String {
 fn typos_are_refused_with_line_column_and_the_accepted_keys() {
     let text = refused(&SMOKE.replace("batch_size", "batchsize"), &[]);
     assert!(text.contains("line 23, column 1"), "{text}");
-    assert!(text.contains("unknown field `batchsize`") && text.contains("`batch_size`"), "{text}");
+    assert!(text.contains("unknown key `batchsize` (did you mean `batch_size`?)"), "{text}");
 
     let text = refused(&SMOKE.replace("fusion_channels", "fusion"), &[]);
     assert!(text.contains("line 16"), "{text}");
@@ -303,12 +305,7 @@ fn wrong_names_list_the_known_ones() {
     let text = refused(&SMOKE.replace("\"ips\"", "\"isp\""), &[]);
     assert!(text.contains("isp") && text.contains("ips"), "{text}");
 
-    let runs = tempfile::tempdir().expect("a folder");
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = write(folder.path(), &SMOKE.replace("[\"phantom\"]", "[\"phantm\"]"));
-    let experiment = Experiment::load(&path, &[]).expect("names of data are known later");
-    let error = run_experiment(&experiment, &context(runs.path())).expect_err("unknown");
-    let text = error_text(&error);
+    let text = refused(&SMOKE.replace("[\"phantom\"]", "[\"phantm\"]"), &[]);
     assert!(text.contains("unknown data set `phantm`") && text.contains("kvasir-seg"), "{text}");
 }
 
@@ -319,7 +316,10 @@ fn several_problems_are_reported_at_once() {
         assert!(text.contains(key), "{text}");
     }
     let text = refused(&SMOKE.replace("epochs = 2", "epochs = 0"), &[]);
-    assert!(text.contains("line 22, `train.epochs`: is 0, must be 1 to"), "{text}");
+    assert!(
+        text.contains("line 22, column 1, `train.epochs`: is 0, must be a whole number from 1"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -346,14 +346,17 @@ fn options_that_do_not_fit_the_backbone_are_refused_with_their_line() {
     let line =
         |part: &str| SMOKE.lines().position(|line| line.contains(part)).expect("it is there") + 1;
     let text = refused(&SMOKE.replace("points = 4, taps", "points = 0, taps"), &[]);
-    let expected =
-        format!("line {}, `prompt.options.points`: must be at least 1", line("points = 4, taps"));
+    let expected = format!(
+        "line {}, column 13, `prompt.options.points`: must be at least 1",
+        line("points = 4, taps")
+    );
     assert!(text.contains(&expected), "{text}");
 
     let ips = "module = \"ips\"";
     let tokens = SMOKE.replace(ips, &format!("{ips}\noptions = {{ tokens = [1, 9] }}"));
     let text = refused(&tokens, &[]);
-    let expected = format!("line {}, `shift.options.tokens`: names token 9", line(ips) + 1);
+    let expected =
+        format!("line {}, column 13, `shift.options.tokens`: names token 9", line(ips) + 1);
     assert!(text.contains(&expected), "{text}");
 
     let text = refused(
@@ -367,60 +370,53 @@ fn options_that_do_not_fit_the_backbone_are_refused_with_their_line() {
 fn what_a_variant_or_the_grid_sets_wrongly_is_refused_where_it_is_written() {
     let lines = SMOKE.lines().count();
     let with = |more: &str| format!("{SMOKE}\n{more}");
-    for (more, expected) in [
+    for (more, (line, column, expected), by) in [
         // A name that is no key, with those that are.
         (
             "[[variant]]\nname = \"a\"\nset = { \"train.epoch\" = 7 }\n",
-            format!(
-                "line {}, column 9: variant `a` sets `train.epoch`: unknown field `epoch`",
-                lines + 4
-            ),
+            (4, 9, "`train.epoch`: unknown key `epoch` (did you mean `epochs`?)"),
+            "(set by variant `a`)",
         ),
         // A wrong type.
         (
             "[grid]\n\"train.epochs\" = [1, \"two\"]\n",
-            format!("line {}, column 1: the grid sets `train.epochs`: invalid type", lines + 3),
+            (3, 1, "`train.epochs`: is the text \"two\", must be a whole number from 1"),
+            "(set by the grid)",
         ),
         // An option of the prompt module, which has a type of its own.
         (
             "[grid]\n\"prompt.options.pionts\" = [2, 4]\n",
-            format!(
-                "line {}, column 1: the grid sets `prompt.options.pionts`: unknown field `pionts`",
-                lines + 3
-            ),
+            (3, 1, "`prompt.options.pionts`: unknown key `pionts` (did you mean `points`?)"),
+            "(set by the grid)",
         ),
         // A value that no type refuses.
         (
             "[grid]\n\"train.epochs\" = [0]\n",
-            format!(
-                "line {}, `train.epochs`: is 0, must be 1 to 1000000 (set by the grid)",
-                lines + 3
-            ),
+            (3, 1, "`train.epochs`: is 0, must be a whole number from 1 to 1000000"),
+            "(set by the grid)",
         ),
         (
             "[[variant]]\nname = \"a\"\nset = { prompt = { module = \"amp\" } }\n",
-            format!("line {}, `prompt.module`: unknown prompt module `amp`", lines + 4),
+            (4, 20, "`prompt.module`: unknown prompt module `amp`"),
+            "(set by variant `a`)",
         ),
         // An option that does not fit the backbone.
         (
             "[grid]\n\"prompt.options.foreground\" = [2, 9]\n",
-            format!(
-                "line {}, `prompt.options.foreground`: is 9, more than the 4 points",
-                lines + 3
-            ),
+            (3, 1, "`prompt.options.foreground`: is 9, more than the 4 points"),
+            "(set by the grid)",
         ),
         // What is no grid.
-        (
-            "[grid]\n\"train.epochs\" = 3\n",
-            format!("line {}, `grid.train.epochs`: expected a list", lines + 3),
-        ),
+        ("[grid]\n\"train.epochs\" = 3\n", (3, 1, "`grid.train.epochs`: expected a list"), ""),
         (
             "[grid]\n\"train.epochs\" = [3]\n[[variant]]\nname = \"a\"\ngrid = false\n",
-            format!("line {}, `grid`: every variant has `grid = false`", lines + 2),
+            (2, 2, "`grid`: every variant has `grid = false`"),
+            "",
         ),
     ] {
         let text = refused(&with(more), &[]);
-        assert!(text.contains(&expected), "expected: {expected}\nis: {text}");
+        let expected = format!("line {}, column {column}, {expected}", lines + line);
+        assert!(text.contains(&expected) && text.contains(by), "expected: {expected}\nis: {text}");
     }
     let text = refused(SMOKE, &["grid={}"]);
     assert!(text.contains("cannot be set"), "{text}");
@@ -454,7 +450,11 @@ fn a_grid_multiplies_every_variant_but_those_that_stay_outside() {
     let same = format!(
         "{SMOKE}{grid}\n[[variant]]\nname = \"a\"\n\n[[variant]]\nname = \"a+points-2+epochs-1\"\ngrid = false\n"
     );
-    assert!(refused(&same, &[]).contains("used twice"), "{}", refused(&same, &[]));
+    assert!(
+        refused(&same, &[]).contains("two methods are named `a+points-2+epochs-1`"),
+        "{}",
+        refused(&same, &[])
+    );
 }
 
 #[test]
@@ -608,7 +608,7 @@ fn variants_change_what_they_set_and_nothing_else() {
     let typo = text.replace("train.epochs\" = 7", "train.epoch\" = 7");
     let message = refused(&typo, &[]);
     assert!(
-        message.contains("variant `a`") && message.contains("unknown field `epoch`"),
+        message.contains("variant `a`") && message.contains("unknown key `epoch`"),
         "{message}"
     );
 }

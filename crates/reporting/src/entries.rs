@@ -181,7 +181,8 @@ impl Selection {
 
     /// What the record of a run says about one of its results.
     ///
-    /// If the split that was trained on is the split that is tested, held-out images are test images.
+    /// If the split that was trained on is the split that is tested, held-out images are test images. Where
+    /// `data.allow_overlap` names the set, some of its images were trained on.
     pub(crate) fn of(run: &Run, row: &ResultRow) -> Self {
         let Some(training) = &run.record.training else {
             return Self::Clean;
@@ -192,8 +193,9 @@ impl Selection {
         let Some(settings) = &run.settings else {
             return Self::Unknown;
         };
-        let trained_on_it = settings.texts("data.train").contains(&row.data.as_str())
-            && settings.text("data.train_split") == Some(&row.split);
+        let trained_on_it = (settings.texts("data.train").contains(&row.data.as_str())
+            && settings.text("data.train_split") == Some(&row.split))
+            || settings.texts("data.allow_overlap").contains(&row.data.as_str());
         match training.selection {
             _ if trained_on_it => Self::OnTest,
             EpochChoice::HeldOut => Self::Clean,

@@ -20,6 +20,8 @@ pub const RESOLVED_FILE: &str = "resolved.json";
 pub const ENVIRONMENT_FILE: &str = "environment.json";
 /// A [`Timing`](crate::Timing).
 pub const TIMING_FILE: &str = "timing.json";
+/// What happened in the run, a line each with its time; no part of the result, and different in every run.
+pub const LOG_FILE: &str = "run.log";
 /// A [`Failure`](crate::Failure); there while a run has failed and was not tried again.
 pub const FAILURE_FILE: &str = "failure.json";
 /// A [`RunRecord`]; written last.
@@ -87,6 +89,11 @@ impl RunFolder {
     /// Path of [`TIMING_FILE`].
     pub fn timing(&self) -> PathBuf {
         self.root.join(TIMING_FILE)
+    }
+
+    /// Path of [`LOG_FILE`].
+    pub fn log(&self) -> PathBuf {
+        self.root.join(LOG_FILE)
     }
 
     /// Path of [`FAILURE_FILE`].

@@ -10,6 +10,7 @@
 //! - [`Environment`]: `environment.json`, where and how it ran
 //! - [`Failure`]: `failure.json`, why it did not finish
 //! - [`Timing`]: `timing.json`, how long it took
+//! - [`LOG_FILE`]: `run.log`, what happened, for people
 //! - [`EpochRow`], [`CaseRow`], [`CurveRow`]: lines of `epochs.csv`, `cases.csv` and `curves.csv`
 //! - [`Panel`]: `panels/panels.json`, images that show the result
 //! - [`read_json`], [`write_json`], [`read_rows`], [`write_rows`], [`read_bytes`], [`write_bytes`]: single files
@@ -37,8 +38,8 @@ pub use file::{
 };
 pub use folder::{
     ADAPTERS_FILE, CASES_FILE, CHECKPOINT_DIR, CURVES_FILE, ENVIRONMENT_FILE, EPOCHS_FILE,
-    EXPERIMENT_FILE, FAILURE_FILE, OUTLINE_FILE, PANELS_DIR, PANELS_FILE, PREDICTIONS_DIR,
-    RECORD_FILE, RESOLVED_FILE, RunFolder, TIMING_FILE,
+    EXPERIMENT_FILE, FAILURE_FILE, LOG_FILE, OUTLINE_FILE, PANELS_DIR, PANELS_FILE,
+    PREDICTIONS_DIR, RECORD_FILE, RESOLVED_FILE, RunFolder, TIMING_FILE,
 };
 pub use outline::{Claim, Outline, Side};
 pub use panel::{Panel, PanelPart, PanelPoint};

@@ -550,6 +550,7 @@ fn paths_follow_the_layout() {
     assert_eq!(inside(&run.resolved()), Path::new("resolved.json"));
     assert_eq!(inside(&run.environment()), Path::new("environment.json"));
     assert_eq!(inside(&run.timing()), Path::new("timing.json"));
+    assert_eq!(inside(&run.log()), Path::new("run.log"));
     assert_eq!(inside(&run.record()), Path::new("record.json"));
     assert_eq!(inside(&run.epochs()), Path::new("epochs.csv"));
     assert_eq!(inside(&run.cases()), Path::new("cases.csv"));

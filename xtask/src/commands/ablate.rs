@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context as _;
 use clap::Args;
 use promise::{
-    campaign::{Campaign, OnFailure, PlannedRun, RunOutcome, Task},
+    campaign::{Campaign, OnFailure, PlannedRun, RunOutcome, Task, kept},
     plan::Experiment,
     run::FinishedRun,
     run_folder::{Change, Existing, RunState},
@@ -17,8 +17,8 @@ use promise::{
 };
 use serde_json::{Value, json};
 
-use super::{CacheOptions, Common, not_drawn_json, write_results};
-use crate::{live::Live, outln, output::print_json};
+use super::{CacheOptions, Common, MemoryOptions, not_drawn_json, write_results};
+use crate::{live::Live, outln, output::print_json, stop};
 
 /// Run experiments with all their variants, grids and seeds, skipping what is done.
 ///
@@ -52,6 +52,8 @@ pub struct Ablate {
     common: Common,
     #[command(flatten)]
     cache: CacheOptions,
+    #[command(flatten)]
+    memory: MemoryOptions,
     /// Folder of the run folders.
     #[arg(long, default_value = "runs")]
     runs: PathBuf,
@@ -71,7 +73,8 @@ impl Ablate {
                     .with_context(|| format!("cannot run {}", path.display()))
             })
             .collect::<anyhow::Result<Vec<_>>>()?;
-        let context = self.common.context(&self.cache, self.runs.clone(), Existing::Replace)?;
+        let context =
+            self.common.context(&self.cache, &self.memory, self.runs.clone(), Existing::Replace)?;
         let mut campaign = Campaign::open(&experiments, &context)?;
         if self.same_program {
             campaign = campaign.same_program();
@@ -91,15 +94,17 @@ impl Ablate {
 
         let on_failure = if self.keep_going { OnFailure::KeepGoing } else { OnFailure::Stop };
         let live = Live::new(plan.iter().filter(|run| run.is_to_do()).count());
+        let kept = || kept(&experiments, &self.runs);
         let outcomes = if self.jobs.get() > 1 || self.threads_per_run.is_some() {
             let threads = self.threads_per_run.unwrap_or_else(|| share(self.jobs));
             let program = std::env::current_exe().context("cannot find this program")?;
             let command = |place: usize, run: &PlannedRun| self.worker(&program, place, run);
             let workers = Workers { jobs: self.jobs, threads, command: &command };
-            campaign.run_in_processes(&workers, on_failure, &live)?
+            campaign.run_in_processes(&workers, on_failure, &live)
         } else {
-            campaign.run(on_failure, &live)?
-        };
+            campaign.run(on_failure, &live)
+        }
+        .map_err(|error| stop::with_kept(error, kept))?;
         live.finish();
         self.report(&experiments, &outcomes)
     }
@@ -114,6 +119,7 @@ impl Ablate {
         }
         command.arg("--runs").arg(&self.runs);
         self.common.pass_on(&mut command);
+        self.memory.pass_on(&mut command, self.jobs);
         self.cache.pass_on(&mut command);
         command
     }

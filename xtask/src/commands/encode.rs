@@ -6,10 +6,11 @@ use anyhow::Context;
 use clap::Args;
 use promise::{encode::encode_experiment, plan::Experiment, run_folder::Existing};
 
-use super::{CacheOptions, Common};
+use super::{CacheOptions, Common, MemoryOptions};
 use crate::{
     outln,
     output::{print_json, print_line},
+    stop,
 };
 
 /// Fill the feature cache for an experiment: every image that it uses (but does not augment) goes through the
@@ -28,6 +29,8 @@ pub struct Encode {
     common: Common,
     #[command(flatten)]
     cache: CacheOptions,
+    #[command(flatten)]
+    memory: MemoryOptions,
     /// Print the cache's name of every image before it is encoded, a line each.
     #[arg(long)]
     names: bool,
@@ -41,9 +44,13 @@ impl Encode {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let experiment = Experiment::load(&self.experiment, &self.settings)
             .with_context(|| format!("cannot encode {}", self.experiment.display()))?;
-        let context = self.common.context(&self.cache, PathBuf::new(), Existing::GoOn)?;
+        let context =
+            self.common.context(&self.cache, &self.memory, PathBuf::new(), Existing::GoOn)?;
         let computing = self.names.then(|| Arc::new(print_line) as Arc<_>);
+        let kept =
+            || format!("every image that was encoded, in {}", context.feature_cache.root.display());
         let report = encode_experiment(&experiment, &context, computing)
+            .map_err(|error| stop::with_kept(error, kept))
             .with_context(|| format!("cannot encode {}", self.experiment.display()))?;
         let whole = report.iter().all(|set| set.skipped.is_empty());
         let code = if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE };

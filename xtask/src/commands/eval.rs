@@ -9,7 +9,7 @@ use reporting::{ResultTable, Run};
 use run_record::RunFolder;
 use serde_json::json;
 
-use super::{CacheOptions, Common};
+use super::{CacheOptions, Common, MemoryOptions};
 use crate::{outln, output::print_json};
 
 /// Evaluate a finished run again, on other data or with other prompts. Writes nothing.
@@ -30,6 +30,8 @@ pub struct Eval {
     common: Common,
     #[command(flatten)]
     cache: CacheOptions,
+    #[command(flatten)]
+    memory: MemoryOptions,
     /// Print one JSON document instead of the table.
     #[arg(long)]
     json: bool,
@@ -39,7 +41,8 @@ impl Eval {
     /// Evaluates and prints.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let folder = RunFolder::new(&self.run);
-        let context = self.common.context(&self.cache, PathBuf::new(), Existing::GoOn)?;
+        let context =
+            self.common.context(&self.cache, &self.memory, PathBuf::new(), Existing::GoOn)?;
         let record =
             evaluate_run(&folder, self.data.as_deref(), &self.prompts, self.protocol, &context)
                 .with_context(|| format!("cannot evaluate {}", self.run.display()))?;

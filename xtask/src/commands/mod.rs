@@ -4,6 +4,7 @@ mod ablate;
 mod bench;
 mod cache;
 mod data;
+mod doctor;
 mod encode;
 mod encode_check;
 mod eval;
@@ -19,10 +20,10 @@ mod score;
 mod table;
 
 use std::{
-    num::NonZeroU64,
+    num::{NonZeroU64, NonZeroUsize},
     path::{Path, PathBuf},
     process::{self, ExitCode},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -69,6 +70,8 @@ pub enum Command {
     Report(report::Report),
     /// List, check, prepare and fetch data sets.
     Data(data::Data),
+    /// Look at machine, folders, data and weights, and say what is wrong.
+    Doctor(doctor::Doctor),
     /// Show what experiment files can name.
     List(list::List),
     /// Compare full-size ViT-B with PyTorch.
@@ -96,6 +99,7 @@ impl Command {
             Self::Figure(command) => command.run(),
             Self::Report(command) => command.run(),
             Self::Data(command) => command.run(),
+            Self::Doctor(command) => command.run(),
             Self::List(command) => command.run(),
             Self::EncodeCheck(command) => command.run(),
             Self::Bench(command) => command.run(),
@@ -160,6 +164,29 @@ pub struct Common {
     read_timeout: NonZeroU64,
 }
 
+/// How much memory may be taken.
+#[derive(Args)]
+pub struct MemoryOptions {
+    /// GiB that images and batches read ahead and features kept in memory may take together, besides the model. It
+    /// changes how long a run takes, and no number.
+    #[arg(long, value_name = "GIB", env = "PROMISE_MEMORY_GIB", value_parser = parse_gib)]
+    memory_gib: Option<f64>,
+}
+
+impl MemoryOptions {
+    /// The budget in bytes.
+    fn budget(&self) -> Option<u64> {
+        self.memory_gib.map(|gib| (gib * f64::from(1 << 30)) as u64)
+    }
+
+    /// Gives each of some commands of this program its share.
+    fn pass_on(&self, command: &mut process::Command, jobs: NonZeroUsize) {
+        if let Some(gib) = self.memory_gib {
+            command.args(["--memory-gib", &(gib / jobs.get() as f64).to_string()]);
+        }
+    }
+}
+
 /// Where encoder features are kept.
 #[derive(Args)]
 pub struct CacheOptions {
@@ -210,18 +237,31 @@ impl Common {
     fn context(
         &self,
         cache: &CacheOptions,
+        memory: &MemoryOptions,
         runs: PathBuf,
         existing: Existing,
     ) -> anyhow::Result<Context> {
+        Ok(self.context_with(cache, memory, runs, existing, stop::on_interrupt()?))
+    }
+
+    fn context_with(
+        &self,
+        cache: &CacheOptions,
+        memory: &MemoryOptions,
+        runs: PathBuf,
+        existing: Existing,
+        stop: Arc<AtomicBool>,
+    ) -> Context {
         watchdog::start(Duration::from_secs(self.read_timeout.get()));
-        Ok(Context {
+        Context {
             device: self.device,
             data_root: self.data_root.clone(),
             runs,
             feature_cache: cache.folder(),
+            memory: memory.budget(),
             existing,
             progress: Arc::new(Bar::new()),
-            stop: stop::on_interrupt()?,
-        })
+            stop,
+        }
     }
 }

@@ -4,11 +4,11 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
 use clap::Args;
-use promise::{plan::Experiment, run::run_experiment, run_folder::Existing};
+use promise::{campaign::kept, plan::Experiment, run::run_experiment, run_folder::Existing};
 use serde_json::json;
 
-use super::{CacheOptions, Common, not_drawn_json, write_results};
-use crate::{outln, output::print_json};
+use super::{CacheOptions, Common, MemoryOptions, not_drawn_json, write_results};
+use crate::{outln, output::print_json, stop};
 
 /// Train and evaluate an experiment, all its variants and seeds.
 ///
@@ -24,6 +24,8 @@ pub struct Run {
     common: Common,
     #[command(flatten)]
     cache: CacheOptions,
+    #[command(flatten)]
+    memory: MemoryOptions,
     /// Folder of the run folders.
     #[arg(long, default_value = "runs")]
     runs: PathBuf,
@@ -48,8 +50,11 @@ impl Run {
             (_, true) => Existing::StartOver,
             _ => Existing::GoOn,
         };
-        let context = self.common.context(&self.cache, self.runs.clone(), existing)?;
+        let context =
+            self.common.context(&self.cache, &self.memory, self.runs.clone(), existing)?;
+        let kept = || kept(std::slice::from_ref(&experiment), &self.runs);
         let finished = run_experiment(&experiment, &context)
+            .map_err(|error| stop::with_kept(error, kept))
             .with_context(|| format!("cannot run {}", self.experiment.display()))?;
 
         let folders: Vec<_> = finished.iter().map(|run| run.folder.root()).collect();

@@ -6,7 +6,8 @@ use anyhow::Context as _;
 use clap::Args;
 use promise::{plan::Experiment, run::RunError, run_folder::Existing, workers::serve};
 
-use super::{CacheOptions, Common};
+use super::{CacheOptions, Common, MemoryOptions};
+use crate::stop;
 
 /// Execute one run of an experiment for a parent that listens.
 ///
@@ -25,6 +26,8 @@ pub struct RunOne {
     common: Common,
     #[command(flatten)]
     cache: CacheOptions,
+    #[command(flatten)]
+    memory: MemoryOptions,
     /// Folder of the run folders.
     #[arg(long, default_value = "runs")]
     runs: PathBuf,
@@ -35,11 +38,17 @@ impl RunOne {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let experiment = Experiment::load(&self.experiment, &self.settings)
             .with_context(|| format!("cannot run {}", self.experiment.display()))?;
-        let context = self.common.context(&self.cache, self.runs.clone(), Existing::GoOn)?;
+        let context = self.common.context_with(
+            &self.cache,
+            &self.memory,
+            self.runs.clone(),
+            Existing::GoOn,
+            stop::in_silence()?,
+        );
         match serve(&experiment, &self.run, &context, std::io::stdin(), std::io::stdout()) {
             Ok(()) => Ok(ExitCode::SUCCESS),
             // The parent knows, and says it.
-            Err(RunError::Interrupted) => Ok(ExitCode::from(130)),
+            Err(RunError::Interrupted) => Ok(ExitCode::from(stop::interrupted())),
             Err(_) => Ok(ExitCode::FAILURE),
         }
     }

@@ -19,6 +19,7 @@ pub fn context(runs: &Path) -> Context {
         data_root: None,
         runs: runs.to_owned(),
         feature_cache: CacheFolder { root: runs.join("feature-cache"), limit: 1 << 30 },
+        memory: None,
         existing: Existing::GoOn,
         progress: Arc::new(Silent),
         stop: Arc::new(AtomicBool::new(false)),

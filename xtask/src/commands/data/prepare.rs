@@ -73,7 +73,10 @@ impl Prepare {
                 done.skipped.len()
             );
         }
-        let whole = !done.interrupted && done.skipped.is_empty();
+        if done.interrupted {
+            return Ok(ExitCode::from(stop::interrupted()));
+        }
+        let whole = done.skipped.is_empty();
         Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }

@@ -1,0 +1,134 @@
+//! Weights files: published ones by their checksum.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read as _},
+    path::Path,
+};
+
+use sam_backbone::{KNOWN_CHECKPOINTS, KnownCheckpoint};
+use sha2::{Digest as _, Sha256};
+
+use crate::{Area, Question, Report};
+
+pub(crate) fn examine(question: &Question, report: &mut Report) {
+    let folder = &question.weights;
+    let mut files: Vec<_> = match fs::read_dir(folder) {
+        Ok(entries) => entries.filter_map(|entry| Some(entry.ok()?.path())).collect(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => {
+            report.problem(
+                Area::Weights,
+                format!("the folder cannot be listed ({error}): {}", folder.display()),
+                "look at its rights",
+            );
+            return;
+        }
+    };
+    files.retain(|path| {
+        let ending = path.extension().unwrap_or_default();
+        ["pth", "safetensors"].iter().any(|known| ending == *known)
+    });
+    files.sort();
+    if files.is_empty() {
+        report.ok(
+            Area::Weights,
+            format!(
+                "none in {}; `micro` needs none, `cargo xtask data fetch vit_b` gets ViT-B",
+                folder.display()
+            ),
+        );
+    }
+    for path in files {
+        file(&path, KNOWN_CHECKPOINTS, report);
+    }
+}
+
+fn file(path: &Path, published: &[KnownCheckpoint], report: &mut Report) {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let by_name = published.iter().find(|known| known.file_name == name);
+    let size = fs::metadata(path).map(|file| file.len()).unwrap_or_default();
+    // The checksum of some gigabytes takes a while: only where it can tell something.
+    let sha256 = match published.iter().any(|known| known.size == size) {
+        true => match digest(path) {
+            Ok(sha256) => sha256,
+            Err(error) => {
+                report.problem(
+                    Area::Weights,
+                    format!("cannot be read ({error}): {}", path.display()),
+                    "look at the file's rights, or fetch it again",
+                );
+                return;
+            }
+        },
+        false => String::new(),
+    };
+    match (published.iter().find(|known| known.sha256 == sha256), by_name) {
+        (Some(known), _) => report
+            .ok(Area::Weights, format!("{}: as published as {}", path.display(), known.file_name)),
+        (None, Some(known)) => report.problem(
+            Area::Weights,
+            format!(
+                "damaged: {size} bytes of {}{}: {}",
+                known.size,
+                if size == known.size { ", with another checksum" } else { "" },
+                path.display()
+            ),
+            format!("remove it, and `cargo xtask data fetch {}` gets it again", known.variant),
+        ),
+        (None, None) => report.ok(
+            Area::Weights,
+            format!("{}: not a published checkpoint; {size} bytes", path.display()),
+        ),
+    }
+}
+
+fn digest(path: &Path) -> io::Result<String> {
+    let (mut file, mut hasher) = (File::open(path)?, Sha256::new());
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(hex::encode(hasher.finalize())),
+            Ok(read) => hasher.update(&buffer[..read]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sam_backbone::Variant;
+
+    use super::*;
+    use crate::Verdict;
+
+    #[test]
+    fn published_files_are_known_by_their_bytes_and_damaged_ones_by_their_name() {
+        // `echo -n abc | sha256sum`
+        let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        let published = [KnownCheckpoint {
+            file_name: "sam.pth",
+            variant: Variant::VitB,
+            size: 3,
+            sha256: abc,
+        }];
+        let folder = tempfile::tempdir().expect("a folder");
+        for (name, content, verdict, part) in [
+            ("sam.pth", "abc", Verdict::Ok, "as published as sam.pth"),
+            ("mine.pth", "abc", Verdict::Ok, "as published as sam.pth"),
+            ("mine.pth", "abd", Verdict::Ok, "not a published checkpoint; 3 bytes"),
+            ("mine.pth", "abcd", Verdict::Ok, "not a published checkpoint; 4 bytes"),
+            ("sam.pth", "ab", Verdict::Problem, "damaged: 2 bytes of 3:"),
+            ("sam.pth", "abd", Verdict::Problem, "with another checksum"),
+        ] {
+            let path = folder.path().join(name);
+            fs::write(&path, content).expect("written");
+            let mut report = Report::default();
+            file(&path, &published, &mut report);
+            let finding = &report.findings[0];
+            assert_eq!(finding.verdict, verdict, "{name} {content}");
+            assert!(finding.says.contains(part), "{}", finding.says);
+        }
+    }
+}
