@@ -245,7 +245,7 @@ impl<'a> Campaign<'a> {
                 Fit::Tight => tight = Some(need),
                 Fit::Impossible => {
                     let (method, limit) = (job.plan.method.clone(), limit.clone());
-                    job.ready = Err(RunError::Memory { method, need, limit });
+                    job.ready = Err(RunError::BeyondMachine { method, need, limit });
                 }
             }
         }

@@ -11,7 +11,7 @@
 
 use toml_edit::{Item, TableLike, Value};
 
-use crate::{plan::MAX_METHODS, spec::is_folder_name};
+use crate::spec::is_folder_name;
 
 /// More combinations are a mistake: each is a method with runs of its own.
 const MOST_POINTS: usize = 4096;

@@ -197,7 +197,7 @@ pub enum RunError {
         "`{method}` needs at least {} of memory ({need}), but {limit}; lower data.feature_memory_gib (the feature cache on the \
          disk keeps what is beyond it) or train.batch_size, or choose a smaller backbone", gib(need.bytes())
     )]
-    Memory {
+    BeyondMachine {
         /// The method.
         method: String,
         /// What it needs.

@@ -88,7 +88,7 @@ impl Pretrain {
             }
             Outcome::Interrupted { step, .. } => {
                 eprintln!("interrupted after step {step}; the same command goes on from there");
-                Ok(ExitCode::from(stop::INTERRUPTED))
+                Ok(ExitCode::from(stop::interrupted()))
             }
         }
     }
