@@ -63,20 +63,16 @@ impl RelativePositionAttention {
         self.side = side;
     }
 
-    /// `residual` plus [`forward`](Self::forward) for a grid of windows of `side` x `side` tokens, in two operations;
-    /// `residual` comes back where [`fused_ops`] has no kernel for it.
+    /// [`forward`](Self::forward) for a grid of windows of `side` x `side` tokens, in one operation, up to the
+    /// [projection](Self::project_onto); nothing where [`fused_ops`] has no kernel for it.
     ///
     /// # Shapes
     ///
-    /// - `tokens`, `residual`: `[B, H, W, C]`
+    /// - `tokens`: `[B, H, W, C]`
     /// - returns: the same
-    pub(crate) fn forward_fused(
-        &self,
-        tokens: &Tensor<4>,
-        residual: Tensor<4>,
-    ) -> Result<Tensor<4>, Tensor<4>> {
+    pub(crate) fn mix_fused(&self, tokens: &Tensor<4>) -> Option<Tensor<4>> {
         if !fused_ops::has_window_attention(tokens, self.side) {
-            return Err(residual);
+            return None;
         }
         let channels = tokens.dims()[3];
         // Windows are padded after the norm and before this layer, so padding becomes its bias.
@@ -86,15 +82,19 @@ impl RelativePositionAttention {
         };
         let qkv = linear(&self.qkv, tokens.clone());
         let (rel_pos_h, rel_pos_w) = (self.rel_pos_h.val(), self.rel_pos_w.val());
-        let mixed = fused_ops::window_attention(
+        Some(fused_ops::window_attention(
             qkv,
             padding,
             rel_pos_h,
             rel_pos_w,
             self.n_heads,
             self.side,
-        );
-        Ok(linear_add(&self.proj, mixed, residual))
+        ))
+    }
+
+    /// `residual` plus the projection of what [`mix_fused`](Self::mix_fused) gave, `[B, H, W, C]` both.
+    pub(crate) fn project_onto(&self, residual: Tensor<4>, mixed: Tensor<4>) -> Tensor<4> {
+        linear_add(&self.proj, mixed, residual)
     }
 
     /// # Shapes

@@ -181,10 +181,10 @@ impl Block {
     /// - returns: the same
     fn forward(&self, tokens: Tensor<4>) -> Tensor<4> {
         let normed = layer_norm(&self.norm1, LAYER_NORM_EPSILON, tokens.clone());
-        let tokens = match (self.attn.forward_fused(&normed, tokens), self.window) {
-            (Ok(sum), _) => sum,
-            (Err(tokens), None) => tokens + self.attn.forward(normed),
-            (Err(tokens), Some(window)) => {
+        let tokens = match (self.attn.mix_fused(&normed), self.window) {
+            (Some(mixed), _) => self.attn.project_onto(tokens, mixed),
+            (None, None) => tokens + self.attn.forward(normed),
+            (None, Some(window)) => {
                 let [batch, height, width, _] = normed.dims();
                 let windows = self.attn.forward(partition_windows(normed, window));
                 tokens + join_windows(windows, window, [batch, height, width])
