@@ -1,6 +1,7 @@
 //! APM's options as people write them.
 
 use prompting::{BackboneInfo, PromptOptionError};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{ApmConfig, Head, Taps};
@@ -13,7 +14,7 @@ const MAX_SIZE: usize = 8192;
 const CHANNELS_OF_A_HEAD: usize = 64;
 
 /// `[prompt.options]` of `module = "apm"`. The defaults are the paper's choices.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ApmSpec {
     /// Points per image, `P`.
