@@ -194,7 +194,7 @@ impl<'a> Campaign<'a> {
         let sources = Sources::open(plan, self.context)?;
         let inputs = Inputs {
             weights_sha256: backbone.report.sha256,
-            data_sha256: contents.of(&sources, plan.trains())?,
+            data_sha256: contents.of(&sources, plan.learns())?,
         };
         Ok(Ready { taps, sources, inputs })
     }

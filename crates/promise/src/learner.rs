@@ -15,11 +15,12 @@ use burn::{
     },
 };
 use metrics::{Mask, MaskCounts};
-use prompting::{PromptInput, PromptModule, Prompts};
+use prompting::{MapPrompts, PromptInput, PromptModule, PromptPart, Prompts, TrainingTruth};
 
 use crate::{
+    hypotheses::{Answer, best_logits},
     loss::loss,
-    model::{Promise, USED_MASK},
+    model::Promise,
     spec::{Loss, TrainSpec},
 };
 
@@ -50,6 +51,10 @@ pub struct Batch {
     pub image_embedding: Tensor<4>,
     /// Each `[B, width, H, W]`.
     pub block_features: Vec<Tensor<4>>,
+    /// The images as the encoder sees them, `[B, 3, S, S]`, if the prompt module asks for them.
+    pub image: Option<Tensor<4>>,
+    /// What a prompt module may draw from, one number a case.
+    pub seeds: Vec<u64>,
     /// `[B, 1, h, w]`, zeros and ones.
     pub target: Tensor<4>,
     /// Prompts that do not come from the module.
@@ -78,31 +83,64 @@ impl ItemLazy for StepOutput {
     }
 }
 
+/// What the adapters and SAM say to a batch.
+struct Forward {
+    /// One for each hypothesis of the prompts.
+    answers: Vec<Answer>,
+    /// What the prompt module wants to learn besides.
+    own_loss: Option<Tensor<1>>,
+}
+
 impl<P: PromptModule> Promise<P> {
-    /// Logits of the used mask, `[B, 1, h, w]`.
+    /// SAM's answers to the prompts and the shift of a batch.
     ///
     /// Features come from the plain device, since SAM is there. They cross to the adapters' device
     /// only where an adapter reads them: its batch normalization trains only on tracked input.
     ///
     /// `block_features` are those of the batch, apart from it: they are the most of it, and gone once they are read.
-    fn logits(&self, batch: &Batch, block_features: Vec<Tensor<4>>, training: bool) -> Tensor<4> {
+    fn forward(&self, batch: &Batch, block_features: Vec<Tensor<4>>, training: bool) -> Forward {
         let enter = |tensor: Tensor<4>| if training { tensor.autodiff() } else { tensor };
         let embedding = batch.image_embedding.clone();
-        let prompts = match &batch.given {
-            Some(points) => Prompts { points: Some(points.clone()), ..Prompts::default() },
+        let (proposal, own_loss) = match &batch.given {
+            Some(points) => {
+                let given = Prompts { points: Some(points.clone()), ..Prompts::default() };
+                (given.into(), None)
+            }
             None => {
                 let input = PromptInput {
                     image_embedding: enter(embedding.clone()),
                     block_features: block_features.into_iter().map(enter).collect(),
+                    image: batch.image.clone().map(enter),
+                    seeds: batch.seeds.clone(),
                 };
-                self.learned_prompts(input).unwrap_or_default()
+                let truth = TrainingTruth { masks: batch.target.clone() };
+                let (proposal, own_loss) = self.training_prompts(input, &truth);
+                // A method without a module is trained with given prompts, or none at all.
+                (proposal.unwrap_or_else(|| Prompts::default().into()), own_loss)
             }
         };
+        let mask_gradient = own_loss.as_ref().map_or(1.0, |own| own.mask_gradient);
         let shift = self.learned_shift(enter(embedding.clone()));
-        self.frozen
-            .decode(embedding, prompts, shift, true)
-            .low_res_logits
-            .slice_dim(1, USED_MASK..USED_MASK + 1)
+        let answer = |prompts: Prompts| {
+            let prompts = prompts.map(&mut ScaleGradient(mask_gradient));
+            Answer::of(self.frozen.decode(embedding.clone(), prompts, shift.clone(), true))
+        };
+        let answers = proposal.hypotheses.into_iter().map(answer).collect();
+        Forward { answers, own_loss: own_loss.map(|own| own.value) }
+    }
+
+    /// What is minimized: the loss on the mask, a mean over the hypotheses, and the module's own loss.
+    fn objective(&self, forward: &Forward, target: &Tensor<4>) -> Tensor<1> {
+        let n = forward.answers.len();
+        let answers = forward.answers.iter();
+        let losses =
+            answers.map(|answer| loss(self.settings.loss, answer.logits.clone(), target.clone()));
+        let sum = losses.reduce(|a, b| a + b).expect("a hypothesis at least");
+        let on_mask = if n == 1 { sum } else { sum.div_scalar(n as f64) };
+        match &forward.own_loss {
+            Some(own) => on_mask + own.clone(),
+            None => on_mask,
+        }
     }
 
     fn output(&self, batch: &Batch, logits: Tensor<4>, loss: &Tensor<1>) -> StepOutput {
@@ -135,6 +173,24 @@ impl<P: PromptModule> Promise<P> {
     }
 }
 
+/// Lets the mask's loss send a share of its gradient to the prompts; their values stay.
+struct ScaleGradient(f64);
+
+impl MapPrompts for ScaleGradient {
+    fn map<const D: usize>(&mut self, _part: PromptPart, tensor: Tensor<D>) -> Tensor<D> {
+        let Self(share) = *self;
+        if share == 1.0 {
+            return tensor;
+        }
+        let value = tensor.clone().without_autodiff();
+        if share == 0.0 {
+            return value;
+        }
+        // The difference is zero, and its gradient the share.
+        value.clone() + (tensor - value).mul_scalar(share)
+    }
+}
+
 /// The loss is infinite or no number.
 #[derive(Debug, thiserror::Error)]
 #[error("the loss is {loss}; a lower learning rate may help; the batch was: {cases}")]
@@ -149,9 +205,9 @@ impl<P: PromptModule> TrainStep for Promise<P> {
 
     fn step(&self, mut batch: Batch) -> TrainOutput<StepOutput> {
         let block_features = mem::take(&mut batch.block_features);
-        let logits = self.logits(&batch, block_features, true);
-        let loss = loss(self.settings.loss, logits.clone(), batch.target.clone());
-        let output = self.output(&batch, logits, &loss);
+        let forward = self.forward(&batch, block_features, true);
+        let loss = self.objective(&forward, &batch.target);
+        let output = self.output(&batch, best_logits(&forward.answers), &loss);
         TrainOutput::new(self, loss.backward(), output)
     }
 }
@@ -162,9 +218,9 @@ impl<P: PromptModule> InferenceStep for Promise<P> {
 
     fn step(&self, mut batch: Batch) -> StepOutput {
         let block_features = mem::take(&mut batch.block_features);
-        let logits = self.logits(&batch, block_features, false);
-        let loss = loss(self.settings.loss, logits.clone(), batch.target.clone());
-        self.output(&batch, logits, &loss)
+        let forward = self.forward(&batch, block_features, false);
+        let loss = self.objective(&forward, &batch.target);
+        self.output(&batch, best_logits(&forward.answers), &loss)
     }
 }
 
@@ -305,6 +361,8 @@ mod tests {
         let batch = Batch {
             image_embedding: random(info.embed_dim),
             block_features: vec![random(info.width)],
+            image: None,
+            seeds: vec![0, 1],
             target: Tensor::<4>::random([2, 1, side, side], Distribution::Bernoulli(0.3), &plain),
             given: None,
             cases: vec!["a".into(), "b".into()],
@@ -351,6 +409,30 @@ mod tests {
         assert!(reached.all > 20, "{}", reached.all);
         assert!(reached.without.is_empty(), "no gradient: {:?}", reached.without);
         assert_eq!(model.frozen.hash(), hash);
+    }
+
+    #[test]
+    fn prompts_keep_their_values_and_get_a_share_of_the_masks_gradient() {
+        let device = Device::flex().autodiff();
+        for share in [0.0, 0.25, 1.0] {
+            let corners = Tensor::<2>::from_data([[0.1, 3.0, 77.7, 128.0]], &device);
+            let corners = corners.require_grad();
+            let prompts = Prompts { boxes: Some(corners.clone() * 1.0), ..Prompts::default() };
+            let scaled = prompts.map(&mut ScaleGradient(share)).boxes.expect("boxes");
+            assert_eq!(floats(scaled.clone()), floats(corners.clone()));
+            assert_eq!(scaled.is_autodiff(), share > 0.0);
+            if share > 0.0 {
+                let gradients = scaled.powi_scalar(2).sum().backward();
+                let gradient = floats(corners.grad(&gradients).expect("reached"));
+                for (gradient, at) in gradient.into_iter().zip(floats(corners)) {
+                    let expected = share as f32 * 2.0 * at;
+                    assert!(
+                        (gradient - expected).abs() <= 1e-6 * expected,
+                        "{gradient} {expected}"
+                    );
+                }
+            }
+        }
     }
 
     /// Moves one number of the only vector of a given length, the bias of the final layer of IPS.
@@ -409,8 +491,10 @@ mod tests {
             .learned_prompts(PromptInput {
                 image_embedding: batch.image_embedding.clone(),
                 block_features: batch.block_features.clone(),
+                image: None,
+                seeds: batch.seeds.clone(),
             })
-            .and_then(|prompts| prompts.points)
+            .and_then(|proposal| proposal.hypotheses[0].points.clone())
             .expect("APM proposes points");
         let given = Batch { given: Some(prompts), ..batch.clone() };
         let output = TrainStep::step(&model, given);

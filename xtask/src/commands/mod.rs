@@ -10,6 +10,7 @@ mod eval;
 mod eval_backbone;
 mod figure;
 mod list;
+mod new;
 mod predict;
 mod pretrain;
 mod report;
@@ -69,6 +70,8 @@ pub enum Command {
     Data(data::Data),
     /// Show what experiment files can name.
     List(list::List),
+    /// Begin a new part of the workspace, e.g. a prompt module.
+    New(new::New),
     /// Compare full-size ViT-B with PyTorch.
     EncodeCheck(encode_check::EncodeCheck),
     /// Measure speed, ours and PyTorch's in one go.
@@ -95,6 +98,7 @@ impl Command {
             Self::Report(command) => command.run(),
             Self::Data(command) => command.run(),
             Self::List(command) => command.run(),
+            Self::New(command) => command.run(),
             Self::EncodeCheck(command) => command.run(),
             Self::Bench(command) => command.run(),
             Self::Pretrain(command) => command.run(),
