@@ -19,7 +19,7 @@ const CHANNELS_OF_A_HEAD: usize = 64;
 pub struct ApmSpec {
     /// Points per image, `P`.
     pub points: usize,
-    /// How many of them, from the first on, are labeled foreground; the rest is background. Without
+    /// How many of the points, from the first on, are labeled foreground; the rest is background. Without
     /// it half of them, rounded up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub foreground: Option<usize>,

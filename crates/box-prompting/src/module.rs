@@ -241,7 +241,7 @@ mod tests {
         };
         let before = overlap(&module);
         let mut optimizer = AdamConfig::new().init();
-        for step in 0..60 {
+        for step in 0..150 {
             let (input, truth) = sample(step);
             let input = PromptInput { image_embedding: input.image_embedding.autodiff(), ..input };
             let own = module.propose_training(input, &truth).own_loss.unwrap();

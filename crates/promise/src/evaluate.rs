@@ -150,7 +150,7 @@ pub fn evaluate(
     let n = set.cases.len();
     let mut rows = Vec::with_capacity(n);
     let (mut curves, mut levels, mut pictures) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut case_secs, mut prompt_secs) = (0.0, None);
+    let (mut case_secs, mut prompt_secs) = (0.0, None::<f64>);
     // One case at a time leaves threads idle: many of its operations are too small to be shared out.
     let workers = rayon::current_num_threads();
     let score_case = |index: usize| {
@@ -166,8 +166,9 @@ pub fn evaluate(
         match scored {
             Ok((case, picture, secs, proposing)) => {
                 case_secs += secs;
-                prompt_secs = prompt_secs.or(proposing.map(|_| 0.0)).zip(proposing);
-                prompt_secs = prompt_secs.map(|(sum, proposing)| sum + proposing);
+                if let Some(secs) = proposing {
+                    prompt_secs = Some(prompt_secs.unwrap_or(0.0) + secs);
+                }
                 curves.extend(case.curve());
                 levels.extend(case.levels);
                 rows.push(case.row);

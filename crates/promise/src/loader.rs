@@ -588,7 +588,7 @@ mod tests {
         let mask = |x: u32, _| image::Luma([if x < 20 { 255 } else { 0 }]);
         for at in 0..11_u8 {
             let name = format!("{at:02}.png");
-            let image = image::RgbImage::from_pixel(40, 30, image::Rgb([at, 100, 200]));
+            let image = RgbImage::from_pixel(40, 30, image::Rgb([at, 100, 200]));
             image.save(images.join(&name)).expect("written");
             image::GrayImage::from_fn(40, 30, mask).save(masks.join(&name)).expect("written");
         }

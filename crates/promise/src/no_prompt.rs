@@ -19,7 +19,7 @@ pub struct NoPrompt {}
 
 impl PromptModule for NoPrompt {
     const NAME: &'static str = "none";
-    const SUMMARY: &'static str = "no learned prompts: points come from the truth or a baseline";
+    const SUMMARY: &'static str = "No learned prompts: points come from the truth or a baseline";
     const PROPOSES: bool = false;
     type Spec = NoPromptSpec;
 

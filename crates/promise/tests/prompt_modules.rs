@@ -13,6 +13,7 @@ use std::{
 
 use common::context;
 use promise::{
+    encode::encode_experiment,
     plan::Experiment,
     progress::Progress,
     registry::PROMPT_MODULES,
@@ -78,6 +79,15 @@ fn a_fitted_module_needs_no_epochs_and_gives_the_same_bytes_again() {
     let more = run("self_prompting", &["prompt.options.images=5"], more.path());
     let more = more.read_record().expect("a record").fit.expect("it was fitted");
     assert!(more.cases.len() == 5 && fit.cases.iter().all(|case| more.cases.contains(case)));
+}
+
+#[test]
+fn encoding_ahead_stores_the_images_of_a_fit_and_no_other_training_images() {
+    let runs = tempfile::tempdir().expect("a folder");
+    let experiment = Experiment::load(&smoke("self_prompting"), &[]).expect("valid");
+    let report = encode_experiment(&experiment, &context(runs.path()), None).expect("encoded");
+    let images: Vec<_> = report.iter().map(|data| (data.split.as_str(), data.images)).collect();
+    assert_eq!(images, [("train", 3), ("test", 2)]);
 }
 
 /// Asks to stop when training has passed a share of its phase.

@@ -134,11 +134,8 @@ pub fn check<M: PromptModule>(spec: &M::Spec) -> Result<(), ContractError> {
     let plain = Device::flex();
     let backbone = small_backbone();
     let learning = M::learning(spec);
-    // What is fitted at once is made where it is fitted.
-    let device = match learning {
-        Learning::Gradient => plain.clone().autodiff(),
-        _ => plain.clone(),
-    };
+    // As in a run, whichever way it learns.
+    let device = plain.clone().autodiff();
     let build = || {
         plain.seed(0);
         let module = M::from_spec(spec, &backbone, &device);

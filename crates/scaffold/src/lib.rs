@@ -16,16 +16,16 @@ pub use name::{ModuleName, NameError};
 /// The template's files, and where they go; `example_prompt` and its like are replaced in both.
 const TEMPLATE: [(&str, &str); 7] = [
     ("crates/example-prompt/Cargo.toml", include_str!("../template/Cargo.toml")),
-    ("crates/example-prompt/README.md", include_str!("../template/README.md")),
+    ("crates/example-prompt/README.md", include_str!("../template/README.md.template")),
     ("crates/example-prompt/src/lib.rs", include_str!("../template/src/lib.rs")),
     ("crates/example-prompt/src/module.rs", include_str!("../template/src/module.rs")),
     ("crates/example-prompt/src/spec.rs", include_str!("../template/src/spec.rs")),
     ("experiments/smoke/example_prompt.toml", include_str!("../template/smoke.toml")),
-    ("docs/book/src/prompt-example-prompt.md", include_str!("../template/book.md")),
+    ("docs/book/src/prompt-example-prompt.md", include_str!("../template/book.md.template")),
 ];
 
 /// What the book's page of options says of the template.
-const OPTIONS: &str = include_str!("../template/options.md");
+const OPTIONS: &str = include_str!("../template/options.md.template");
 
 /// A file by which a folder is known to be the workspace.
 const REGISTRY: &str = "crates/promise/src/registry.rs";

@@ -18,5 +18,5 @@ fn the_page_of_options_says_what_the_template_says() {
     let summary = module::ExamplePrompt::SUMMARY;
     let section =
         format!("## `example_prompt`\n\n{summary}. By default trained by gradient.\n\n{table}\n");
-    assert_eq!(include_str!("../template/options.md"), section);
+    assert_eq!(include_str!("../template/options.md.template"), section);
 }

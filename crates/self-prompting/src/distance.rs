@@ -35,10 +35,9 @@ pub fn squared_distances(mask: &[bool], width: usize) -> Vec<usize> {
             let mut best = (row[x] * row[x]).min(edge * edge);
             let mut d = 1;
             while d * d < best && (d <= x || x + d < width) {
-                for other in [x.checked_sub(d), Some(x + d).filter(|at| *at < width)] {
-                    if let Some(at) = other {
-                        best = best.min(d * d + row[at] * row[at]);
-                    }
+                let others = [x.checked_sub(d), Some(x + d).filter(|at| *at < width)];
+                for at in others.into_iter().flatten() {
+                    best = best.min(d * d + row[at] * row[at]);
                 }
                 d += 1;
             }

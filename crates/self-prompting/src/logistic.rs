@@ -125,6 +125,12 @@ impl LogisticProblem {
 /// weight so that there is no minimum.
 pub fn fit_logistic(problem: &LogisticProblem) -> Result<LogisticFit, String> {
     let n = problem.features;
+    for (kind, weights) in [("positive", &problem.positive), ("negative", &problem.negative)] {
+        let sum: f64 = weights.iter().sum();
+        if sum.is_nan() || sum <= 0.0 {
+            return Err(format!("the {kind} weights sum to {sum}, so the minimum is at infinity"));
+        }
+    }
     let mut point = vec![0.0; n + 1];
     let mut iterations = 0;
     loop {
@@ -317,7 +323,7 @@ mod tests {
         let (rows, positive, negative) = (vec![1.0, 2.0], vec![0.5, 0.5], vec![0.0, 0.0]);
         let mut problem = LogisticProblem { features: 1, rows, positive, negative, l2: 0.1 };
         let error = fit_logistic(&problem).unwrap_err();
-        assert!(error.contains("after"), "{error}");
+        assert!(error.contains("negative weights sum to 0"), "{error}");
         problem.negative = vec![0.5, 0.5];
         problem.rows[0] = f32::NAN;
         let error = fit_logistic(&problem).unwrap_err();
