@@ -57,7 +57,8 @@ impl New {
             }
         }
         outln!("\nIt builds and trains as it is:");
-        outln!("  cargo test -p {kebab} -p xtask {snake}");
+        outln!("  cargo fmt -p {kebab}");
+        outln!("  cargo test -p {kebab} -p xtask --lib");
         outln!("  cargo xtask run experiments/smoke/{snake}.toml");
         outln!("Then make it yours; docs/book/src/prompt-modules.md says what it may do.");
         Ok(ExitCode::SUCCESS)
