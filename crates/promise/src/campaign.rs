@@ -192,6 +192,10 @@ impl<'a> Campaign<'a> {
         let backbone = self.shared.backbone(plan, &self.device)?;
         let taps = (registry::find(&plan.spec.prompt.module)?.taps)(plan, &backbone.info())?;
         let sources = Sources::open(plan, self.context)?;
+        if let Some(images) = plan.fitted_to() {
+            // So that too few of them are found out before anything is written.
+            sources.examples(plan, images)?;
+        }
         let inputs = Inputs {
             weights_sha256: backbone.report.sha256,
             data_sha256: contents.of(&sources, plan.learns())?,

@@ -90,6 +90,18 @@ fn encoding_ahead_stores_the_images_of_a_fit_and_no_other_training_images() {
     assert_eq!(images, [("train", 3), ("test", 2)]);
 }
 
+#[test]
+fn too_few_images_to_fit_to_are_found_out_before_anything_is_written() {
+    let runs = tempfile::tempdir().expect("a folder");
+    let settings = ["prompt.options.images=9".to_owned()];
+    let experiment = Experiment::load(&smoke("self_prompting"), &settings).expect("valid");
+    let error = run_experiment(&experiment, &context(runs.path())).expect_err("too few");
+    // Ten images, of which two are held out.
+    let text = error.to_string();
+    assert!(text.contains('9') && text.contains('8'), "{text}");
+    assert!(!runs.path().join("smoke_self_prompting").exists(), "no folder is made");
+}
+
 /// Asks to stop when training has passed a share of its phase.
 struct StopAt {
     after: u64,
