@@ -3,9 +3,9 @@
 use burn::{
     module::Module,
     nn::conv::{Conv2d, Conv2dConfig},
-    tensor::{Device, Tensor, TensorData, activation},
+    tensor::{Device, Tensor, activation},
 };
-use prompting::convolve;
+use prompting::{cell_centers, convolve};
 
 /// Every cell votes for a box; the box is the weighted mean of the votes.
 ///
@@ -46,19 +46,13 @@ impl BoxHead {
     }
 }
 
-/// `(x, y)` of the centers of the cells, from 0 to 1, `[1, 2, HW]`.
-fn cell_centers(height: usize, width: usize, device: &Device) -> Tensor<3> {
-    let along = |cells: usize, at: usize| (at as f32 + 0.5) / cells as f32;
-    let x = (0..height * width).map(|cell| along(width, cell % width));
-    let y = (0..height * width).map(|cell| along(height, cell / width));
-    let centers: Vec<f32> = x.chain(y).collect();
-    Tensor::from_data(TensorData::new(centers, [1, 2, height * width]), device)
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use burn::{module::Param, tensor::Distribution};
+    use burn::{
+        module::Param,
+        tensor::{Distribution, TensorData},
+    };
 
     use super::*;
 

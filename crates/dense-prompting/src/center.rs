@@ -1,6 +1,7 @@
 //! Where a mask is, differentiably.
 
-use burn::tensor::{Device, Tensor, TensorData, activation};
+use burn::tensor::{Tensor, activation};
+use prompting::cell_centers;
 
 /// The mean place of a mask's pixels, weighted by the probability that they belong to it, in shares of its side.
 ///
@@ -17,23 +18,16 @@ pub fn center_of_mass(logits: Tensor<4>) -> Tensor<2> {
     // sigmoid / sum of sigmoids, without a division by zero where every logit is very low.
     let log_probability = activation::log_sigmoid(logits);
     let weights = activation::softmax(log_probability, 2);
-    let centers = pixel_centers(height, width, &device);
+    let centers = cell_centers(height, width, &device);
     // Rounding may carry a mean of numbers up to 1 beyond it.
     (weights * centers).sum_dim(2).reshape([batch, 2]).clamp(0.0, 1.0)
-}
-
-/// `(x, y)` of the centers of the pixels, from 0 to 1, `[1, 2, hw]`.
-fn pixel_centers(height: usize, width: usize, device: &Device) -> Tensor<3> {
-    let along = |pixels: usize, at: usize| (at as f32 + 0.5) / pixels as f32;
-    let x = (0..height * width).map(|pixel| along(width, pixel % width));
-    let y = (0..height * width).map(|pixel| along(height, pixel / width));
-    let centers: Vec<f32> = x.chain(y).collect();
-    Tensor::from_data(TensorData::new(centers, [1, 2, height * width]), device)
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use burn::tensor::{Device, TensorData};
+
     use super::*;
 
     fn center(logits: Vec<f32>, height: usize) -> Vec<f32> {

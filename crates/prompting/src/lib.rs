@@ -48,6 +48,7 @@ mod fitting;
 mod fusion;
 mod options;
 mod parameters;
+mod places;
 mod proposal;
 
 use std::fmt;
@@ -60,6 +61,7 @@ pub use fitting::{Example, ExampleError, FitError, FitReport, TrainingExamples};
 pub use fusion::{CellFusion, CellFusionConfig, convolve};
 pub use options::{OptionDoc, option_docs, option_table};
 pub use parameters::{draw_parameters, num_trainable_params};
+pub use places::cell_centers;
 pub use proposal::{OwnLoss, Proposal, TrainingProposal, TrainingTruth};
 pub use sam_backbone::{MapPrompts, PointLabel, PromptPart, Prompts};
 use schemars::JsonSchema;

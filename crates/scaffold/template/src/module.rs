@@ -4,11 +4,11 @@ use burn::{
     config::Config,
     module::Module,
     nn::conv::{Conv2d, Conv2dConfig},
-    tensor::{Device, Int, Tensor, TensorData, activation},
+    tensor::{Device, Int, Tensor, activation},
 };
 use prompting::{
     BackboneInfo, PointLabel, PromptInput, PromptModule, PromptOptionError, Prompts, Proposal,
-    convolve,
+    cell_centers, convolve,
 };
 
 use crate::ExamplePromptSpec;
@@ -54,17 +54,10 @@ impl ExamplePrompt {
         let [batch, points, height, width] = attention.dims();
         let weights = activation::softmax(attention.reshape([batch, points, height * width]), 2);
         let centers = cell_centers(height, width, &weights.device().without_autodiff());
+        let places = weights.matmul(centers.swap_dims(1, 2));
         // Rounding may carry a mean of numbers up to 1 beyond it.
-        weights.matmul(centers).clamp(0.0, 1.0).mul_scalar(self.input_size as f64)
+        places.clamp(0.0, 1.0).mul_scalar(self.input_size as f64)
     }
-}
-
-/// `(x, y)` of the centers of the cells, from 0 to 1, `[1, HW, 2]`.
-fn cell_centers(height: usize, width: usize, device: &Device) -> Tensor<3> {
-    let along = |cells: usize, at: usize| (at as f32 + 0.5) / cells as f32;
-    let center = |cell: usize| [along(width, cell % width), along(height, cell / width)];
-    let centers: Vec<f32> = (0..height * width).flat_map(center).collect();
-    Tensor::from_data(TensorData::new(centers, [1, height * width, 2]), device)
 }
 
 impl PromptModule for ExamplePrompt {
@@ -98,6 +91,7 @@ impl PromptModule for ExamplePrompt {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use burn::tensor::TensorData;
     use prompting::contract::{self, small_backbone};
 
     use super::*;
