@@ -21,14 +21,14 @@ pub struct DenseSpec {
     pub depth: usize,
     /// Give the center of mass of the predicted mask as a foreground point too.
     pub point: bool,
-    /// Weight of a loss of its own: binary cross-entropy between the predicted mask and the true one. 0 leaves the
-    /// module to what comes back through the frozen decoder.
+    /// Weight of a loss of its own, binary cross-entropy plus soft Dice between the predicted mask and the true one,
+    /// beside the loss on SAM's mask. 0 leaves the module to what comes back through the frozen decoder.
     pub mask_weight: f64,
 }
 
 impl Default for DenseSpec {
     fn default() -> Self {
-        Self { taps: 1, channels: 64, depth: 2, point: false, mask_weight: 0.0 }
+        Self { taps: 1, channels: 64, depth: 2, point: false, mask_weight: 1.0 }
     }
 }
 
