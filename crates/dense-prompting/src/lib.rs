@@ -9,6 +9,10 @@
 //! [B, C, H, W] ...    [B, F, H, W]   F / 2     F / 4     [B, 1, 4H, 4W]
 //! ```
 //!
+//! The loss on SAM's mask comes back through the frozen decoder; beside it the drawn mask is compared with the true
+//! one (`mask_weight`). With the former alone, SAM's answer to a drawn mask that says nothing is soon an empty
+//! one, and there is no way out of it.
+//!
 //! Up: transposed 2x2 convolution of stride 2 and GELU. The bound keeps the prompt where SAM's own logits are, the
 //! range that its prompt encoder has seen. With `point` the mask's center of mass is a foreground point
 //! besides: SAM's decoder was never trained on a mask alone, but on masks with the clicks that led to them.
