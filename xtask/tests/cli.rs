@@ -44,7 +44,20 @@ fn list_names_what_experiments_can_name() {
             .map(|entry| entry["name"].as_str().or(entry.as_str()).unwrap_or_default().to_owned())
             .collect()
     };
-    assert_eq!(names("prompt_modules"), ["none", "apm"]);
+    let modules = ["none", "apm", "box_prompting", "dense_prompting", "self_prompting"];
+    assert_eq!(names("prompt_modules"), modules);
+    for module in list["prompt_modules"].as_array().expect("a list") {
+        for option in module["options"].as_array().expect("a list") {
+            for key in ["name", "kind", "doc"] {
+                let text = option[key].as_str().expect("a text");
+                assert!(!text.is_empty(), "{key} of {option} of {module}");
+            }
+        }
+    }
+    let text = xtask(&root(), &["list"]);
+    let text = String::from_utf8_lossy(&text.stdout).into_owned();
+    assert!(text.contains("fusion_channels = 256"), "{text}");
+    assert!(text.contains("hidden_ratio = 4"), "{text}");
     assert_eq!(names("backbones"), ["micro", "vit_b", "vit_l", "vit_h"]);
     assert!(names("data").contains(&"phantom".to_owned()));
 }

@@ -6,7 +6,7 @@ use burn::{
     tensor::{Device, Int, Tensor},
 };
 use prompting::{
-    BackboneInfo, PointLabel, PromptInput, PromptModule, PromptOptionError, Prompts,
+    BackboneInfo, PointLabel, PromptInput, PromptModule, PromptOptionError, Prompts, Proposal,
     num_trainable_params,
 };
 
@@ -193,10 +193,10 @@ impl PromptModule for Apm {
         self.taps.clone()
     }
 
-    fn propose(&self, input: PromptInput) -> Prompts {
+    fn propose(&self, input: PromptInput) -> Proposal {
         let coords = self.forward(input.block_features);
         let labels = self.labels(coords.dims()[0], &coords.device().without_autodiff());
-        Prompts { points: Some((coords, labels)), ..Prompts::default() }
+        Prompts { points: Some((coords, labels)), ..Prompts::default() }.into()
     }
 }
 
@@ -292,8 +292,10 @@ mod tests {
         let input = PromptInput {
             image_embedding: Tensor::zeros([2, 8, 16, 16], &device),
             block_features: random_features(2, &device),
+            image: None,
+            seeds: vec![0, 1],
         };
-        let prompts = apm.propose(input);
+        let prompts = apm.propose(input).hypotheses.remove(0);
         let (coords, labels) = prompts.points.unwrap();
         assert_eq!(coords.dims(), [2, 5, 2]);
         let labels = labels.into_data().try_into_vec_as::<i64>().unwrap();

@@ -10,7 +10,7 @@ use burn::{
     tensor::{Device, Tensor, activation::relu},
 };
 
-use crate::convolution::convolve;
+use prompting::convolve;
 
 /// Configuration to create a [`Fusion`] module using the [init function](FusionConfig::init).
 #[derive(Config, Debug)]

@@ -1,11 +1,12 @@
 //! Which network predicts the points.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ResNetDepth;
 
 /// Which network predicts the points.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Head {
     /// [`ResNet`](crate::ResNet) on the fused taps, 18 layers.

@@ -25,7 +25,6 @@
 //! network input, origin at the top-left corner.
 
 mod apm;
-mod convolution;
 mod cross_attention;
 mod fusion;
 mod head;

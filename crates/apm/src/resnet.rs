@@ -12,7 +12,7 @@ use burn::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::convolution::convolve;
+use prompting::convolve;
 
 /// Output channels of a bottleneck block as a multiple of its inner width.
 const BOTTLENECK_EXPANSION: usize = 4;

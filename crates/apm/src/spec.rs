@@ -1,6 +1,7 @@
 //! APM's options as people write them.
 
 use prompting::{BackboneInfo, PromptOptionError};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{ApmConfig, Head, Taps};
@@ -13,12 +14,12 @@ const MAX_SIZE: usize = 8192;
 const CHANNELS_OF_A_HEAD: usize = 64;
 
 /// `[prompt.options]` of `module = "apm"`. The defaults are the paper's choices.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ApmSpec {
     /// Points per image, `P`.
     pub points: usize,
-    /// How many of them, from the first on, are labeled foreground; the rest is background. Without
+    /// How many of the points, from the first on, are labeled foreground; the rest is background. Without
     /// it half of them, rounded up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub foreground: Option<usize>,

@@ -1,13 +1,14 @@
 //! Which encoder blocks APM looks at.
 
 use prompting::{BackboneInfo, PromptOptionError};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Which encoder blocks APM looks at, by the paper's names.
 ///
 /// The names are the 1-based numbers of ViT-B's global-attention blocks. On another backbone they
 /// mean its last 1, 2, 3 or 4 global-attention blocks, e.g. `6_9_12` on ViT-L the blocks 12, 18, 24.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Taps {
     /// `12`: the last global-attention block.
     #[serde(rename = "12")]

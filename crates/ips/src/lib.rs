@@ -26,10 +26,11 @@ use burn::{
     },
     tensor::{Device, Tensor},
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Options of the shift as people write them in an experiment file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct IpsSpec {
     /// Hidden width as a multiple of the embedding's channels. The paper's choice is 4.

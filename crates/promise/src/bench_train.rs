@@ -255,6 +255,7 @@ pub fn bench_train(
             seed: plan.seed,
             shuffle: false,
             taps: taps.clone(),
+            image: false,
             oracle_points: None,
             augmentation: None,
             workers: rayon::current_num_threads(),

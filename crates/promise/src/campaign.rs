@@ -222,9 +222,13 @@ impl<'a> Campaign<'a> {
         refuse_misfits(plan, &sources, per_image, largest_image, self.context.memory)?;
         let parameters = backbone.sam.num_params();
         let memory = MemoryNeed::of(plan, backbone.sam.config(), parameters, taps.len(), &sources);
+        if let Some(images) = plan.fitted_to() {
+            // So that too few of them are found out before anything is written.
+            sources.examples(plan, images)?;
+        }
         let inputs = Inputs {
             weights_sha256: backbone.report.sha256,
-            data_sha256: contents.of(&sources, plan.trains())?,
+            data_sha256: contents.of(&sources, plan.learns())?,
         };
         let sam = backbone.sam.config().clone();
         Ok(Ready { taps, sources, inputs, memory, sam, parameters, largest_image })

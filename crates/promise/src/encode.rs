@@ -70,6 +70,10 @@ pub fn encode_experiment(
         for view in View::first(views) {
             Pass::add(&mut passes, plan, precision, view, sources.train.clone(), &taps);
         }
+        if let (Some(images), 0) = (plan.fitted_to(), views) {
+            let data = sources.examples(plan, images)?;
+            Pass::add(&mut passes, plan, precision, View::IDENTITY, data, &taps);
+        }
         for data in [sources.valid].into_iter().filter(|_| trains).chain(sources.test) {
             Pass::add(&mut passes, plan, precision, View::IDENTITY, data, &taps);
         }

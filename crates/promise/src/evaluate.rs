@@ -11,7 +11,7 @@ use std::{
 use burn::tensor::{Int, Tensor, TensorData, activation};
 use data_loaders::{TruthMask, prefetch};
 use metrics::{Mask, MetricsError, Protocol, SoftMap};
-use prompting::{PromptInput, Prompts};
+use prompting::{PromptInput, Prompts, Proposal};
 use run_record::{CaseRow, CurveRow, PanelPoint, ResultRow};
 use sam_backbone::{Frame, FrozenSam, ImageSize, ResizeMode, masks_in_image};
 use scoring::{
@@ -20,9 +20,12 @@ use scoring::{
 
 use crate::{
     features::{EncodedCase, EncodedSet, FeatureError},
+    hypotheses::decode_best,
     model::{Adapter, USED_MASK},
     progress::Progress,
-    prompt_source::{HostPrompt, PromptSource, case_generator, fixed_prompt, ground_truth_points},
+    prompt_source::{
+        HostPrompt, PromptSource, case_generator, fixed_prompt, ground_truth_points, prompt_seed,
+    },
 };
 
 /// What is scored, and how.
@@ -59,6 +62,8 @@ pub struct Evaluated {
     pub pictures: Vec<Picture>,
     /// Seconds that each case took from its features to its scores, added up.
     pub case_secs: f64,
+    /// The part of them that the prompt module took to propose; none where it does not.
+    pub prompt_secs: Option<f64>,
 }
 
 /// A case to look at.
@@ -145,22 +150,25 @@ pub fn evaluate(
     let n = set.cases.len();
     let mut rows = Vec::with_capacity(n);
     let (mut curves, mut levels, mut pictures) = (Vec::new(), Vec::new(), Vec::new());
-    let mut case_secs = 0.0;
+    let (mut case_secs, mut prompt_secs) = (0.0, None::<f64>);
     // One case at a time leaves threads idle: many of its operations are too small to be shared out.
     let workers = set.reading().workers;
     let score_case = |index: usize| {
         let case = &set.cases[index];
         let scored = score(evaluation, adapter, sam, set, case)?;
         let picture = wanted.contains(&index).then(|| scored.picture(index));
-        Ok((scored.case, picture, scored.secs))
+        Ok((scored.case, picture, scored.secs, scored.prompt_secs))
     };
     let outcome = prefetch(n, workers, 2 * workers, score_case, |index, scored| {
         if stop.load(Ordering::Relaxed) {
             return ControlFlow::Break(EvaluateError::Interrupted);
         }
         match scored {
-            Ok((case, picture, secs)) => {
+            Ok((case, picture, secs, proposing)) => {
                 case_secs += secs;
+                if let Some(secs) = proposing {
+                    prompt_secs = Some(prompt_secs.unwrap_or(0.0) + secs);
+                }
                 curves.extend(case.curve());
                 levels.extend(case.levels);
                 rows.push(case.row);
@@ -176,7 +184,7 @@ pub fn evaluate(
     }
     progress.finish();
     let row = summarize(evaluation.protocol, &rows, &levels, seed);
-    Ok(Evaluated { row, cases: rows, curves, pictures, case_secs })
+    Ok(Evaluated { row, cases: rows, curves, pictures, case_secs, prompt_secs })
 }
 
 /// A case that was predicted and scored.
@@ -188,6 +196,8 @@ struct Scored {
     box_xyxy: Option<[f32; 4]>,
     /// Seconds from features to scores.
     secs: f64,
+    /// Seconds of the prompt module.
+    prompt_secs: Option<f64>,
 }
 
 impl Scored {
@@ -210,9 +220,12 @@ fn score(
     set: &EncodedSet,
     case: &EncodedCase,
 ) -> Result<Scored, EvaluateError> {
-    let features = set.features(case, &adapter.taps(), sam.device())?;
+    // The image itself is at hand too: it is read for the module alone.
+    let image = adapter.needs_image() && evaluation.source == PromptSource::Auto;
+    let seed = prompt_seed(evaluation.seed, 0, &case.data, &case.id);
+    let input = set.prompt_input(case, &adapter.taps(), image, seed, sam.device())?;
     let start = Instant::now();
-    let prediction = predict_case(evaluation, adapter, sam, case, features)?;
+    let prediction = predict_case(evaluation, adapter, sam, case, input)?;
     let failed = |source| EvaluateError::Score {
         method: evaluation.method.to_owned(),
         case: format!("{}/{}", case.data, case.id),
@@ -245,8 +258,8 @@ fn score(
     if let Some(folder) = evaluation.predictions {
         write_prediction(&folder.join(prediction_file(&case.id)), &map)?;
     }
-    let Prediction { points, box_xyxy, .. } = prediction;
-    Ok(Scored { case: scored, map, points, box_xyxy, secs })
+    let Prediction { points, box_xyxy, prompt_secs, .. } = prediction;
+    Ok(Scored { case: scored, map, points, box_xyxy, secs, prompt_secs })
 }
 
 struct Prediction {
@@ -257,6 +270,7 @@ struct Prediction {
     compared: Option<ImageMap>,
     points: Vec<PanelPoint>,
     box_xyxy: Option<[f32; 4]>,
+    prompt_secs: Option<f64>,
 }
 
 /// Probabilities of a size, row-major.
@@ -270,33 +284,40 @@ fn predict_case(
     adapter: &dyn Adapter,
     sam: &FrozenSam,
     case: &EncodedCase,
-    (embedding, taps): (Tensor<4>, Vec<Tensor<4>>),
+    input: PromptInput,
 ) -> Result<Prediction, EvaluateError> {
-    let prompts = match evaluation.source {
-        PromptSource::Auto => adapter
-            .propose(PromptInput { image_embedding: embedding.clone(), block_features: taps })
-            .ok_or_else(|| EvaluateError::NoModule { method: evaluation.method.to_owned() })?,
+    let embedding = input.image_embedding.clone();
+    let mut prompt_secs = None;
+    let proposal: Proposal = match evaluation.source {
+        PromptSource::Auto => {
+            let start = Instant::now();
+            let proposal = adapter
+                .propose(input)
+                .ok_or_else(|| EvaluateError::NoModule { method: evaluation.method.to_owned() })?;
+            // A device may still be at it. If it cannot say so, reading the prompts will.
+            let _ = sam.device().sync();
+            prompt_secs = Some(start.elapsed().as_secs_f64());
+            proposal
+        }
         PromptSource::GroundTruth => {
             let mut rng = case_generator(evaluation.seed, 0, &case.data, &case.id);
             let points =
                 ground_truth_points(&case.truth.mask(), &case.frame, evaluation.n_points, &mut rng);
-            host_prompts(&points, sam)
+            host_prompts(&points, sam).into()
         }
         source => {
             let fixed = fixed_prompt(source, &case.frame, evaluation.n_points).unwrap_or_default();
-            host_prompts(&fixed, sam)
+            host_prompts(&fixed, sam).into()
         }
     };
     let shift = adapter.token_shift(embedding.clone());
+    let (prompts, output) = decode_best(sam, &embedding, proposal, shift.as_ref());
     let (points, box_xyxy) = prompts_in_image(&prompts, &case.frame);
-    let logits = sam
-        .decode(embedding, prompts, shift, true)
-        .low_res_logits
-        .slice_dim(1, USED_MASK..USED_MASK + 1);
+    let logits = output.low_res_logits.slice_dim(1, USED_MASK..USED_MASK + 1);
     let at = |frame: &Frame| floats(activation::sigmoid(masks_in_image(logits.clone(), frame)));
     let compared = compared_frame(evaluation.protocol, &case.frame)
         .map(|frame| ImageMap { size: frame.image, probabilities: at(&frame) });
-    Ok(Prediction { probabilities: at(&case.frame), compared, points, box_xyxy })
+    Ok(Prediction { probabilities: at(&case.frame), compared, points, box_xyxy, prompt_secs })
 }
 
 /// The frame that brings logits straight to the size that a protocol compares at: there and back by way of the image

@@ -18,6 +18,7 @@ use data_loaders::{
 };
 use feature_cache::{CacheError, Precision};
 use image::RgbImage;
+use prompting::PromptInput;
 use run_record::SkippedCase;
 use sam_backbone::{EncoderOutput, Frame, FrozenSam, ImageSize, ResizeMode, input_tensor};
 
@@ -408,7 +409,7 @@ impl EncodedSet {
         let stored = self.stored(case).and_then(|(store, name)| store.load(name, taps));
         Ok(match stored {
             Some(features) => AtHand::Stored(features),
-            None => AtHand::Image(self.encoding.seen(self.data.load(case.index)?).image),
+            None => AtHand::Image(self.seen_image(case)?),
         })
     }
 
@@ -514,6 +515,38 @@ impl EncodedSet {
         let EncoderOutput { image_embedding, block_features } =
             self.encoding.sam.encode(input, taps);
         (image_embedding, block_features)
+    }
+
+    /// The image of a case in the view of this set: what the encoder is given.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read any more.
+    pub(crate) fn seen_image(&self, case: &EncodedCase) -> Result<RgbImage, DataError> {
+        Ok(self.encoding.seen(self.data.load(case.index)?).image)
+    }
+
+    /// What a prompt module gets of a case, as a batch of one.
+    ///
+    /// # Errors
+    ///
+    /// If the features or the image cannot be had.
+    ///
+    /// # Panics
+    ///
+    /// Panics if a tap was not encoded: a bug in the caller.
+    pub(crate) fn prompt_input(
+        &self,
+        case: &EncodedCase,
+        taps: &[usize],
+        needs_image: bool,
+        seed: u64,
+        device: &Device,
+    ) -> Result<PromptInput, FeatureError> {
+        let (image_embedding, block_features) = self.features(case, taps, device)?;
+        let image = needs_image.then(|| self.seen_image(case)).transpose()?;
+        let image = image.map(|image| input_tensor(&image, &case.frame, device));
+        Ok(PromptInput { image_embedding, block_features, image, seeds: vec![seed] })
     }
 
     /// The image of a case, for pictures.

@@ -15,12 +15,13 @@ use burn::{
     },
 };
 use metrics::{Mask, MaskCounts};
-use prompting::{PromptInput, PromptModule, Prompts};
+use prompting::{MapPrompts, PromptInput, PromptModule, PromptPart, Prompts, TrainingTruth};
 
 use crate::{
+    adapter_output::{AdapterOutput, MaskGradient},
+    hypotheses::{Answer, best_logits},
     loss::loss,
-    model::{Promise, USED_MASK},
-    proposal::Proposal,
+    model::Promise,
     spec::{Loss, TrainSpec},
 };
 
@@ -51,6 +52,10 @@ pub struct Batch {
     pub image_embedding: Tensor<4>,
     /// Each `[B, width, H, W]`.
     pub block_features: Vec<Tensor<4>>,
+    /// The images as the encoder sees them, `[B, 3, S, S]`, if the prompt module asks for them.
+    pub image: Option<Tensor<4>>,
+    /// What a prompt module may draw from, one number a case.
+    pub seeds: Vec<u64>,
     /// `[B, 1, h, w]`, zeros and ones.
     pub target: Tensor<4>,
     /// Prompts that do not come from the module.
@@ -81,12 +86,12 @@ impl ItemLazy for StepOutput {
 
 /// The frozen half of a training step.
 struct Decoded {
-    /// Logits of the used mask, plain, `[B, 1, h, w]`.
+    /// Logits of the used mask of each image's best hypothesis, plain, `[B, 1, h, w]`.
     logits: Tensor<4>,
-    /// Mean loss of the batch.
+    /// Mean loss on the mask.
     loss: f64,
-    /// By how much the loss changes with what was proposed, of the same shapes.
-    gradient: Proposal,
+    /// By how much it changes with what the adapters gave.
+    gradient: MaskGradient,
 }
 
 /// Image tokens that the decoder takes at once in training: its graph is the largest part of a step's memory, a hundred MiB and
@@ -95,55 +100,84 @@ struct Decoded {
 const TOKENS_AT_ONCE: usize = 2 * 64 * 64;
 
 impl<P: PromptModule> Promise<P> {
-    /// Prompts and token shift of a batch.
+    /// What the adapters give for a batch.
     ///
     /// Features come from the plain device, since SAM is there. They cross to the adapters' device
     /// only where an adapter reads them: its batch normalization trains only on tracked input.
     ///
     /// `block_features` are those of the batch, apart from it: they are the most of it, and gone once they are read.
-    fn proposal(&self, batch: &Batch, block_features: Vec<Tensor<4>>, training: bool) -> Proposal {
+    fn adapter_output(
+        &self,
+        batch: &Batch,
+        block_features: Vec<Tensor<4>>,
+        training: bool,
+    ) -> AdapterOutput {
         let enter = |tensor: Tensor<4>| if training { tensor.autodiff() } else { tensor };
         let embedding = &batch.image_embedding;
-        let prompts = match &batch.given {
-            Some(points) => Prompts { points: Some(points.clone()), ..Prompts::default() },
+        let (proposal, own_loss) = match &batch.given {
+            Some(points) => {
+                let given = Prompts { points: Some(points.clone()), ..Prompts::default() };
+                (given.into(), None)
+            }
             None => {
                 let input = PromptInput {
                     image_embedding: enter(embedding.clone()),
                     block_features: block_features.into_iter().map(enter).collect(),
+                    image: batch.image.clone().map(enter),
+                    seeds: batch.seeds.clone(),
                 };
-                self.learned_prompts(input).unwrap_or_default()
+                let truth = TrainingTruth { masks: batch.target.clone() };
+                let (proposal, own_loss) = self.training_prompts(input, &truth);
+                // A method without a module is trained with given prompts, or none at all.
+                (proposal.unwrap_or_else(|| Prompts::default().into()), own_loss)
             }
         };
-        Proposal { prompts, token_shift: self.learned_shift(enter(embedding.clone())) }
+        AdapterOutput {
+            hypotheses: proposal.hypotheses,
+            token_shift: self.learned_shift(enter(embedding.clone())),
+            mask_gradient: own_loss.as_ref().map_or(1.0, |own| own.mask_gradient),
+            own_loss: own_loss.map(|own| own.value),
+        }
     }
 
-    /// Logits of the used mask, `[B, 1, h, w]`.
-    fn logits(&self, image_embedding: Tensor<4>, proposal: Proposal) -> Tensor<4> {
-        self.frozen
-            .decode(image_embedding, proposal.prompts, proposal.token_shift, true)
-            .low_res_logits
-            .slice_dim(1, USED_MASK..USED_MASK + 1)
+    /// SAM's answers, one for each hypothesis.
+    fn answers(&self, image_embedding: &Tensor<4>, output: &AdapterOutput) -> Vec<Answer> {
+        let answer = |prompts: &Prompts| {
+            let shift = output.token_shift.clone();
+            Answer::of(self.frozen.decode(image_embedding.clone(), prompts.clone(), shift, true))
+        };
+        output.hypotheses.iter().map(answer).collect()
+    }
+
+    /// The loss on the mask, a mean over the hypotheses.
+    fn loss_on_mask(&self, answers: &[Answer], target: &Tensor<4>) -> Tensor<1> {
+        let losses = answers
+            .iter()
+            .map(|answer| loss(self.settings.loss, answer.logits.clone(), target.clone()));
+        let sum = losses.reduce(|a, b| a + b).expect("a hypothesis at least");
+        if answers.len() == 1 { sum } else { sum.div_scalar(answers.len() as f64) }
     }
 
     /// Loss and gradient at the place where adapters and frozen decoder meet, a few images at a time: the graph of the
     /// decoder lives no longer than they need it.
-    fn decode_in_parts(&self, batch: &Batch, proposal: &Proposal, at_once: usize) -> Decoded {
+    fn decode_in_parts(&self, batch: &Batch, output: &AdapterOutput, at_once: usize) -> Decoded {
         let [n, ..] = batch.image_embedding.dims();
         let (mut logits, mut gradients, mut total) = (Vec::new(), Vec::new(), 0.0);
         for start in (0..n).step_by(at_once) {
             let images = start..n.min(start + at_once);
-            let leaf = proposal.leaf(images.clone());
+            let leaf = output.leaf(images.clone());
             let embedding = batch.image_embedding.clone().slice_dim(0, images.clone());
             let target = batch.target.clone().slice_dim(0, images.clone());
-            let part = self.logits(embedding, leaf.clone());
+            let answers = self.answers(&embedding, &leaf);
             // A mean over images: each part counts by how many it has.
-            let loss = loss(self.settings.loss, part.clone(), target)
-                .mul_scalar(images.len() as f64 / n as f64);
+            let share = images.len() as f64 / n as f64;
+            let loss = self.loss_on_mask(&answers, &target).mul_scalar(share);
             total += value(loss.clone());
-            gradients.push(leaf.gradient(&loss.backward()));
-            logits.push(part.without_autodiff());
+            logits.push(best_logits(&answers));
+            drop(answers);
+            gradients.push(leaf.gradient(&loss));
         }
-        let gradient = Proposal::join(&gradients).expect("a batch has images");
+        let gradient = MaskGradient::join(gradients);
         Decoded { logits: Tensor::cat(logits, 0), loss: total, gradient }
     }
 
@@ -192,11 +226,12 @@ impl<P: PromptModule> TrainStep for Promise<P> {
 
     fn step(&self, mut batch: Batch) -> TrainOutput<StepOutput> {
         let block_features = mem::take(&mut batch.block_features);
-        let proposal = self.proposal(&batch, block_features, true);
-        let at_once = at_once(&batch);
-        let Decoded { logits, loss, gradient } = self.decode_in_parts(&batch, &proposal, at_once);
-        let gradients = proposal.backward(&gradient).expect("something is trained");
-        TrainOutput::new(self, gradients, self.output(&batch, logits, loss))
+        let output = self.adapter_output(&batch, block_features, true);
+        let Decoded { logits, loss, gradient } =
+            self.decode_in_parts(&batch, &output, at_once(&batch));
+        let own_loss = output.own_loss.clone().map_or(0.0, value);
+        let gradients = output.backward(&gradient).expect("something is trained");
+        TrainOutput::new(self, gradients, self.output(&batch, logits, loss + own_loss))
     }
 }
 
@@ -206,10 +241,11 @@ impl<P: PromptModule> InferenceStep for Promise<P> {
 
     fn step(&self, mut batch: Batch) -> StepOutput {
         let block_features = mem::take(&mut batch.block_features);
-        let proposal = self.proposal(&batch, block_features, false);
-        let logits = self.logits(batch.image_embedding.clone(), proposal);
-        let loss = loss(self.settings.loss, logits.clone(), batch.target.clone());
-        self.output(&batch, logits, value(loss))
+        let output = self.adapter_output(&batch, block_features, false);
+        let answers = self.answers(&batch.image_embedding, &output);
+        let loss = value(self.loss_on_mask(&answers, &batch.target));
+        let own_loss = output.own_loss.clone().map_or(0.0, value);
+        self.output(&batch, best_logits(&answers), loss + own_loss)
     }
 }
 
@@ -360,6 +396,8 @@ mod tests {
         let batch = Batch {
             image_embedding: random(info.embed_dim),
             block_features: vec![random(info.width)],
+            image: None,
+            seeds: vec![0, 1],
             target: Tensor::<4>::random([2, 1, side, side], Distribution::Bernoulli(0.3), &plain),
             given: None,
             cases: vec!["a".into(), "b".into()],
@@ -421,22 +459,22 @@ mod tests {
             }
         }
         let (model, batch) = model_and_batch();
-        let proposal = || model.proposal(&batch, batch.block_features.clone(), true);
+        let output = || model.adapter_output(&batch, batch.block_features.clone(), true);
         let collected = |gradients| {
             let gradients = GradientsParams::from_grads(gradients, &model);
             let mut collect = Collect(&gradients, Vec::new());
             model.visit(&mut collect);
             collect.1
         };
-        let logits = model.logits(batch.image_embedding.clone(), proposal());
-        let whole_loss = loss(model.settings.loss, logits, batch.target.clone());
+        let answers = model.answers(&batch.image_embedding, &output());
+        let whole_loss = model.loss_on_mask(&answers, &batch.target);
         let whole = collected(whole_loss.backward());
         let largest = whole.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
         for at_once in [1, 2] {
-            let proposal = proposal();
-            let parts = model.decode_in_parts(&batch, &proposal, at_once);
+            let output = output();
+            let parts = model.decode_in_parts(&batch, &output, at_once);
             assert!((parts.loss - value(whole_loss.clone())).abs() < 1e-6, "{}", parts.loss);
-            let found = collected(proposal.backward(&parts.gradient).expect("both are trained"));
+            let found = collected(output.backward(&parts.gradient).expect("both are trained"));
             assert_eq!(found.len(), whole.len());
             // Some hundred roundings of 6e-8 on the way through the adapters.
             for (found, whole) in found.iter().zip(&whole) {
@@ -501,8 +539,10 @@ mod tests {
             .learned_prompts(PromptInput {
                 image_embedding: batch.image_embedding.clone(),
                 block_features: batch.block_features.clone(),
+                image: None,
+                seeds: batch.seeds.clone(),
             })
-            .and_then(|prompts| prompts.points)
+            .and_then(|proposal| proposal.hypotheses[0].points.clone())
             .expect("APM proposes points");
         let given = Batch { given: Some(prompts), ..batch.clone() };
         let output = TrainStep::step(&model, given);

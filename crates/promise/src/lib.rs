@@ -5,6 +5,7 @@
 //! prompt modules know nothing of token shifts, neither knows data or metrics, and the frozen SAM
 //! knows none of them.
 
+mod adapter_output;
 pub mod backbone;
 pub mod bench_forward;
 pub mod bench_loader;
@@ -24,8 +25,10 @@ pub mod evaluate;
 pub mod feature_store;
 pub mod features;
 pub mod fetch;
+mod fit;
 pub mod frame;
 mod grid;
+mod hypotheses;
 mod learner;
 mod loader;
 mod loss;
@@ -41,7 +44,7 @@ mod png;
 pub mod predict;
 pub mod progress;
 pub mod prompt_source;
-mod proposal;
+pub mod reference;
 pub mod registry;
 pub mod run;
 pub mod run_folder;

@@ -25,14 +25,15 @@ use burn::{
     tensor::{Device, Int, Tensor, TensorData},
 };
 use data_loaders::{TruthMask, augment::AugmentSpec, prefetch};
+use image::RgbImage;
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
-use sam_backbone::Frame;
+use sam_backbone::{Frame, input_tensor};
 
 use crate::{
     features::{AtHand, AugmentedCase, EncodedCase, EncodedSet, FeatureError},
     learner::Batch,
-    prompt_source::{case_generator, ground_truth_points},
+    prompt_source::{case_generator, ground_truth_points, prompt_seed},
     viewed_set::ViewedSet,
 };
 
@@ -45,6 +46,8 @@ pub(crate) struct Batching {
     pub shuffle: bool,
     /// Blocks whose outputs the prompt module reads.
     pub taps: Vec<usize>,
+    /// Whether the prompt module reads the images too.
+    pub image: bool,
     /// Number of oracle points, `None` if the module proposes.
     pub oracle_points: Option<usize>,
     /// How every image is changed in every epoch, if it is.
@@ -113,7 +116,8 @@ struct Readied<'a> {
 }
 
 enum Content {
-    AsItIs(AtHand),
+    /// What is at hand of the features, and the image if it is asked for.
+    AsItIs(AtHand, Option<RgbImage>),
     Augmented(AugmentedCase),
 }
 
@@ -123,6 +127,8 @@ struct Sample<'a> {
     image_embedding: Tensor<4>,
     /// Each `[1, width, H, W]`.
     block_features: Vec<Tensor<4>>,
+    /// `[1, 3, S, S]`
+    image: Option<Tensor<4>>,
     frame: Frame,
     truth: TruthMask,
     target: Vec<bool>,
@@ -167,10 +173,13 @@ impl BatchMaker {
 
     /// What several threads may do at once: no encoder and no tensors.
     fn ready(&self, place: usize, epoch: usize) -> Result<Readied<'_>, FeatureError> {
-        let Batching { seed, taps, augmentation, .. } = &self.batching;
+        let Batching { seed, taps, augmentation, image, .. } = &self.batching;
         let (set, case) = self.set.seen(place, epoch, *seed);
         let content = match augmentation {
-            None => Content::AsItIs(set.at_hand(case, taps)?),
+            None => {
+                let image = image.then(|| set.seen_image(case)).transpose()?;
+                Content::AsItIs(set.at_hand(case, taps)?, image)
+            }
             Some(spec) => Content::Augmented(set.augmented(case, spec, *seed, epoch as u64)?),
         };
         Ok(Readied { set, case, content })
@@ -178,13 +187,15 @@ impl BatchMaker {
 
     fn sample<'a>(&self, readied: Readied<'a>) -> Result<Sample<'a>, FeatureError> {
         let (taps, Readied { set, case, content }) = (&self.batching.taps, readied);
+        let input = |image: &RgbImage, frame: &Frame| input_tensor(image, frame, &self.device);
         Ok(match content {
-            Content::AsItIs(at_hand) => {
+            Content::AsItIs(at_hand, image) => {
                 let (image_embedding, block_features) =
                     set.features_of(case, at_hand, taps, &self.device)?;
                 Sample {
                     image_embedding,
                     block_features,
+                    image: image.map(|image| input(&image, &case.frame)),
                     frame: case.frame,
                     truth: case.truth.mask(),
                     target: case.target.mask().values,
@@ -197,6 +208,7 @@ impl BatchMaker {
                 Sample {
                     image_embedding: here(image_embedding),
                     block_features: block_features.into_iter().map(here).collect(),
+                    image: self.batching.image.then(|| input(&augmented.image, &augmented.frame)),
                     frame: augmented.frame,
                     truth: augmented.truth,
                     target: augmented.target,
@@ -211,8 +223,9 @@ impl BatchMaker {
         let (n, side) = (samples.len(), set.side());
         let targets = samples.iter().flat_map(|sample| sample.target.iter());
         let target: Vec<f32> = targets.map(|&on| f32::from(u8::from(on))).collect();
+        // Validation sees the same prompts in every epoch.
+        let epoch = if batching.shuffle { epoch as u64 } else { 0 };
         let given = batching.oracle_points.map(|n_points| {
-            let epoch = if batching.shuffle { epoch as u64 } else { 0 };
             let points: Vec<_> = samples
                 .iter()
                 .flat_map(|Sample { frame, truth, case, .. }| {
@@ -231,16 +244,24 @@ impl BatchMaker {
             .iter()
             .map(|Sample { case, .. }| format!("{}/{}", case.data, case.id))
             .collect();
+        let seeds = samples
+            .iter()
+            .map(|Sample { case, .. }| prompt_seed(batching.seed, epoch, &case.data, &case.id))
+            .collect();
         let mut embeddings = Vec::with_capacity(n);
+        let mut images = Vec::new();
         let mut taps: Vec<Vec<Tensor<4>>> = Vec::new();
         taps.resize_with(batching.taps.len(), Vec::new);
-        for Sample { image_embedding, block_features, .. } in samples {
+        for Sample { image_embedding, block_features, image, .. } in samples {
             embeddings.push(image_embedding);
+            images.extend(image);
             taps.iter_mut().zip(block_features).for_each(|(tap, block)| tap.push(block));
         }
         Batch {
             image_embedding: Tensor::cat(embeddings, 0),
             block_features: taps.into_iter().map(|tap| Tensor::cat(tap, 0)).collect(),
+            image: batching.image.then(|| Tensor::cat(images, 0)),
+            seeds,
             target: Tensor::from_data(TensorData::new(target, [n, 1, side, side]), device),
             given,
             cases,
@@ -381,7 +402,8 @@ mod tests {
     fn batching(shuffle: bool, augmentation: Option<AugmentSpec>) -> Batching {
         let (batch_size, seed) = (2, 5);
         let (oracle_points, workers) = (Some(4), 2);
-        Batching { batch_size, seed, shuffle, taps: vec![3], oracle_points, augmentation, workers }
+        let (taps, image) = (vec![3], false);
+        Batching { batch_size, seed, shuffle, taps, image, oracle_points, augmentation, workers }
     }
 
     fn epoch(loader: &FeatureLoader) -> Vec<Batch> {
@@ -430,6 +452,61 @@ mod tests {
         let read = batch.block_features[0].clone().slice_dim(0, 1..2);
         assert_eq!(floats(&read), floats(&blocks[1]));
         assert_ne!(floats(&read), floats(&blocks[0]));
+    }
+
+    #[test]
+    fn images_are_in_a_batch_if_they_are_asked_for_as_the_encoder_sees_them() {
+        let set = set(3, Some(u64::MAX));
+        let asked = Batching { image: true, ..batching(false, None) };
+        let loader = FeatureLoader::new(set.clone(), asked.clone(), 0, &Device::flex());
+        let batch = epoch(&loader).remove(0);
+        let images = batch.image.expect("it was asked for");
+        let (encoded, case) = set.seen(1, 1, 5);
+        let backbone = Backbone::load(Variant::Micro, None, &Device::flex()).expect("embedded");
+        let output = backbone.sam.encode(images.clone().slice_dim(0, 1..2), &[]);
+        let (embedding, _) = encoded.features(case, &[], &Device::flex()).expect("in memory");
+        // The encoder gives the stored embedding for it, so it is the image that the encoder saw.
+        assert_eq!(floats(&output.image_embedding), floats(&embedding));
+        let loader = FeatureLoader::new(set.clone(), batching(false, None), 0, &Device::flex());
+        assert!(epoch(&loader).remove(0).image.is_none());
+
+        let augmentation = Some(AugmentSpec::default());
+        let asked = Batching { augmentation, shuffle: true, ..asked };
+        let loader = FeatureLoader::new(set, asked, 0, &Device::flex());
+        let batch = epoch(&loader).remove(0);
+        let images = batch.image.expect("it was asked for");
+        assert_eq!(images.dims()[0], 2);
+        let output = backbone.sam.encode(images.slice_dim(0, 0..1), &[]);
+        let first = batch.image_embedding.slice_dim(0, 0..1);
+        assert_eq!(
+            floats(&output.image_embedding),
+            floats(&first),
+            "the image as it was augmented"
+        );
+    }
+
+    #[test]
+    fn what_a_module_draws_from_depends_on_case_and_epoch_and_not_on_the_order() {
+        let set = set(5, Some(u64::MAX));
+        let of_epoch = |shuffle, epochs_done| {
+            let loader = FeatureLoader::new(
+                set.clone(),
+                batching(shuffle, None),
+                epochs_done,
+                &Device::flex(),
+            );
+            let mut seeds: Vec<(String, u64)> = Vec::new();
+            for batch in epoch(&loader) {
+                seeds.extend(batch.cases.into_iter().zip(batch.seeds));
+            }
+            seeds.sort();
+            seeds
+        };
+        let first = of_epoch(true, 0);
+        let distinct: BTreeSet<u64> = first.iter().map(|(_, seed)| *seed).collect();
+        assert_eq!((first.len(), distinct.len()), (5, 5));
+        assert!(first.iter().zip(of_epoch(true, 1)).all(|(a, b)| a.0 == b.0 && a.1 != b.1));
+        assert_eq!(of_epoch(false, 0), of_epoch(false, 3), "validation sees the same ones");
     }
 
     #[test]
@@ -512,7 +589,7 @@ mod tests {
         let mask = |x: u32, _| image::Luma([if x < 20 { 255 } else { 0 }]);
         for at in 0..11_u8 {
             let name = format!("{at:02}.png");
-            let image = image::RgbImage::from_pixel(40, 30, image::Rgb([at, 100, 200]));
+            let image = RgbImage::from_pixel(40, 30, image::Rgb([at, 100, 200]));
             image.save(images.join(&name)).expect("written");
             image::GrayImage::from_fn(40, 30, mask).save(masks.join(&name)).expect("written");
         }

@@ -9,7 +9,8 @@ use burn::{
 };
 use ips::{Ips, IpsOptionError};
 use prompting::{
-    PromptInput, PromptModule, PromptOptionError, Prompts, draw_parameters, num_trainable_params,
+    FitError, FitReport, OwnLoss, PromptInput, PromptModule, PromptOptionError, Proposal,
+    TrainingExamples, TrainingProposal, TrainingTruth, draw_parameters, num_trainable_params,
 };
 use sam_backbone::FrozenSam;
 use weights_check::Format;
@@ -18,9 +19,8 @@ use crate::{
     backbone::Backbone,
     drawing,
     learner::StepSettings,
-    no_prompt::NoPrompt,
-    plan::{RunPlan, SpecError, parse},
-    spec::ExperimentSpec,
+    plan::{RunPlan, SpecError},
+    registry,
 };
 
 /// The mask that is used: the first of the multimask outputs, mask token 1, as in the published
@@ -84,8 +84,10 @@ pub struct AdapterParameters {
 pub trait Adapter: Send + Sync {
     /// Blocks whose outputs [`propose`](Self::propose) needs.
     fn taps(&self) -> Vec<usize>;
+    /// Whether [`propose`](Self::propose) needs the image itself.
+    fn needs_image(&self) -> bool;
     /// Prompts of the learned module, `None` if there is none.
-    fn propose(&self, input: PromptInput) -> Option<Prompts>;
+    fn propose(&self, input: PromptInput) -> Option<Proposal>;
     /// Offset of the mask tokens, `[B, T, C]`, `None` if there is none.
     ///
     /// - `image_embedding`: `[B, C, H, W]`
@@ -116,12 +118,11 @@ impl<P: PromptModule> Promise<P> {
     ) -> Result<Self, BuildError> {
         let _turn = drawing::turn();
         device.seed(plan.seed);
-        let spec: ExperimentSpec<P::Spec> = parse(&plan.text, &plan.origin)?;
-        let options = spec.prompt.options.unwrap_or_default();
+        let options = registry::options::<P>(plan)?;
         let prompt = P::from_spec(&options, &backbone.info(), device)?;
         let config = backbone.sam.config();
         let channels = config.image_encoder.embed_dim;
-        let shift = match spec.shift.ips() {
+        let shift = match plan.spec.shift.ips() {
             Some(options) => Some(options.config(channels, config.n_mask_tokens())?.init(device)),
             None => None,
         };
@@ -136,8 +137,35 @@ impl<P: PromptModule> Promise<P> {
     }
 
     /// Prompts of the learned module; the features must be on the device of the module.
-    pub(crate) fn learned_prompts(&self, input: PromptInput) -> Option<Prompts> {
-        (P::NAME != NoPrompt::NAME).then(|| self.prompt.propose(input))
+    pub(crate) fn learned_prompts(&self, input: PromptInput) -> Option<Proposal> {
+        P::PROPOSES.then(|| self.prompt.propose(input))
+    }
+
+    /// Prompts of the module while it learns, and its own loss.
+    pub(crate) fn training_prompts(
+        &self,
+        input: PromptInput,
+        truth: &TrainingTruth,
+    ) -> (Option<Proposal>, Option<OwnLoss>) {
+        if !P::PROPOSES {
+            return (None, None);
+        }
+        let TrainingProposal { proposal, own_loss } = self.prompt.propose_training(input, truth);
+        (Some(proposal), own_loss)
+    }
+
+    /// Fits the prompt module to some training images.
+    pub(crate) fn fit(
+        &mut self,
+        examples: &dyn TrainingExamples,
+        seed: u64,
+    ) -> Result<FitReport, FitError> {
+        self.prompt.fit(examples, seed)
+    }
+
+    /// Whether the prompt module looks at the image itself.
+    pub(crate) fn prompts_need_image(&self) -> bool {
+        self.prompt.needs_image()
     }
 
     /// Blocks that the prompt module needs.
@@ -156,7 +184,11 @@ impl<P: PromptModule> Adapter for Promise<P> {
         self.needed_taps()
     }
 
-    fn propose(&self, input: PromptInput) -> Option<Prompts> {
+    fn needs_image(&self) -> bool {
+        self.prompts_need_image()
+    }
+
+    fn propose(&self, input: PromptInput) -> Option<Proposal> {
         self.learned_prompts(input)
     }
 

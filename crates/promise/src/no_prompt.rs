@@ -1,11 +1,12 @@
 //! The prompt module of a method that has none: frozen SAM, or a token shift alone.
 
 use burn::{module::Module, tensor::Device};
-use prompting::{BackboneInfo, PromptInput, PromptModule, PromptOptionError, Prompts};
+use prompting::{BackboneInfo, Learning, PromptInput, PromptModule, PromptOptionError, Proposal};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Options of [`NoPrompt`]: there are none.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NoPromptSpec {}
 
@@ -18,7 +19,8 @@ pub struct NoPrompt {}
 
 impl PromptModule for NoPrompt {
     const NAME: &'static str = "none";
-    const SUMMARY: &'static str = "no learned prompts: points come from the truth or a baseline";
+    const SUMMARY: &'static str = "No learned prompts: points come from the truth or a baseline";
+    const PROPOSES: bool = false;
     type Spec = NoPromptSpec;
 
     fn from_spec(
@@ -29,11 +31,27 @@ impl PromptModule for NoPrompt {
         Ok(Self {})
     }
 
+    fn learning(_spec: &Self::Spec) -> Learning {
+        Learning::Fixed
+    }
+
     fn taps(&self) -> Vec<usize> {
         Vec::new()
     }
 
-    fn propose(&self, _input: PromptInput) -> Prompts {
-        Prompts::default()
+    fn propose(&self, _input: PromptInput) -> Proposal {
+        Proposal::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prompting::contract;
+
+    use super::*;
+
+    #[test]
+    fn the_contract_holds_for_a_module_that_proposes_nothing() {
+        contract::check::<NoPrompt>(&NoPromptSpec {}).expect("the contract");
     }
 }

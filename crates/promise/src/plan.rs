@@ -8,6 +8,7 @@ use std::{
 
 use bounded_read::MAX_TOML_BYTES;
 use data_loaders::Catalog;
+use prompting::Learning;
 use run_record::Outline;
 use sam_backbone::Variant;
 use sha2::{Digest, Sha256};
@@ -18,7 +19,6 @@ use crate::{
     claim::{self, ClaimProblem, ClaimSpec},
     grid::{self, GridPoint},
     model::BuildError,
-    no_prompt::NO_PROMPT,
     place::{Place, place_of},
     prompt_source::PromptSource,
     registry::{self, PromptEntry},
@@ -211,9 +211,29 @@ impl RunPlan {
         hex::encode(Sha256::digest(self.text.as_bytes()))
     }
 
-    /// Whether there is anything to train.
+    /// How the prompt module learns.
+    pub fn learning(&self) -> Learning {
+        // Both were found out when the file was read.
+        let module = registry::find(&self.spec.prompt.module).ok();
+        module.and_then(|module| (module.learning)(self).ok()).unwrap_or(Learning::Fixed)
+    }
+
+    /// Whether anything is trained step by step.
     pub fn trains(&self) -> bool {
-        self.spec.prompt.module != NO_PROMPT || self.spec.shift.module != ShiftModule::None
+        self.learning() == Learning::Gradient || self.spec.shift.module != ShiftModule::None
+    }
+
+    /// Training images that the prompt module is fitted to, nothing if it is not.
+    pub fn fitted_to(&self) -> Option<usize> {
+        match self.learning() {
+            Learning::Fitted { images } => Some(images),
+            Learning::Gradient | Learning::Fixed => None,
+        }
+    }
+
+    /// Whether training images are needed at all.
+    pub fn learns(&self) -> bool {
+        self.trains() || self.fitted_to().is_some()
     }
 }
 

@@ -14,9 +14,10 @@ use crate::{
     backbone::Backbone,
     evaluate::{host_prompts, prompts_in_image},
     frame::frame_of,
+    hypotheses::decode_best,
     model::{Adapter, USED_MASK},
     png,
-    prompt_source::HostPrompt,
+    prompt_source::{HostPrompt, prompt_seed},
 };
 
 /// A person's prompt, in pixels of the image.
@@ -110,7 +111,8 @@ pub fn predict(
     let frame = frame_of(&image, resize, backbone.sam.config().image_encoder.image_size);
     let taps = adapter.map_or_else(Vec::new, Adapter::taps);
     let device = backbone.sam.device();
-    let encoded = backbone.sam.encode(input_tensor(&image, &frame, device), &taps);
+    let input = input_tensor(&image, &frame, device);
+    let encoded = backbone.sam.encode(input.clone(), &taps);
     let embedding = encoded.image_embedding.clone();
 
     // What lies on a border that was cropped away moves to the edge of what is shown.
@@ -122,18 +124,22 @@ pub fn predict(
             [x0, y0, x1, y1]
         }),
     };
-    let prompts = if given == HostPrompt::default() {
+    let proposal = if given == HostPrompt::default() {
+        // Whatever a module draws, it draws by the name of the file.
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
         let input = PromptInput {
             image_embedding: embedding.clone(),
             block_features: encoded.block_features,
+            image: adapter.is_some_and(Adapter::needs_image).then_some(input),
+            seeds: vec![prompt_seed(0, 0, "", &name)],
         };
         adapter.and_then(|adapter| adapter.propose(input)).ok_or(PredictError::NoPrompt)?
     } else {
-        host_prompts(&given, &backbone.sam)
+        host_prompts(&given, &backbone.sam).into()
     };
-    let (points, box_xyxy) = prompts_in_image(&prompts, &frame);
     let shift = adapter.and_then(|adapter| adapter.token_shift(embedding.clone()));
-    let output = backbone.sam.decode(embedding.clone(), prompts, shift, true);
+    let (prompts, output) = decode_best(&backbone.sam, &embedding, proposal, shift.as_ref());
+    let (points, box_xyxy) = prompts_in_image(&prompts, &frame);
 
     let iou = floats(output.iou_predictions.clone());
     let best = (0..iou.len()).max_by(|&a, &b| iou[a].total_cmp(&iou[b])).unwrap_or(USED_MASK);

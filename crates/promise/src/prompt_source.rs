@@ -1,7 +1,7 @@
 //! Where prompts come from, besides a learned module: the truth (an oracle) and fixed baselines.
 
 use data_loaders::TruthMask;
-use rand::{RngExt, SeedableRng};
+use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sam_backbone::{Frame, PointLabel};
 use serde::{Deserialize, Serialize};
@@ -96,6 +96,14 @@ pub fn case_generator(seed: u64, epoch: u64, data: &str, id: &str) -> ChaCha8Rng
         hasher.update(part);
     }
     ChaCha8Rng::from_seed(hasher.finalize().into())
+}
+
+/// What a prompt module may draw from for a case: a number that depends on what [`case_generator`] depends on, and
+/// that tells nothing about oracle points.
+pub(crate) fn prompt_seed(seed: u64, epoch: u64, data: &str, id: &str) -> u64 {
+    let mut generator = case_generator(seed, epoch, data, id);
+    generator.set_stream(1);
+    generator.next_u64()
 }
 
 /// Points sampled from the true mask, without replacement while pixels last: the first half on the
@@ -217,6 +225,18 @@ mod tests {
         assert_ne!(draw(1, 0, "a"), draw(1, 0, "b"));
         assert_ne!(draw(1, 0, "a"), draw(1, 1, "a"));
         assert_ne!(draw(1, 0, "a"), draw(2, 0, "a"));
+    }
+
+    #[test]
+    fn a_modules_seed_is_of_its_case_and_epoch_and_not_the_stream_of_oracle_points() {
+        let seed = prompt_seed(1, 2, "set", "a");
+        assert_eq!(seed, prompt_seed(1, 2, "set", "a"));
+        for other in
+            [(2, 2, "set", "a"), (1, 3, "set", "a"), (1, 2, "tes", "a"), (1, 2, "set", "b")]
+        {
+            assert_ne!(seed, prompt_seed(other.0, other.1, other.2, other.3));
+        }
+        assert_ne!(seed, case_generator(1, 2, "set", "a").next_u64());
     }
 
     #[test]

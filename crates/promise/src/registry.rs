@@ -3,7 +3,7 @@
 //! A new module is a crate that implements [`PromptModule`] and one line in [`PROMPT_MODULES`].
 
 use burn::tensor::Device;
-use prompting::{BackboneInfo, PromptModule};
+use prompting::{BackboneInfo, Learning, OptionDoc, PromptModule, option_docs};
 
 use crate::{
     backbone::Backbone,
@@ -28,10 +28,18 @@ pub struct PromptEntry {
     pub name: &'static str,
     /// One line for `cargo xtask list`.
     pub summary: &'static str,
+    /// Whether it proposes anything.
+    pub proposes: bool,
     /// The module's options with their defaults, as TOML.
     pub default_options: fn() -> String,
+    /// The module's options, described.
+    pub options: fn() -> Vec<OptionDoc>,
+    /// How a module with the default options learns.
+    pub default_learning: fn() -> Learning,
     /// Parses `[prompt.options]` of a text as the module's own type.
     pub(crate) check_options: fn(&str) -> CheckedText,
+    /// How the module of a plan learns.
+    pub(crate) learning: fn(&RunPlan) -> Result<Learning, BuildError>,
     /// Checks the options against a backbone, without building anything large.
     pub taps: fn(&RunPlan, &BackboneInfo) -> Result<Vec<usize>, BuildError>,
     /// Builds the adapters of a plan with fresh weights on the plain device.
@@ -45,14 +53,17 @@ impl PromptEntry {
         Self {
             name: M::NAME,
             summary: M::SUMMARY,
+            proposes: M::PROPOSES,
             default_options: || toml::to_string(&M::Spec::default()).unwrap_or_default(),
+            options: option_docs::<M::Spec>,
+            default_learning: || M::learning(&M::Spec::default()),
             check_options: |text| {
                 let mended = schema::read::<ExperimentSpec<M::Spec>>(text)?;
                 Ok((mended.text, mended.findings))
             },
+            learning: |plan| Ok(M::learning(&options::<M>(plan)?)),
             taps: |plan, info| {
-                let spec: ExperimentSpec<M::Spec> = parse(&plan.text, &plan.origin)?;
-                let options = spec.prompt.options.unwrap_or_default();
+                let options = options::<M>(plan)?;
                 // Weights are lazy: nothing is allocated for a question about taps.
                 Ok(M::from_spec(&options, info, &Device::flex())?.taps())
             },
@@ -64,10 +75,19 @@ impl PromptEntry {
     }
 }
 
+/// The options of a plan's prompt module.
+pub(crate) fn options<M: PromptModule>(plan: &RunPlan) -> Result<M::Spec, SpecError> {
+    let spec: ExperimentSpec<M::Spec> = parse(&plan.text, &plan.origin)?;
+    Ok(spec.prompt.options.unwrap_or_default())
+}
+
 /// Every prompt module, in the order that `cargo xtask list` shows.
 pub const PROMPT_MODULES: &[PromptEntry] = &[
     PromptEntry::of::<NoPrompt>(),
     PromptEntry::of::<apm::Apm>(),
+    PromptEntry::of::<box_prompting::BoxPrompter>(),
+    PromptEntry::of::<dense_prompting::DensePrompter>(),
+    PromptEntry::of::<self_prompting::SelfPrompter>(),
     // A new crate adds one line here.
 ];
 
@@ -116,6 +136,9 @@ mod tests {
     #[test]
     fn a_wrong_name_lists_the_known_ones() {
         let error = find("amp").err().expect("no such module").to_string();
-        assert_eq!(error, "unknown prompt module `amp`, expected one of `none`, `apm`");
+        assert!(
+            error.starts_with("unknown prompt module `amp`, expected one of `none`, `apm`"),
+            "{error}"
+        );
     }
 }

@@ -13,7 +13,6 @@ use feature_cache::{CacheError, FeatureCache};
 use run_record::{
     BackboneRecord, CaseRow, CurveRow, EvaluationTiming, FORMAT_VERSION, Failure, Panel,
     ParameterCounts, ResultRow, RunFolder, RunRecord, RunRecordError, SkippedCase, Timing,
-    TrainingSummary,
 };
 use sam_backbone::{ResizeMode, UnknownVariantError};
 
@@ -35,7 +34,7 @@ use crate::{
     registry::{self, UnknownPromptError},
     run_folder::{self, Existing, RunFolderError},
     sources::open,
-    train::{TrainError, TrainingSet},
+    train::{StepImages, TrainError, TrainingSet},
     viewed_set::ViewedSet,
 };
 
@@ -319,8 +318,13 @@ pub(crate) fn execute(
         shared.encode(data, plan, &encoding, context)
     };
 
-    let mut timing = Timing { evaluations: Vec::new() };
-    let (adapter, training): (Box<dyn Adapter>, Option<TrainingSummary>) = if plan.trains() {
+    let mut timing = Timing { evaluations: Vec::new(), fit_secs: None };
+    let examples = match plan.fitted_to() {
+        Some(images) => Some(encode(&sources.examples(plan, images)?, View::IDENTITY)?),
+        None => None,
+    };
+    skipped.extend(examples.iter().flat_map(|set| set.skipped.iter().cloned()));
+    let steps = if plan.trains() {
         let views = match spec.train.augmentation {
             None => View::first(spec.train.views)
                 .into_iter()
@@ -338,9 +342,16 @@ pub(crate) fn execute(
         };
         let valid = encode(&sources.valid, View::IDENTITY)?;
         skipped.extend(views.iter().chain([&valid]).flat_map(|set| set.skipped.iter().cloned()));
+        let train = Arc::new(ViewedSet::new(views)?);
+        Some(StepImages { train, valid: Arc::new(ViewedSet::of(valid)) })
+    } else {
+        None
+    };
+    let (mut fit, mut training) = (None, None);
+    let adapter: Box<dyn Adapter> = if plan.learns() {
         let set = TrainingSet {
-            train: Arc::new(ViewedSet::new(views)?),
-            valid: Arc::new(ViewedSet::of(valid)),
+            steps,
+            examples,
             folder,
             device,
             progress: context.progress.clone(),
@@ -351,9 +362,12 @@ pub(crate) fn execute(
             source => RunError::Train { method: plan.method.clone(), source },
         })?;
         trained.adapter.save(&folder.adapters())?;
-        (trained.adapter, Some(trained.summary))
+        training = trained.summary;
+        timing.fit_secs = trained.fit.as_ref().map(|fit| fit.secs);
+        fit = trained.fit.map(|fit| fit.summary);
+        trained.adapter
     } else {
-        ((entry.build)(plan, &backbone, device)?, None)
+        (entry.build)(plan, &backbone, device)?
     };
 
     let mut cases: Vec<CaseRow> = Vec::new();
@@ -388,6 +402,7 @@ pub(crate) fn execute(
                 prompts: evaluated.row.prompts.clone(),
                 cases: evaluated.cases.len(),
                 case_secs: evaluated.case_secs,
+                prompt_secs: evaluated.prompt_secs,
             });
             panels.extend(run_folder::write_pictures(folder, &set, &evaluated)?);
             cases.extend(evaluated.cases);
@@ -418,6 +433,7 @@ pub(crate) fn execute(
         frozen_hash_before: before,
         frozen_hash_after: after,
         training,
+        fit,
         skipped: distinct(skipped),
         rows,
         files: BTreeMap::new(),
@@ -647,7 +663,7 @@ pub fn load_run(
     }
     let entry = registry::find(&plan.spec.prompt.module)?;
     let mut adapter = (entry.build)(&plan, &backbone, device)?;
-    if record.training.is_some() {
+    if record.training.is_some() || record.fit.is_some() {
         adapter.load(&folder.adapters())?;
     }
     Ok((plan, backbone, adapter))

@@ -54,6 +54,12 @@ impl Sources {
         Ok(Self { train, valid, test: Self::open_test(plan, context)?, train_from })
     }
 
+    /// The training images that a prompt module is fitted to: so many, drawn by the seed of the run from those that
+    /// others are trained on. Fewer are part of more.
+    pub fn examples(&self, plan: &RunPlan, images: usize) -> Result<DataSet, RunError> {
+        Ok(self.train.sample(images, plan.seed)?)
+    }
+
     pub fn open_test(plan: &RunPlan, context: &Context) -> Result<Vec<DataSet>, RunError> {
         let spec = &plan.spec.data;
         let mut test = Vec::new();

@@ -34,7 +34,7 @@ use burn::{
     },
 };
 use data_loaders::error_chain;
-use prompting::PromptModule;
+use prompting::{FitError, PromptModule};
 use run_record::{
     EpochChoice, EpochRow, RunFolder, RunRecordError, TrainingSummary, read_rows, write_rows,
 };
@@ -43,10 +43,11 @@ use crate::{
     backbone::Backbone,
     checkpoints::{CheckpointError, Checkpoints, Part},
     epoch_metrics::EpochMetrics,
+    features::EncodedSet,
+    fit::{Fit, fit},
     learner::{Batch, CaseMean, DICE, IOU, LOSS},
     loader::{Batching, FeatureLoader},
     model::{Adapter, BuildError, Promise},
-    no_prompt::NoPrompt,
     plan::RunPlan,
     progress::Progress,
     prompt_source::PromptSource,
@@ -62,19 +63,30 @@ const WEIGHT_DECAY: f32 = 1e-4;
 
 /// What training needs besides the plan.
 pub(crate) struct TrainingSet<'a> {
-    pub train: Arc<ViewedSet>,
-    /// Held-out training images; they pick the epoch.
-    pub valid: Arc<ViewedSet>,
+    /// What is trained on step by step, if anything is.
+    pub steps: Option<StepImages>,
+    /// What the prompt module is fitted to, if it is.
+    pub examples: Option<Arc<EncodedSet>>,
     pub folder: &'a RunFolder,
     pub device: &'a Device,
     pub progress: Arc<dyn Progress>,
     pub stop: Arc<AtomicBool>,
 }
 
+/// The images of training step by step.
+pub(crate) struct StepImages {
+    pub train: Arc<ViewedSet>,
+    /// Held-out training images; they pick the epoch.
+    pub valid: Arc<ViewedSet>,
+}
+
 /// The best adapters and how they were found.
 pub(crate) struct Trained {
     pub adapter: Box<dyn Adapter>,
-    pub summary: TrainingSummary,
+    /// How the prompt module was fitted, if it was.
+    pub fit: Option<Fit>,
+    /// How training went, if anything was trained step by step.
+    pub summary: Option<TrainingSummary>,
 }
 
 /// Why training ended without a result.
@@ -83,6 +95,9 @@ pub enum TrainError {
     /// The adapters cannot be built.
     #[error(transparent)]
     Build(#[from] BuildError),
+    /// The prompt module cannot be fitted.
+    #[error(transparent)]
+    Fit(#[from] FitError),
     /// A file of the run folder cannot be read or written.
     #[error(transparent)]
     Record(#[from] RunRecordError),
@@ -118,7 +133,20 @@ pub(crate) fn train<M: PromptModule>(
 ) -> Result<Trained, TrainError> {
     let spec = &plan.spec.train;
     let device = set.device.clone().autodiff();
-    let model = Promise::<M>::new(plan, backbone, &device)?;
+    let mut model = Promise::<M>::new(plan, backbone, &device)?;
+    let fit = match &set.examples {
+        None => None,
+        Some(examples) => {
+            let (n, progress) = (examples.cases.len(), &set.progress);
+            progress.start(&format!("fit {} to {n} images", plan.method), 1);
+            let fit = fit(&mut model, plan, examples, &device)?;
+            progress.finish();
+            Some(fit)
+        }
+    };
+    let Some(StepImages { train, valid }) = &set.steps else {
+        return Ok(Trained { adapter: Box::new(model.valid()), fit, summary: None });
+    };
     let settings = model.settings.clone();
     let interrupter = settings.interrupter.clone();
 
@@ -135,6 +163,7 @@ pub(crate) fn train<M: PromptModule>(
             seed: plan.seed,
             shuffle,
             taps: model.needed_taps(),
+            image: model.prompts_need_image(),
             oracle_points: oracle.then_some(plan.spec.evaluate.points),
             // Validation sees images as they are.
             augmentation: spec.augmentation.clone().filter(|_| shuffle),
@@ -146,8 +175,8 @@ pub(crate) fn train<M: PromptModule>(
         let watcher = StopWatcher::new(set.stop.clone(), interrupter.clone());
         let mut training = SupervisedTraining::<Promise<M>>::new(
             set.folder.root(),
-            loader(&set.train, true),
-            loader(&set.valid, false),
+            loader(train, true),
+            loader(valid, false),
         )
         .metrics((CaseMean::loss(), CaseMean::dice(), CaseMean::iou()))
         .with_metric_logger(EpochMetrics::default())
@@ -164,14 +193,14 @@ pub(crate) fn train<M: PromptModule>(
             checkpoints: checkpoints.clone(),
             patience: spec.patience,
             spec: spec.clone(),
-            batches: set.train.len().div_ceil(spec.batch_size),
+            batches: train.len().div_ceil(spec.batch_size),
             interrupter: interrupter.clone(),
         })
         .renderer(Box::new(ProgressRenderer::new(
             set.progress.clone(),
             &plan.method,
             spec.epochs,
-            [set.train.len(), set.valid.len()],
+            [train.len(), valid.len()],
         )))
         .with_training_strategy(ExecutionStrategy::single(device.clone()).into())
         .with_interrupter(interrupter)
@@ -180,7 +209,7 @@ pub(crate) fn train<M: PromptModule>(
             tracing::info!("{}: going on after epoch {done} of {}", plan.method, spec.epochs);
             training = training.checkpoint(done);
         }
-        let learner = Learner::new(model.clone(), optimizer(spec), scheduler(spec, &set.train));
+        let learner = Learner::new(model.clone(), optimizer(spec), scheduler(spec, train));
         let result = training.launch(learner);
         drop(watcher);
         set.progress.finish();
@@ -209,15 +238,16 @@ pub(crate) fn train<M: PromptModule>(
     let model = model.load_record(record).valid();
     Ok(Trained {
         adapter: Box::new(model),
-        summary: TrainingSummary {
+        fit,
+        summary: Some(TrainingSummary {
             epochs_run: history.epochs(),
             epochs_planned: spec.epochs,
             best_epoch: best,
             selection: EpochChoice::HeldOut,
             stopped_early: history.epochs() < spec.epochs,
-            train_cases: set.train.len(),
-            valid_cases: set.valid.len(),
-        },
+            train_cases: train.len(),
+            valid_cases: valid.len(),
+        }),
     })
 }
 
@@ -233,10 +263,9 @@ fn message(error: &TrainingError) -> String {
 
 /// Whether training prompts come from the truth: when asked for, or when nothing else is there.
 fn uses_oracle<M: PromptModule>(spec: &TrainSpec) -> bool {
-    let source = spec.prompts.unwrap_or(if M::NAME == NoPrompt::NAME {
-        PromptSource::GroundTruth
-    } else {
-        PromptSource::Auto
+    let source = spec.prompts.unwrap_or(match M::PROPOSES {
+        true => PromptSource::Auto,
+        false => PromptSource::GroundTruth,
     });
     source == PromptSource::GroundTruth
 }

@@ -184,10 +184,11 @@ impl Selection {
     /// If the split that was trained on is the split that is tested, held-out images are test images. Where
     /// `data.allow_overlap` names the set, some of its images were trained on.
     pub(crate) fn of(run: &Run, row: &ResultRow) -> Self {
-        let Some(training) = &run.record.training else {
+        let selection = run.record.training.as_ref().map(|training| &training.selection);
+        if selection.is_none() && run.record.fit.is_none() {
             return Self::Clean;
-        };
-        if training.selection == EpochChoice::Test {
+        }
+        if selection == Some(&EpochChoice::Test) {
             return Self::OnTest;
         }
         let Some(settings) = &run.settings else {
@@ -196,11 +197,12 @@ impl Selection {
         let trained_on_it = (settings.texts("data.train").contains(&row.data.as_str())
             && settings.text("data.train_split") == Some(&row.split))
             || settings.texts("data.allow_overlap").contains(&row.data.as_str());
-        match training.selection {
+        match selection {
             _ if trained_on_it => Self::OnTest,
-            EpochChoice::HeldOut => Self::Clean,
-            EpochChoice::Test => Self::OnTest,
-            EpochChoice::Other(_) => Self::Unknown,
+            // What is fitted at once has no epoch to choose.
+            None | Some(EpochChoice::HeldOut) => Self::Clean,
+            Some(EpochChoice::Test) => Self::OnTest,
+            Some(EpochChoice::Other(_)) => Self::Unknown,
         }
     }
 }

@@ -942,6 +942,25 @@ mod tests {
     }
 
     #[test]
+    fn a_module_that_was_fitted_to_test_images_is_marked() {
+        let fitted = |train_split: &str| {
+            let mut run = testing::trained("self", 1, 3, 0.8);
+            run.record.rows = vec![row(&run.record, "kvasir", "auto", 0.8)];
+            run.record.training = None;
+            let cases = vec!["kvasir/a.jpg".into()];
+            run.record.fit = Some(run_record::FitSummary { cases, numbers: [].into() });
+            run.epochs.clear();
+            run.settings = Some(Settings::of(serde_json::json!({
+                "data": { "train": ["kvasir"], "train_split": train_split },
+            })));
+            let markdown = ResultTable::from_runs(&[run]).unwrap().markdown();
+            (markdown.contains("self (chosen on test data) |"), markdown.contains("do not say"))
+        };
+        assert_eq!(fitted("train"), (false, false));
+        assert_eq!(fitted("test"), (true, false));
+    }
+
+    #[test]
     fn a_baseline_that_there_is_not_is_refused_although_this_layout_tests_nothing() {
         let with =
             |name: &str| TableOptions { baseline: name.parse().ok(), ..TableOptions::default() };

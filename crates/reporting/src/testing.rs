@@ -32,6 +32,7 @@ pub(crate) fn record(method: &str, seed: u64) -> RunRecord {
         frozen_hash_before: "f00d".into(),
         frozen_hash_after: "f00d".into(),
         training: None,
+        fit: None,
         skipped: vec![],
         rows: vec![],
         files: std::collections::BTreeMap::new(),
@@ -302,8 +303,9 @@ pub(crate) fn study(runs: &Path) -> Vec<Run> {
                 prompts: row.prompts.clone(),
                 cases: row.n,
                 case_secs: 0.25 * (rank + 1) as f64 + 0.01 * seed as f64,
+                prompt_secs: None,
             });
-            let timing = Timing { evaluations: evaluations.collect() };
+            let timing = Timing { evaluations: evaluations.collect(), fit_secs: None };
             write_json(&run.folder.timing(), &timing).unwrap();
             all.push(run);
         }

@@ -44,8 +44,8 @@ pub use folder::{
 pub use outline::{Claim, Outline, Side};
 pub use panel::{Panel, PanelPart, PanelPoint};
 pub use record::{
-    BackboneRecord, EpochChoice, FORMAT_VERSION, MeasureSummary, ParameterCounts, ResultRow,
-    RunRecord, SkippedCase, TrainingSummary,
+    BackboneRecord, EpochChoice, FORMAT_VERSION, FitSummary, MeasureSummary, ParameterCounts,
+    ResultRow, RunRecord, SkippedCase, TrainingSummary,
 };
 pub use rows::{BadLevels, CaseRow, CsvRow, CurveRow, EpochRow};
 pub use timing::{EvaluationTiming, Timing};

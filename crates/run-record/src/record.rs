@@ -39,6 +39,10 @@ pub struct RunRecord {
     pub frozen_hash_after: String,
     /// How training went, or nothing for a method that is not trained.
     pub training: Option<TrainingSummary>,
+    /// What the prompt module was fitted to at once, or nothing for a method whose module is not. Absent in records
+    /// that are older than this field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fit: Option<FitSummary>,
     /// Cases that could not be used.
     pub skipped: Vec<SkippedCase>,
     /// Results, in the order of evaluation.
@@ -118,6 +122,15 @@ pub struct TrainingSummary {
     pub train_cases: usize,
     /// Cases validated on.
     pub valid_cases: usize,
+}
+
+/// How a prompt module was fitted that learns at once.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FitSummary {
+    /// The training images it was fitted to, as `<data set>/<file>`.
+    pub cases: Vec<String>,
+    /// What the module reports of it, by name, e.g. `iterations`.
+    pub numbers: BTreeMap<String, f64>,
 }
 
 /// What picked the epoch whose adapters were kept.

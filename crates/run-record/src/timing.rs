@@ -13,6 +13,9 @@ use crate::file::read_json;
 pub struct Timing {
     /// One for each evaluation, in the order of the record's rows.
     pub evaluations: Vec<EvaluationTiming>,
+    /// Seconds that fitting the prompt module took, reading features included; nothing if it is not fitted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fit_secs: Option<f64>,
 }
 
 /// How long the cases of one test set took with one prompt source.
@@ -29,6 +32,10 @@ pub struct EvaluationTiming {
     /// Seconds that each of them took from its features, which were at hand, to its scores, added up. Neither
     /// encoding nor reading features nor writing pictures counts.
     pub case_secs: f64,
+    /// The part of `case_secs` in which the prompt module proposed; nothing where the prompts are not its own, and
+    /// in files that are older than this field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt_secs: Option<f64>,
 }
 
 impl Timing {
@@ -39,7 +46,11 @@ impl Timing {
     /// Those of [`read_json`], and [`RunRecordError::Duration`] for a number of seconds that nothing takes.
     pub fn read(path: &Path) -> Result<Self, RunRecordError> {
         let timing: Self = read_json(path)?;
-        let secs = timing.evaluations.iter().map(|evaluation| evaluation.case_secs);
+        let evaluations = timing.evaluations.iter();
+        let secs = evaluations
+            .flat_map(|evaluation| [Some(evaluation.case_secs), evaluation.prompt_secs])
+            .chain([timing.fit_secs])
+            .flatten();
         // No run takes a hundred years.
         match secs.into_iter().find(|secs| !(0.0..3e9).contains(secs)) {
             Some(secs) => Err(RunRecordError::Duration { secs, path: path.into() }),

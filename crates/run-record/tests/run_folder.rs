@@ -9,10 +9,10 @@ use metrics::{CurveMeasure, LevelCounts, Measure};
 use proptest::prelude::*;
 use run_record::{
     BackboneRecord, CaseRow, Claim, CsvRow, CurveRow, Environment, EpochChoice, EpochRow,
-    EvaluationTiming, FORMAT_VERSION, MAX_JSON_BYTES, MAX_ROWS_BYTES, MeasureSummary, Outline,
-    Panel, PanelPart, PanelPoint, ParameterCounts, ResultRow, RunFolder, RunRecord, RunRecordError,
-    Side, SkippedCase, Timing, TrainingSummary, read_json, read_rows, write_bytes, write_json,
-    write_rows,
+    EvaluationTiming, FORMAT_VERSION, FitSummary, MAX_JSON_BYTES, MAX_ROWS_BYTES, MeasureSummary,
+    Outline, Panel, PanelPart, PanelPoint, ParameterCounts, ResultRow, RunFolder, RunRecord,
+    RunRecordError, Side, SkippedCase, Timing, TrainingSummary, read_json, read_rows, write_bytes,
+    write_json, write_rows,
 };
 
 fn record() -> RunRecord {
@@ -38,6 +38,10 @@ fn record() -> RunRecord {
             stopped_early: true,
             train_cases: 80,
             valid_cases: 10,
+        }),
+        fit: Some(FitSummary {
+            cases: vec!["kvasir/a.jpg".into()],
+            numbers: [("iterations".to_owned(), 7.0)].into(),
         }),
         skipped: vec![SkippedCase {
             data: "kvasir".into(),
@@ -503,9 +507,10 @@ fn durations_come_back_and_are_divided_by_their_cases() {
         prompts: prompts.into(),
         cases,
         case_secs,
+        prompt_secs: Some(0.25 * case_secs),
     };
-    let timing =
-        Timing { evaluations: vec![evaluation("auto", 4, 3.0), evaluation("grid", 0, 0.5)] };
+    let evaluations = vec![evaluation("auto", 4, 3.0), evaluation("grid", 0, 0.5)];
+    let timing = Timing { evaluations, fit_secs: Some(2.0) };
     write_json(&run.timing(), &timing).unwrap();
     let read = Timing::read(&run.timing()).unwrap();
     assert_eq!(read, timing);
@@ -514,8 +519,8 @@ fn durations_come_back_and_are_divided_by_their_cases() {
     assert_eq!(read.secs_per_case("etis", "test", "auto"), None, "not timed");
 
     for nonsense in [-1.0, 1e308] {
-        write_json(&run.timing(), &Timing { evaluations: vec![evaluation("auto", 4, nonsense)] })
-            .unwrap();
+        let timing = Timing { evaluations: vec![evaluation("auto", 4, nonsense)], fit_secs: None };
+        write_json(&run.timing(), &timing).unwrap();
         let error = Timing::read(&run.timing()).unwrap_err();
         assert!(
             matches!(&error, RunRecordError::Duration { secs, path }

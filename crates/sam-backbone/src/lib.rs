@@ -25,6 +25,7 @@ mod micro;
 mod postprocess;
 mod preprocess;
 mod prompt_encoder;
+mod prompts;
 mod resize_weights;
 mod sam;
 mod tensor_hash;
@@ -45,6 +46,7 @@ pub use preprocess::{
     input_mask, input_tensor, resize_image,
 };
 pub use prompt_encoder::{PointLabel, PromptEmbeddings, PromptEncoder, Prompts};
+pub use prompts::{MapPrompts, PromptPart};
 pub use sam::Sam;
 pub use tensor_hash::tensor_hash;
 pub use transformer::TwoWayTransformer;

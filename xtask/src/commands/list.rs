@@ -4,7 +4,12 @@ use std::process::ExitCode;
 
 use clap::Args;
 use data_loaders::{Catalog, PHANTOM_SPLITS};
-use promise::{prompt_source::PromptSource, registry::PROMPT_MODULES, spec::shift_options};
+use promise::{
+    prompt_source::PromptSource,
+    reference::{self, OptionDoc, learning_name},
+    registry::PROMPT_MODULES,
+    spec::shift_options,
+};
 use reporting::FigureKind;
 use sam_backbone::Variant;
 use serde_json::json;
@@ -15,13 +20,20 @@ use crate::{outln, output::print_json};
 #[derive(Args)]
 pub struct List {
     /// Print one JSON document.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "markdown")]
     json: bool,
+    /// Print the book's page of prompt modules and their options.
+    #[arg(long)]
+    markdown: bool,
 }
 
 impl List {
     /// Prints.
     pub fn run(self) -> anyhow::Result<ExitCode> {
+        if self.markdown {
+            outln!("{}", reference::page().trim_end());
+            return Ok(ExitCode::SUCCESS);
+        }
         let catalog = Catalog::built_in();
         let mut data: Vec<(String, Vec<String>)> =
             catalog.cards().iter().map(|card| (card.name.clone(), card.split_names())).collect();
@@ -38,7 +50,9 @@ impl List {
                     json!({
                         "name": entry.name,
                         "summary": entry.summary,
+                        "learning": learning_name((entry.default_learning)()),
                         "default_options": (entry.default_options)(),
+                        "options": (entry.options)(),
                     })
                 })
                 .collect();
@@ -50,6 +64,7 @@ impl List {
                 "prompt_modules": modules,
                 "shift_modules": ["none", "ips"],
                 "shift_default_options": shift_options(),
+                "shift_options": reference::shift_options(),
                 "backbones": backbones,
                 "data": data,
                 "prompt_sources": sources,
@@ -60,15 +75,12 @@ impl List {
         }
         outln!("prompt modules ([prompt] module = …)");
         for entry in PROMPT_MODULES {
-            outln!("  {:12} {}", entry.name, entry.summary);
-            for line in (entry.default_options)().lines() {
-                outln!("  {:12}   {line}", "");
-            }
+            let learning = learning_name((entry.default_learning)());
+            outln!("  {:16} {} ({learning})", entry.name, entry.summary);
+            print_options(&(entry.options)());
         }
         outln!("token shifts ([shift] module = …)\n  none\n  ips");
-        for line in shift_options().lines() {
-            outln!("  {:12}   {line}", "");
-        }
+        print_options(&reference::shift_options());
         outln!("backbones\n  {}", backbones.join(", "));
         outln!("data sets");
         for (name, splits) in data {
@@ -84,5 +96,14 @@ impl List {
             outln!("  {:20} {}", kind.name(), kind.summary());
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// One option a line: key, default or type, meaning.
+fn print_options(options: &[OptionDoc]) {
+    for OptionDoc { name, kind, default, doc } in options {
+        let default = default.as_deref().unwrap_or("none");
+        outln!("      {name} = {default}");
+        outln!("          {kind}. {doc}");
     }
 }

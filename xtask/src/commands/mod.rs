@@ -11,6 +11,7 @@ mod eval;
 mod eval_backbone;
 mod figure;
 mod list;
+mod new;
 mod predict;
 mod pretrain;
 mod report;
@@ -74,6 +75,8 @@ pub enum Command {
     Doctor(doctor::Doctor),
     /// Show what experiment files can name.
     List(list::List),
+    /// Begin a new part of the workspace, e.g. a prompt module.
+    New(new::New),
     /// Compare full-size ViT-B with PyTorch.
     EncodeCheck(encode_check::EncodeCheck),
     /// Measure speed, ours and PyTorch's in one go.
@@ -101,6 +104,7 @@ impl Command {
             Self::Data(command) => command.run(),
             Self::Doctor(command) => command.run(),
             Self::List(command) => command.run(),
+            Self::New(command) => command.run(),
             Self::EncodeCheck(command) => command.run(),
             Self::Bench(command) => command.run(),
             Self::Pretrain(command) => command.run(),
