@@ -308,6 +308,7 @@ fn epoch(
         seed: plan.seed,
         shuffle: true,
         taps,
+        image: false,
         oracle_points: None,
         augmentation: None,
         workers: rayon::current_num_threads(),

@@ -211,7 +211,7 @@ impl<'a> Campaign<'a> {
         let backbone = self.shared.backbone(plan, &self.device)?;
         let taps = (registry::find(&plan.spec.prompt.module)?.taps)(plan, &backbone.info())?;
         let sources = Sources::open(plan, self.context)?;
-        if plan.trains() {
+        if plan.learns() {
             refuse_overlaps(plan, contents.overlaps(&sources)?)?;
         }
         let largest_image = match self.context.memory {

@@ -58,7 +58,8 @@ impl TrainingExamples for EncodedExamples<'_> {
         let input =
             self.set.prompt_input(case, &self.taps, self.needs_image, seed, &self.device)?;
         let side = self.set.side();
-        let mask: Vec<f32> = case.target.iter().map(|&on| f32::from(u8::from(on))).collect();
+        let mask: Vec<f32> =
+            case.target.mask().values.iter().map(|&on| f32::from(u8::from(on))).collect();
         let masks = Tensor::from_data(TensorData::new(mask, [1, 1, side, side]), &self.device);
         Ok(Example { input, truth: TrainingTruth { masks } })
     }

@@ -15,7 +15,7 @@ use burn::{
     },
 };
 use metrics::{Mask, MaskCounts};
-use prompting::{MapPrompts, PromptInput, PromptModule, PromptPart, Prompts, TrainingTruth};
+use prompting::{PromptInput, PromptModule, Prompts, TrainingTruth};
 
 use crate::{
     adapter_output::{AdapterOutput, MaskGradient},

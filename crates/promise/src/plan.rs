@@ -19,6 +19,7 @@ use crate::{
     claim::{self, ClaimProblem, ClaimSpec},
     grid::{self, GridPoint},
     model::BuildError,
+    no_prompt::NO_PROMPT,
     place::{Place, place_of},
     prompt_source::PromptSource,
     registry::{self, PromptEntry},

@@ -9,7 +9,7 @@ use crate::{
     backbone::Backbone,
     model::{Adapter, BuildError, Promise},
     no_prompt::NoPrompt,
-    plan::{RunPlan, parse},
+    plan::{RunPlan, SpecError, parse},
     schema::{self, Finding},
     spec::ExperimentSpec,
     train::{TrainError, Trained, TrainingSet, train},

@@ -167,7 +167,7 @@ pub(crate) fn train<M: PromptModule>(
             oracle_points: oracle.then_some(plan.spec.evaluate.points),
             // Validation sees images as they are.
             augmentation: spec.augmentation.clone().filter(|_| shuffle),
-            workers: set.train.reading().workers,
+            workers: train.reading().workers,
         };
         let loader = |cases: &Arc<ViewedSet>, shuffle| -> Arc<dyn DataLoader<Batch>> {
             Arc::new(FeatureLoader::new(cases.clone(), batching(shuffle), done, &device))
