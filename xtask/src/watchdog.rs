@@ -9,6 +9,8 @@ use std::{
 
 use data_loaders::longest_read;
 
+use crate::bars;
+
 /// After so long it is said what is waited for.
 const TOLD_AFTER: Duration = Duration::from_secs(30);
 
@@ -22,7 +24,9 @@ pub fn start(limit: Duration) {
     std::thread::spawn(move || {
         let (path, waited) =
             watch(limit, TOLD_AFTER.min(limit / 2), PERIOD.min(limit / 4), &longest_read);
-        eprintln!("error: {}", given_up(&path, waited));
+        let reason = given_up(&path, waited);
+        tracing::error!(target: "run_log", "{reason}");
+        bars::line(&format!("error: {reason}"));
         process::exit(1);
     });
 }

@@ -264,7 +264,7 @@ fn a_run_that_is_killed_as_a_file_appears_goes_on_and_leaves_the_same_bytes() {
 fn a_run_that_is_terminated_or_interrupted_stops_says_so_and_goes_on() {
     let [task, ..] = tasks();
     let long = EXPERIMENT.replace("epochs = 4", "epochs = 400");
-    for signal in ["TERM", "INT"] {
+    for (signal, code) in [("TERM", 143), ("INT", 130)] {
         let folder = folder_with(task.file, &long);
         let epochs = folder.path().join(RUN).join("epochs.csv");
         let mut command = xtask(folder.path(), task.arguments);
@@ -275,7 +275,7 @@ fn a_run_that_is_terminated_or_interrupted_stops_says_so_and_goes_on() {
         let sent = Command::new("kill").args([&format!("-{signal}"), &id]).status().expect("kill");
         assert!(sent.success());
         let output = child.wait_with_output().expect("it ends");
-        assert_eq!(output.status.code(), Some(130), "{}", errors(&output));
+        assert_eq!(output.status.code(), Some(code), "{}", errors(&output));
         let text = errors(&output);
         assert!(text.contains("stopping at the next safe place"), "{text}");
         assert!(text.contains("the same command goes on"), "{text}");
@@ -293,6 +293,6 @@ fn a_run_that_is_terminated_or_interrupted_stops_says_so_and_goes_on() {
     let sent = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
     assert!(sent.expect("kill").success());
     let output = child.wait_with_output().expect("it ends");
-    assert_eq!(output.status.code(), Some(130), "{}", errors(&output));
+    assert_eq!(output.status.code(), Some(143), "{}", errors(&output));
     assert!(errors(&output).contains("the same command goes on"), "{}", errors(&output));
 }

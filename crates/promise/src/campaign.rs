@@ -221,7 +221,8 @@ impl<'a> Campaign<'a> {
         let per_image = feature_bytes(backbone.sam.config(), taps.len());
         refuse_misfits(plan, &sources, per_image, largest_image, self.context.memory)?;
         let parameters = backbone.sam.num_params();
-        let memory = MemoryNeed::of(plan, backbone.sam.config(), parameters, taps.len(), &sources);
+        let (config, budget) = (backbone.sam.config(), self.context.memory);
+        let memory = MemoryNeed::of(plan, config, parameters, taps.len(), &sources, budget);
         if let Some(images) = plan.fitted_to() {
             // So that too few of them are found out before anything is written.
             sources.examples(plan, images)?;

@@ -11,10 +11,7 @@
 
 use toml_edit::{Item, TableLike, Value};
 
-use crate::spec::is_folder_name;
-
-/// More combinations are a mistake: each is a method with runs of its own.
-const MOST_POINTS: usize = 4096;
+use crate::{plan::MAX_METHODS, spec::is_folder_name};
 
 /// Keys that say which runs there are; a grid that sets them would plan itself.
 const NOT_SETTINGS: [&str; 5] = ["name", "seeds", "variant", "grid", "claim"];
@@ -78,12 +75,12 @@ pub(crate) fn points(grid: &dyn TableLike) -> Result<Vec<GridPoint>, Vec<GridPro
         }
     }
     let product = axes.iter().try_fold(1_usize, |n, axis| n.checked_mul(axis.values.len()));
-    if product.is_none_or(|n| n > MOST_POINTS)
+    if product.is_none_or(|n| n > MAX_METHODS)
         && let Some(last) = axes.last()
     {
         let n = product.map_or_else(|| "more than can be counted".into(), |n| n.to_string());
         let reason =
-            format!("with it the grid has {n} combinations, at most {MOST_POINTS} are run");
+            format!("with it the grid has {n} combinations, at most {MAX_METHODS} are run");
         problems.push(GridProblem { key: last.written.clone(), reason });
     }
     if !problems.is_empty() {
@@ -254,7 +251,7 @@ mod tests {
         let text: String = (0..12).map(axis).collect();
         assert_eq!(
             refused(&text),
-            "a.b11: the grid has 4096000000000000 points, at most 1000 are planned"
+            "a.b11: with it the grid has 4096000000000000 combinations, at most 1000 are run"
         );
     }
 

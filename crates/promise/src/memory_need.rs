@@ -22,7 +22,7 @@ const ROOM: u64 = 1 << 30;
 pub struct MemoryNeed {
     /// The parameters of the backbone.
     pub weights: u64,
-    /// Features that are kept in memory: those of all images, up to `data.feature_memory_gib`.
+    /// Features that are kept in memory: those of all images, up to `data.feature_memory_gib` and the budget.
     pub features: u64,
     /// Images whose features could be kept.
     pub images: usize,
@@ -31,13 +31,14 @@ pub struct MemoryNeed {
 }
 
 impl MemoryNeed {
-    /// The need of a plan whose prompt module reads `taps` blocks.
+    /// The need of a plan whose prompt module reads `taps` blocks, with a budget of so many bytes if there is one.
     pub(crate) fn of(
         plan: &RunPlan,
         config: &SamConfig,
         parameters: usize,
         taps: usize,
         sources: &Sources,
+        memory: Option<u64>,
     ) -> Self {
         let per_image = feature_bytes(config, taps);
         let trained = match (plan.trains(), &plan.spec.train.augmentation) {
@@ -47,7 +48,7 @@ impl MemoryNeed {
             (true, None) => sources.train.len() * plan.spec.train.views + sources.valid.len(),
         };
         let images = trained + sources.test.iter().map(|set| set.len()).sum::<usize>();
-        let budget = feature_budget(&plan.spec.data);
+        let budget = feature_budget(&plan.spec.data).min(memory.unwrap_or(u64::MAX));
         let batch = if plan.trains() { plan.spec.train.batch_size as u64 } else { 1 };
         Self {
             weights: 4 * parameters as u64,

@@ -87,7 +87,9 @@ impl Pretrain {
                 Ok(ExitCode::SUCCESS)
             }
             Outcome::Interrupted { step, .. } => {
-                eprintln!("interrupted after step {step}; the same command goes on from there");
+                crate::bars::line(&format!(
+                    "interrupted after step {step}; the same command goes on from there"
+                ));
                 Ok(ExitCode::from(stop::interrupted()))
             }
         }

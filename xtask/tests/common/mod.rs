@@ -53,7 +53,10 @@ pub fn xtask(folder: &Path, arguments: &[&str]) -> Command {
 
 /// A command in a folder and without the user's settings.
 pub fn without_settings(mut command: Command, folder: &Path) -> Command {
-    command.current_dir(folder).env_remove("PROMISE_DATA").env_remove("PROMISE_CACHE");
+    command.current_dir(folder);
+    for name in ["PROMISE_DATA", "PROMISE_CACHE", "PROMISE_LOG", "PROMISE_MEMORY_GIB"] {
+        command.env_remove(name);
+    }
     // Tables name the revision of the working tree: somebody may commit while tests run.
     command.env("GIT_DIR", "none");
     command
@@ -96,7 +99,7 @@ pub fn files(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     files
 }
 
-/// What the page on reliability excepts: files that name a process or durations, locks and unfinished entries of the
+/// What the page on reliability excepts: files that name a process or durations, logs, locks and unfinished entries of the
 /// feature cache that a killed process left and nobody has needed since, and the checkpoints of pre-training: Burn gives the
 /// parameters of every process other names.
 fn may_differ(path: &Path) -> bool {
@@ -105,6 +108,7 @@ fn may_differ(path: &Path) -> bool {
     path.ends_with("environment.json")
         || path.starts_with("runs/pretrain")
         || path.ends_with("timing.json")
+        || path.ends_with("run.log")
         || (cache && ["claims", "tmp"].contains(&parts[1]))
 }
 
