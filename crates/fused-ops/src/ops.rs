@@ -110,12 +110,19 @@ pub fn linear_gelu<const D: usize>(
 /// # Shapes
 ///
 /// - `residual`: `[.., out]`, as what is returned
+///
+/// # Panics
+///
+/// Panics if `residual` has another shape: a bug in the caller.
 pub fn linear_add<const D: usize>(
     input: Tensor<D>,
     weight: Tensor<2>,
     bias: Option<Tensor<1>>,
     residual: Tensor<D>,
 ) -> Tensor<D> {
+    let (rows, columns) = (input.dims(), weight.dims()[1]);
+    let fits = residual.dims()[..D - 1] == rows[..D - 1] && residual.dims()[D - 1] == columns;
+    assert!(fits, "{:?} added to {columns} outputs of {rows:?}", residual.dims());
     match bias {
         Some(bias) if on_cpu(&input) && on_cpu(&weight) && on_cpu(&residual) => {
             Tensor::from_dispatch(<Dispatch as FusedOps>::fused_linear_add(

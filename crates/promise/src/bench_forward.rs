@@ -76,7 +76,14 @@ impl Part {
             let unknown = || UnknownPeerError { name: name.clone(), known: known.join("`, `") };
             known.iter().copied().find(|peer| peer == name).ok_or_else(unknown)
         };
-        names.iter().map(find).collect()
+        let mut peers: Vec<&'static str> = Vec::new();
+        for name in names {
+            let peer = find(name)?;
+            if !peers.contains(&peer) {
+                peers.push(peer);
+            }
+        }
+        Ok(peers)
     }
 
     /// Who else does this, by the names of `tools/peers/forward.py`: the reference; the same with
@@ -445,7 +452,8 @@ mod tests {
     #[test]
     fn peers_are_chosen_by_name() {
         assert_eq!(Part::Decoder.only(&[]).unwrap(), ["segment_anything"]);
-        assert_eq!(Part::Encoder.only(&["onnxruntime".into()]).unwrap(), ["onnxruntime"]);
+        let twice = ["onnxruntime".into(), "onnxruntime".into()];
+        assert_eq!(Part::Encoder.only(&twice).unwrap(), ["onnxruntime"]);
         assert_eq!(
             Part::Decoder.only(&["onnxruntime".into()]).unwrap_err().to_string(),
             "unknown peer `onnxruntime`, expected one of `segment_anything`"

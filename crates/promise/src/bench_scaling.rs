@@ -201,7 +201,7 @@ prompts = ["auto"]
 
 /// Measures all of it.
 ///
-/// - `folder`: for the feature cache; what is in it is replaced
+/// - `folder`: for a feature cache of its own, which is replaced
 ///
 /// # Errors
 ///
@@ -272,7 +272,7 @@ fn epoch(
         let path = path.to_owned();
         move |source| ScalingError::Write { path, source }
     };
-    let cache_folder = folder.join("cache");
+    let cache_folder = folder.join("bench-scaling-features");
     match fs::remove_dir_all(&cache_folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             return Err(write(&cache_folder)(error));
@@ -407,7 +407,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let point = epoch(folder.path(), 3, 1, &Device::flex()).expect("measured");
         assert_eq!((point.images, point.epoch_secs.len()), (3, 1));
-        let cache = FeatureCache::open(&folder.path().join("cache"), u64::MAX).expect("a cache");
+        let cache = FeatureCache::open(&folder.path().join("bench-scaling-features"), u64::MAX)
+            .expect("a cache");
         let tensors = cache.survey().expect("readable").entries;
         assert!(tensors >= 3, "{tensors}");
     }

@@ -89,7 +89,10 @@ fn usable(device: Device) -> Result<Device, DeviceError> {
     panic::set_hook(Box::new(move |info| {
         // The first panic is the cause, others follow from it.
         let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
-        heard.get_or_insert_with(|| info.to_string());
+        let payload = info.payload();
+        let said = payload.downcast_ref::<String>().map(String::as_str);
+        let said = said.or_else(|| payload.downcast_ref::<&str>().copied());
+        heard.get_or_insert_with(|| said.unwrap_or("no reason given").to_owned());
     }));
     let sum = panic::catch_unwind(|| {
         Tensor::<1>::ones([2], &device).sum().into_data().try_to_vec::<f32>().ok()
@@ -102,7 +105,8 @@ fn usable(device: Device) -> Result<Device, DeviceError> {
             reason: reason.split_whitespace().collect::<Vec<_>>().join(" "),
         }),
         (Ok(sum), None) => {
-            Err(DeviceError::Unusable { reason: format!("the sum of two ones is {sum:?}") })
+            let sum = sum.map_or("nothing".into(), |sum| format!("{sum:?}"));
+            Err(DeviceError::Unusable { reason: format!("the sum of two ones is {sum}") })
         }
         (Err(_), None) => Err(DeviceError::Unusable { reason: "it panics".into() }),
     }

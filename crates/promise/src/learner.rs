@@ -376,6 +376,10 @@ mod tests {
     const SMOKE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../experiments/smoke/apm.toml");
 
     fn model_and_batch() -> (Promise<apm::Apm>, Batch) {
+        model_and_batch_of(2)
+    }
+
+    fn model_and_batch_of(n: usize) -> (Promise<apm::Apm>, Batch) {
         let plain = Device::flex();
         let backbone =
             Backbone::load(sam_backbone::Variant::Micro, None, &plain).expect("embedded");
@@ -389,7 +393,7 @@ mod tests {
         let _turn = crate::drawing::turn();
         plain.seed(11);
         let random = |channels: usize| {
-            let shape = [2, channels, info.grid_size, info.grid_size];
+            let shape = [n, channels, info.grid_size, info.grid_size];
             Tensor::<4>::random(shape, Distribution::Normal(0.0, 1.0), &plain)
         };
         let side = backbone.sam.config().low_res_size();
@@ -397,10 +401,10 @@ mod tests {
             image_embedding: random(info.embed_dim),
             block_features: vec![random(info.width)],
             image: None,
-            seeds: vec![0, 1],
-            target: Tensor::<4>::random([2, 1, side, side], Distribution::Bernoulli(0.3), &plain),
+            seeds: (0..n as u64).collect(),
+            target: Tensor::<4>::random([n, 1, side, side], Distribution::Bernoulli(0.3), &plain),
             given: None,
-            cases: vec!["a".into(), "b".into()],
+            cases: (0..n).map(|case| case.to_string()).collect(),
         };
         (model, batch)
     }
@@ -458,8 +462,15 @@ mod tests {
                 }
             }
         }
-        let (model, batch) = model_and_batch();
-        let output = || model.adapter_output(&batch, batch.block_features.clone(), true);
+        let (model, batch) = model_and_batch_of(3);
+        // Two hypotheses of unlike kinds, of which one was computed and the other is given.
+        let output = || {
+            let mut output = model.adapter_output(&batch, batch.block_features.clone(), true);
+            let corners = [[20.0, 30.0, 150.0, 200.0]; 3];
+            let boxes = Some(Tensor::<2>::from_data(corners, &Device::flex()));
+            output.hypotheses.push(Prompts { boxes, ..Prompts::default() });
+            output
+        };
         let collected = |gradients| {
             let gradients = GradientsParams::from_grads(gradients, &model);
             let mut collect = Collect(&gradients, Vec::new());
@@ -470,7 +481,8 @@ mod tests {
         let whole_loss = model.loss_on_mask(&answers, &batch.target);
         let whole = collected(whole_loss.backward());
         let largest = whole.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
-        for at_once in [1, 2] {
+        // One by one, two and one, all at once.
+        for at_once in [1, 2, 3] {
             let output = output();
             let parts = model.decode_in_parts(&batch, &output, at_once);
             assert!((parts.loss - value(whole_loss.clone())).abs() < 1e-6, "{}", parts.loss);

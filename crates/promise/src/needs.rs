@@ -48,8 +48,11 @@ impl Campaign<'_> {
             let sets = train.into_iter().map(|set| (set, views)).chain(others);
             let precision = spec.data.feature_cache.precision();
             let encoding = format!(
-                "{} {:?} {} {precision:?}",
-                spec.backbone.variant, spec.backbone.weights, spec.backbone.resize
+                "{} {:?} {:?} {} {precision:?}",
+                spec.backbone.variant,
+                spec.backbone.weights,
+                spec.backbone.precision,
+                spec.backbone.resize
             );
             let mut kept = 0_u64;
             for (set, views) in sets {

@@ -89,6 +89,9 @@ struct Forward {
 impl Forward {
     fn run(self, part: Part, batch_size: u32) -> anyhow::Result<ExitCode> {
         let workspace = workspace();
+        if self.variant == Variant::Micro {
+            anyhow::bail!("`micro` has no peers; expected one of `vit_b`, `vit_l`, `vit_h`");
+        }
         let question = Question {
             part,
             variant: self.variant,

@@ -109,15 +109,35 @@ pub(crate) fn forward(
     tables: [&[f32]; 2],
     shape: GridShape,
 ) -> Vec<f32> {
-    let tokens = shape.height * shape.width;
-    let images = qkv.len() / (tokens * 3 * shape.channels);
+    let images = qkv.len() / (shape.height * shape.width * 3 * shape.channels);
     // Every query is by itself: how many are together changes no bit.
     let whole = images * shape.windows() * shape.heads;
     let enough = PARTS_PER_THREAD * rayon::current_num_threads();
-    let of_a_window = (shape.window * shape.window).max(1);
-    let part = (of_a_window * whole / enough.max(1))
-        .next_multiple_of(QUERIES)
-        .clamp(PART, of_a_window.max(PART));
+    let keys = shape.window * shape.window;
+    let part = (keys * whole / enough.max(1)).next_multiple_of(QUERIES).clamp(PART, keys.max(PART));
+    let on_tiles = tiles::worthwhile(keys, shape.head(), keys);
+    forward_in_parts(qkv, padding, tables, shape, Cut { part, on_tiles })
+}
+
+/// How the work is cut.
+#[derive(Clone, Copy)]
+struct Cut {
+    /// Queries of a part, a multiple of [`QUERIES`].
+    part: usize,
+    /// Whether scores are computed on tiles, where whole rows of keys are whole tiles.
+    on_tiles: bool,
+}
+
+fn forward_in_parts(
+    qkv: &[f32],
+    padding: &[f32],
+    tables: [&[f32]; 2],
+    shape: GridShape,
+    cut: Cut,
+) -> Vec<f32> {
+    let part = cut.part;
+    let tokens = shape.height * shape.width;
+    let images = qkv.len() / (tokens * 3 * shape.channels);
     let mut parts = Vec::new();
     for image in 0..images {
         for window in 0..shape.windows() {
@@ -135,7 +155,7 @@ pub(crate) fn forward(
         .par_iter()
         .map_init(Buffers::default, |buffers, part| {
             let of_image = &qkv[part.image * tokens * 3 * shape.channels..];
-            mix(buffers, of_image, padding, tables, part, &shape)
+            mix(buffers, of_image, padding, tables, part, (&shape, cut.on_tiles))
         })
         .collect();
     // A token's heads lie beside each other in the result: gathered row by row of the grid, by all threads.
@@ -191,7 +211,7 @@ fn mix(
     padding: &[f32],
     tables: [&[f32]; 2],
     part: &Part,
-    shape: &GridShape,
+    (shape, on_tiles): (&GridShape, bool),
 ) -> Vec<f32> {
     let (head_dim, side) = (shape.head(), shape.window);
     let content = shape.content(part.window);
@@ -216,8 +236,7 @@ fn mix(
     let rows_at_once = (KEYS / side).clamp(1, side);
     let scale = 1.0 / (head_dim as f32).sqrt();
     let whole = View::new(key, side * side, head_dim).transposed();
-    let on_tiles = (rows_at_once * side).is_multiple_of(tiles::BLOCK)
-        && tiles::worthwhile(side * side, head_dim, side * side);
+    let on_tiles = on_tiles && (rows_at_once * side).is_multiple_of(tiles::BLOCK);
     let packed = on_tiles.then(|| tiles::PackedRhs::new(whole, false));
     let mut mixed = vec![0.0; part.queries.len() * head_dim];
     for (first, mixed) in
@@ -447,6 +466,35 @@ mod tests {
     fn it_is_the_formula_in_windows_that_reach_beyond_the_grid() {
         for (height, width, window) in [(7, 5, 4), (9, 9, 3), (6, 8, 5), (33, 20, 17)] {
             compare(2, GridShape { height, width, channels: 8, heads: 2, window }, 2.0, 2e-5);
+        }
+    }
+
+    /// On tiles or not, and with several parts of a head: 40 * 32 queries in parts of 256, of 512, or all at once, keys in
+    /// blocks of 16 rows, the last one of 8.
+    #[test]
+    fn however_it_is_cut_it_is_the_formula() {
+        let shape = GridShape { height: 40, width: 37, channels: 16, heads: 2, window: 32 };
+        let mut rng = ChaCha8Rng::seed_from_u64(7);
+        let qkv = random(2 * 40 * 37 * 48, &mut rng, 2.0);
+        let padding = random(48, &mut rng, 2.0);
+        let [rows, columns] = [0; 2].map(|_: i32| random(63 * 8, &mut rng, 1.0));
+        let expected = plain(&qkv, &padding, [&rows, &columns], shape);
+        let largest = expected.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
+        for on_tiles in [false, true] {
+            if on_tiles && !tiles::available() {
+                eprintln!("skipped: this processor has no tiles");
+                continue;
+            }
+            let run = |part| {
+                let cut = Cut { part, on_tiles };
+                forward_in_parts(&qkv, &padding, [&rows, &columns], shape, cut)
+            };
+            let whole = run(4 * QUERIES);
+            for (out, expected) in whole.iter().zip(&expected) {
+                assert!((out - expected).abs() <= 2e-5 * largest, "{out} {expected}");
+            }
+            assert_eq!(run(QUERIES), whole, "the cut changes no bit");
+            assert_eq!(run(2 * QUERIES), whole, "the cut changes no bit");
         }
     }
 
