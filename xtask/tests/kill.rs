@@ -113,7 +113,8 @@ impl Task {
         success(xtask(folder.path(), self.arguments));
         let takes = begin.elapsed();
         let files = files(folder.path());
-        assert!(files.len() > 3, "{}: {:?}", self.name, files.keys());
+        // More than the file that it was given.
+        assert!(files.len() > 1, "{}: {:?}", self.name, files.keys());
         (files, takes)
     }
 

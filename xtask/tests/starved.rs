@@ -102,7 +102,7 @@ fn a_run_whose_memory_runs_out_is_warned_before_and_goes_on_with_more() {
     let expected = files(&whole.path().join("runs"));
     let folder = folder_with(FILE, EXPERIMENT);
     let (mut warned, mut starved) = (0, 0);
-    for mib in [200, 300, 400, 600] {
+    for mib in [220, 240, 260, 280, 300, 400] {
         let script = format!("ulimit -v {}; exec \"$1\" run {FILE}", mib << 10);
         let output = shell(folder.path(), "env", &[], &script);
         let text = errors(&output);

@@ -158,9 +158,10 @@ fn images_that_teach_nothing_are_an_error_that_says_so() {
     for sub in ["images", "masks"] {
         fs::create_dir_all(data.path().join(sub)).expect("made");
     }
-    for name in ["a", "b", "c", "d"] {
+    // No two alike: a test image that is a training image is refused.
+    for (name, red) in [("a", 90), ("b", 100), ("c", 110), ("d", 120)] {
         let path = |sub: &str| data.path().join(sub).join(format!("{name}.png"));
-        image::RgbImage::from_pixel(32, 32, image::Rgb([90, 60, 30]))
+        image::RgbImage::from_pixel(32, 32, image::Rgb([red, 60, 30]))
             .save(path("images"))
             .expect("saved");
         image::GrayImage::new(32, 32).save(path("masks")).expect("saved");

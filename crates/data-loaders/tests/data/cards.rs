@@ -301,7 +301,7 @@ fn unknown_names_and_splits_are_answered_with_the_known_ones() {
     );
     assert_eq!(
         message("phantom", "val"),
-        "data set `phantom` has no split `val`; it has train, valid, test"
+        "data set `phantom` has no split `val`; it has train, valid, test, extended"
     );
 }
 
