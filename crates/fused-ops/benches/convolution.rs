@@ -14,12 +14,13 @@ fn main() {
 }
 
 /// Input channels, output channels, side of the input, side of the kernel, stride; batch 8.
-const LAYERS: [[usize; 5]; 5] = [
+const LAYERS: [[usize; 5]; 6] = [
     [384, 64, 32, 3, 1],
     [64, 64, 32, 3, 1],
     [16, 16, 16, 3, 1],
     [64, 128, 8, 3, 2],
     [256, 256, 64, 3, 1],
+    [3072, 256, 64, 3, 1],
 ];
 const BATCH: usize = 8;
 

@@ -1,4 +1,5 @@
-//! 2D convolution without groups and dilation, as matrix products of unfolded patches.
+//! 2D convolution without groups and dilation, as matrix products of unfolded patches; large ones of 3x3 go
+//! another way, see [`winograd`].
 //!
 //! Patches are never unfolded as a whole: a part of the channels and of the output's rows at a time,
 //! small enough for a core's own cache.
@@ -7,7 +8,11 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::matrix::{View, multiply};
+use super::{
+    matrix::{View, multiply},
+    winograd::{self, Strip},
+    zeros,
+};
 
 /// Output positions that are computed together.
 const STRIP: usize = 256;
@@ -37,11 +42,11 @@ impl ConvShape {
         })
     }
 
-    fn in_pixels(&self) -> usize {
+    pub fn in_pixels(&self) -> usize {
         self.input[0] * self.input[1]
     }
 
-    fn out_pixels(&self) -> usize {
+    pub fn out_pixels(&self) -> usize {
         let [height, width] = self.output();
         height * width
     }
@@ -215,13 +220,26 @@ fn patches<'a>(
 
 /// `[B, in, h, w]` and `[out, in, kh, kw]` to `[B, out, h', w']`.
 pub(crate) fn forward(input: &[f32], weight: &[f32], bias: &[f32], shape: ConvShape) -> Vec<f32> {
+    if winograd::worthwhile(shape) {
+        let strips = winograd::forward(input, weight, bias, shape);
+        return assemble(strips, shape.out_channels, shape.output());
+    }
+    direct_forward(input, weight, bias, shape)
+}
+
+pub(super) fn direct_forward(
+    input: &[f32],
+    weight: &[f32],
+    bias: &[f32],
+    shape: ConvShape,
+) -> Vec<f32> {
     let image = shape.in_channels * shape.in_pixels();
     let batch = input.len() / image.max(1);
-    let (pixels, width) = (shape.out_pixels(), shape.output()[1]);
+    let width = shape.output()[1];
     let strips = shape.strips();
     let blocks = shape.channel_blocks(shape.in_channels);
     // One part of the work is a strip of one image.
-    let parts: Vec<Vec<f32>> = (0..batch * strips.len())
+    let parts = (0..batch * strips.len())
         .into_par_iter()
         .map_init(Vec::new, |buffer, part| {
             let rows = &strips[part % strips.len()];
@@ -236,20 +254,34 @@ pub(crate) fn forward(input: &[f32], weight: &[f32], bias: &[f32], shape: ConvSh
                 let patches = patches(buffer, image, shape, channels.clone(), rows.clone());
                 multiply(&mut out, weight, patches, 1.0, true, false);
             }
-            out
+            Strip { rows: rows.clone(), values: out }
         })
         .collect();
-    if let ([_], [_]) = (strips.as_slice(), parts.as_slice()) {
-        return parts.concat();
+    assemble(parts, shape.out_channels, shape.output())
+}
+
+/// Strips of images, one image after the other, to `[B, channels, height, width]`.
+pub(super) fn assemble(
+    mut strips: Vec<Strip>,
+    channels: usize,
+    [height, width]: [usize; 2],
+) -> Vec<f32> {
+    if let [_] = strips.as_slice()
+        && let Some(strip) = strips.pop()
+    {
+        return strip.values;
     }
-    let mut out = vec![0.0; batch * shape.out_channels * pixels];
+    let rows: usize = strips.iter().map(|strip| strip.rows.len()).sum();
+    let batch = rows / height.max(1);
+    let per_image = strips.len() / batch.max(1);
+    let pixels = height * width;
+    let mut out = zeros(batch * channels * pixels);
     out.par_chunks_mut(pixels.max(1)).enumerate().for_each(|(plane, out)| {
-        let (image, channel) = (plane / shape.out_channels, plane % shape.out_channels);
-        let parts = &parts[image * strips.len()..][..strips.len()];
-        for (rows, part) in strips.iter().zip(parts) {
-            let positions = rows.len() * width;
-            out[rows.start * width..][..positions]
-                .copy_from_slice(&part[channel * positions..][..positions]);
+        let (image, channel) = (plane / channels, plane % channels);
+        for strip in &strips[image * per_image..][..per_image] {
+            let positions = strip.rows.len() * width;
+            out[strip.rows.start * width..][..positions]
+                .copy_from_slice(&strip.values[channel * positions..][..positions]);
         }
     });
     out
@@ -281,6 +313,18 @@ fn strip_of<'a>(gradient: &'a [f32], shape: ConvShape, rows: &Range<usize>) -> V
 
 /// The gradient of the input from that of the output.
 pub(crate) fn input_gradient(gradient: &[f32], weight: &[f32], shape: ConvShape) -> Vec<f32> {
+    if winograd::worthwhile(shape) {
+        let strips = winograd::input_gradient(gradient, weight, shape);
+        return assemble(strips, shape.in_channels, shape.input);
+    }
+    direct_input_gradient(gradient, weight, shape)
+}
+
+pub(super) fn direct_input_gradient(
+    gradient: &[f32],
+    weight: &[f32],
+    shape: ConvShape,
+) -> Vec<f32> {
     let image = shape.out_channels * shape.out_pixels();
     let batch = gradient.len() / image.max(1);
     let strips = shape.strips();
@@ -307,6 +351,17 @@ pub(crate) fn input_gradient(gradient: &[f32], weight: &[f32], shape: ConvShape)
 
 /// The gradient of the weights from that of the output.
 pub(crate) fn weight_gradient(input: &[f32], gradient: &[f32], shape: ConvShape) -> Vec<f32> {
+    if winograd::worthwhile_for_weights(shape) {
+        return winograd::weight_gradient(input, gradient, shape);
+    }
+    direct_weight_gradient(input, gradient, shape)
+}
+
+pub(super) fn direct_weight_gradient(
+    input: &[f32],
+    gradient: &[f32],
+    shape: ConvShape,
+) -> Vec<f32> {
     let in_image = shape.in_channels * shape.in_pixels();
     let out_image = shape.out_channels * shape.out_pixels();
     let batch = input.len() / in_image.max(1);

@@ -14,6 +14,7 @@ mod matrix;
 mod tiles;
 pub(crate) mod vector_math;
 mod vectorized;
+mod winograd;
 
 use rayon::iter::{ParallelExtend as _, repeat_n};
 
