@@ -57,6 +57,7 @@ pub enum ResizeMode {
     BorderCrop,
     /// MedSAM's own way: both sides become the input size, and the grey levels of the resized image from the lowest to
     /// the highest, all channels together, become 0 to 1; ImageNet's mean and deviation play no part.
+    #[serde(rename = "medsam")]
     MedSam,
 }
 

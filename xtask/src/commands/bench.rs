@@ -214,7 +214,7 @@ struct Train {
 struct Loader {
     #[command(flatten)]
     source: Source,
-    /// How images are brought to the square: `plain`, `longest_side` or `border_crop`.
+    /// How images are brought to the square: `plain`, `longest_side`, `border_crop` or `medsam`.
     #[arg(long, default_value_t = ResizeMode::BorderCrop)]
     mode: ResizeMode,
     /// A Python that has the packages of `tools/peers/requirements.txt` already.
