@@ -105,7 +105,11 @@ impl ApmSpec {
     }
 
     /// Attention heads over taps of these widths, 1 for a head that has none.
-    fn attention_heads(&self, taps: &[usize], widths: &[usize]) -> Result<usize, PromptOptionError> {
+    fn attention_heads(
+        &self,
+        taps: &[usize],
+        widths: &[usize],
+    ) -> Result<usize, PromptOptionError> {
         if self.head != Head::CrossAttention {
             return Ok(1);
         }
@@ -124,9 +128,8 @@ impl ApmSpec {
             return refused("taps", reason);
         }
         if !width.is_multiple_of(4) {
-            let reason = format!(
-                "`cross_attention` needs taps whose width is a multiple of 4, not {width}"
-            );
+            let reason =
+                format!("`cross_attention` needs taps whose width is a multiple of 4, not {width}");
             return refused("head", reason);
         }
         let heads = self.attention_heads.unwrap_or((width / CHANNELS_OF_A_HEAD).max(1));

@@ -49,20 +49,21 @@ fn file(path: &Path, published: &[KnownCheckpoint], report: &mut Report) {
     let by_name = published.iter().find(|known| known.file_name == name);
     let size = fs::metadata(path).map(|file| file.len()).unwrap_or_default();
     // The checksum of some gigabytes takes a while: only where it can tell something.
-    let sha256 = match published.iter().any(|known| known.size == Some(size) && known.sha256.is_some()) {
-        true => match digest(path) {
-            Ok(sha256) => sha256,
-            Err(error) => {
-                report.problem(
-                    Area::Weights,
-                    format!("cannot be read ({error}): {}", path.display()),
-                    "look at the file's rights, or fetch it again",
-                );
-                return;
-            }
-        },
-        false => String::new(),
-    };
+    let sha256 =
+        match published.iter().any(|known| known.size == Some(size) && known.sha256.is_some()) {
+            true => match digest(path) {
+                Ok(sha256) => sha256,
+                Err(error) => {
+                    report.problem(
+                        Area::Weights,
+                        format!("cannot be read ({error}): {}", path.display()),
+                        "look at the file's rights, or fetch it again",
+                    );
+                    return;
+                }
+            },
+            false => String::new(),
+        };
     let place = path.display();
     if let Some(known) = published.iter().find(|known| known.sha256 == Some(&*sha256)) {
         let says = format!("{place}: as published as {}", known.file_name);
@@ -84,8 +85,9 @@ fn file(path: &Path, published: &[KnownCheckpoint], report: &mut Report) {
                 known.origin.title
             ),
         ),
-        None => report
-            .ok(Area::Weights, format!("{place}: not a published checkpoint; {size} bytes")),
+        None => {
+            report.ok(Area::Weights, format!("{place}: not a published checkpoint; {size} bytes"))
+        }
     }
 }
 
@@ -117,8 +119,7 @@ mod tests {
             sha256: Some(abc),
             ..KNOWN_CHECKPOINTS[0]
         };
-        let unsure =
-            KnownCheckpoint { file_name: "other.pth", size: None, sha256: None, ..known };
+        let unsure = KnownCheckpoint { file_name: "other.pth", size: None, sha256: None, ..known };
         let published = [known, unsure];
         let folder = tempfile::tempdir().expect("a folder");
         for (name, content, verdict, part) in [
@@ -126,7 +127,12 @@ mod tests {
             ("mine.pth", "abc", Verdict::Ok, "as published as sam.pth"),
             ("mine.pth", "abd", Verdict::Ok, "not a published checkpoint; 3 bytes"),
             ("mine.pth", "abcd", Verdict::Ok, "not a published checkpoint; 4 bytes"),
-            ("other.pth", "abd", Verdict::Ok, "called as Segment Anything is, whose checksum is not known"),
+            (
+                "other.pth",
+                "abd",
+                Verdict::Ok,
+                "called as Segment Anything is, whose checksum is not known",
+            ),
             ("other.pth", "abc", Verdict::Ok, "as published as sam.pth"),
             ("sam.pth", "ab", Verdict::Problem, "damaged: 2 bytes of 3:"),
             ("sam.pth", "abd", Verdict::Problem, "with another checksum"),

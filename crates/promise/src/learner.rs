@@ -465,7 +465,7 @@ mod tests {
             .with_n_heads([3, 2, 3])
             .with_window_sizes([7, 5, 4]);
         let encoder = ImageEncoderConfig::new(Architecture::TinyVit(tiny))
-            .with_image_size(128)
+            .with_image_size(256)
             .with_embed_dim(32);
         let decoder =
             MaskDecoderConfig::new().with_n_heads(4).with_mlp_dim(64).with_iou_head_hidden_dim(32);
@@ -491,24 +491,24 @@ mod tests {
         let model =
             Promise::<apm::Apm>::new(&experiment.runs[0], &backbone, &plain.clone().autodiff())
                 .expect("fits");
-        let n = 2;
+        let n = 4;
         let (images, target) = {
             let _turn = crate::drawing::turn();
             plain.seed(13);
             let normal = Distribution::Normal(0.0, 1.0);
-            let images = Tensor::<4>::random([n, 3, 128, 128], normal, &plain);
+            let images = Tensor::<4>::random([n, 3, 256, 256], normal, &plain);
             let mask = Distribution::Bernoulli(0.3);
-            (images, Tensor::<4>::random([n, 1, 32, 32], mask, &plain))
+            (images, Tensor::<4>::random([n, 1, 64, 64], mask, &plain))
         };
         let output = backbone.sam.encode(images, &model.prompt.taps());
         let batch = Batch {
             image_embedding: output.image_embedding,
             block_features: output.block_features,
             image: None,
-            seeds: vec![0, 1],
+            seeds: (0..n as u64).collect(),
             target,
             given: None,
-            cases: vec!["0".into(), "1".into()],
+            cases: (0..n).map(|case| case.to_string()).collect(),
         };
         (model, batch)
     }

@@ -258,7 +258,11 @@ fn random_input(
     let grid = backbone.grid_size;
     PromptInput {
         image_embedding: random(backbone.embed_dim, grid),
-        block_features: backbone.widths(taps).into_iter().map(|width| random(width, grid)).collect(),
+        block_features: backbone
+            .widths(taps)
+            .into_iter()
+            .map(|width| random(width, grid))
+            .collect(),
         image: image.then(|| random(3, backbone.input_size)),
         seeds: (0..batch as u64)
             .map(|image| 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(image + 1))

@@ -79,9 +79,7 @@ impl Variant {
                     .with_iou_head_hidden_dim(128),
                 mask_in_channels: 16,
             },
-            Self::VitT => {
-                sam(ImageEncoderConfig::new(Architecture::TinyVit(TinyVitConfig::new())))
-            }
+            Self::VitT => sam(ImageEncoderConfig::new(Architecture::TinyVit(TinyVitConfig::new()))),
         }
     }
 }
@@ -311,9 +309,12 @@ mod tests {
         // A mean and a variance for every output of a convolution before a batch norm.
         let convolutions = [32, 64].iter().sum::<usize>()
             + 2 * (256 + 256 + 64)
-            + 3 * 128 + 2 * 128
-            + 3 * 160 + 6 * 160
-            + 3 * 320 + 2 * 320;
+            + 3 * 128
+            + 2 * 128
+            + 3 * 160
+            + 6 * 160
+            + 3 * 320
+            + 2 * 320;
         assert_eq!(sam.num_params(), 10_130_092 - head + 2 * convolutions + OFFICIAL_BUFFERS);
     }
 
@@ -326,7 +327,10 @@ mod tests {
             let taps = encoder.tap_blocks();
             assert_eq!(taps, [2, 5, 8, 11], "{variant}");
             assert_eq!(encoder.block_widths().len(), 12);
-            assert_eq!(taps.iter().map(|&tap| encoder.block_widths()[tap]).collect::<Vec<_>>(), widths);
+            assert_eq!(
+                taps.iter().map(|&tap| encoder.block_widths()[tap]).collect::<Vec<_>>(),
+                widths
+            );
         }
         let micro = Variant::Micro.config().image_encoder;
         assert_eq!((micro.tap_blocks(), micro.grid_size()), (vec![1, 3, 5, 7], 32));

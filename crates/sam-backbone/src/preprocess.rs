@@ -63,7 +63,9 @@ pub enum ResizeMode {
 
 /// A name that no [`ResizeMode`] has.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown way to resize `{name}`, expected `plain`, `longest_side`, `border_crop` or `medsam`")]
+#[error(
+    "unknown way to resize `{name}`, expected `plain`, `longest_side`, `border_crop` or `medsam`"
+)]
 pub struct UnknownResizeModeError {
     /// What was asked for.
     pub name: String,
@@ -71,8 +73,7 @@ pub struct UnknownResizeModeError {
 
 impl ResizeMode {
     /// Every mode.
-    pub const ALL: [Self; 4] =
-        [Self::Plain, Self::LongestSide, Self::BorderCrop, Self::MedSam];
+    pub const ALL: [Self; 4] = [Self::Plain, Self::LongestSide, Self::BorderCrop, Self::MedSam];
 
     /// Name in files and on the command line.
     pub const fn name(self) -> &'static str {

@@ -55,11 +55,7 @@ pub struct TinyVit {
 }
 
 impl TinyVit {
-    pub(crate) fn new(
-        sizes: &ImageEncoderConfig,
-        config: &TinyVitConfig,
-        device: &Device,
-    ) -> Self {
+    pub(crate) fn new(sizes: &ImageEncoderConfig, config: &TinyVitConfig, device: &Device) -> Self {
         let [first, _, _, last] = config.widths;
         let stage = |index| AttentionStage::new(config, index, device);
         Self {
@@ -78,7 +74,8 @@ impl TinyVit {
     /// Blocks of all stages.
     pub(crate) fn depth(&self) -> usize {
         let (first, second, third, fourth) = &self.layers;
-        first.blocks.len() + [second, third, fourth].map(|stage| stage.blocks.len()).iter().sum::<usize>()
+        first.blocks.len()
+            + [second, third, fourth].map(|stage| stage.blocks.len()).iter().sum::<usize>()
     }
 
     /// Whether a checkpoint's tensor is of no use: the head that TinyViT was pre-trained with, which MobileSAM's encoder
@@ -407,8 +404,8 @@ impl BiasedAttention {
         let qkv = linear(&self.qkv, windows)
             .reshape([n_windows, n_tokens, self.n_heads, 3 * head_dim])
             .swap_dims(1, 2); // [windows, heads, tokens, 3 d]
-        let [query, key, value] = [0, 1, 2]
-            .map(|part| qkv.clone().slice_dim(3, part * head_dim..(part + 1) * head_dim));
+        let [query, key, value] =
+            [0, 1, 2].map(|part| qkv.clone().slice_dim(3, part * head_dim..(part + 1) * head_dim));
         drop(qkv);
         let options = AttentionModuleOptions::default();
         let seen = attention(query, key, value, None, Some(self.pair_biases()), options)

@@ -37,7 +37,9 @@ impl Vit {
             patch_embed: PatchEmbed::new(sizes.patch_size, config.width, device),
             pos_embed: Initializer::Normal { mean: 0.0, std: 0.02 }
                 .init([1, grid, grid, config.width], device),
-            blocks: (0..config.depth).map(|index| Block::new(config, index, grid, device)).collect(),
+            blocks: (0..config.depth)
+                .map(|index| Block::new(config, index, grid, device))
+                .collect(),
             neck: neck(config.width, sizes.embed_dim, device),
         }
     }

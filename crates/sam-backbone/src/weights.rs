@@ -255,10 +255,8 @@ pub fn load_weights(sam: &mut Sam, source: &WeightsSource) -> Result<LoadReport,
         }
     }
     .map_err(format_error)?;
-    let tensors: Vec<PackTensor> = tensors
-        .into_iter()
-        .filter(|tensor| !sam.image_encoder.leaves_out(&tensor.name))
-        .collect();
+    let tensors: Vec<PackTensor> =
+        tensors.into_iter().filter(|tensor| !sam.image_encoder.leaves_out(&tensor.name)).collect();
     // Before the first is read, which happens before its shape is compared with the module's.
     for tensor in &tensors {
         check_tensor(&tensor.name, tensor.byte_len() as u64, length).map_err(refused)?;

@@ -90,7 +90,9 @@ impl Forward {
     fn run(self, part: Part, batch_size: u32) -> anyhow::Result<ExitCode> {
         let workspace = workspace();
         if self.variant == Variant::Micro {
-            anyhow::bail!("`micro` has no peers; expected one of `vit_t`, `vit_b`, `vit_l`, `vit_h`");
+            anyhow::bail!(
+                "`micro` has no peers; expected one of `vit_t`, `vit_b`, `vit_l`, `vit_h`"
+            );
         }
         let question = Question {
             part,

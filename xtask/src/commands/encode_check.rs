@@ -43,7 +43,9 @@ impl EncodeCheck {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         if self.variant == Variant::Micro {
-            anyhow::bail!("`micro` has no reference; expected `vit_t`, `vit_b`, `vit_l` or `vit_h`");
+            anyhow::bail!(
+                "`micro` has no reference; expected `vit_t`, `vit_b`, `vit_l` or `vit_h`"
+            );
         }
         let python = self.python.as_deref();
         let reference = make_reference(&workspace, &self.reference, self.variant, python)?;
@@ -53,7 +55,8 @@ impl EncodeCheck {
         } else {
             outln!(
                 "embedding   relative L2 error {:.3e} (bound {EMBEDDING_BOUND:.0e}), worst of its largest {:.1e}",
-                check.embedding_rel_l2, check.embedding_worst
+                check.embedding_rel_l2,
+                check.embedding_worst
             );
             outln!(
                 "logits      relative L2 error {:.3e} (bound {LOGITS_BOUND:.0e})",

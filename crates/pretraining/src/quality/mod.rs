@@ -176,8 +176,8 @@ mod tests {
         let encoder = ImageEncoderConfig::new(Architecture::Vit(
             VitConfig::new(16, 2, 2, vec![1]).with_window_size(4),
         ))
-            .with_image_size(128)
-            .with_embed_dim(16);
+        .with_image_size(128)
+        .with_embed_dim(16);
         let decoder = MaskDecoderConfig::new().with_mlp_dim(32).with_iou_head_hidden_dim(16);
         frozen(SamConfig::new(encoder, decoder, 16), false)
     }
