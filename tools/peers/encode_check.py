@@ -1,7 +1,7 @@
 """Full-size reference for SAM: random weights, one 1024 x 1024 image, three prompts.
 
 Writes `weights.safetensors` (and `weights.pth` with `--pth`) under the official names, and
-`reference.safetensors` with inputs and outputs of segment-anything 1.0. Prints timings and the
+`reference.safetensors` with inputs and outputs of segment-anything 1.0, or of MobileSAM for `vit_t`. Prints timings and the
 peak resident memory as one JSON object on standard output.
 """
 
@@ -27,30 +27,42 @@ Prompt = dict[str, Tensor]
 
 SIZE = 1024
 # Standard deviations for what PyTorch initializes to zero, about those of trained checkpoints.
-REL_POS_STD, POS_EMBED_STD, NORM_STD = 0.1, 0.02, 0.1
+REL_POS_STD, POS_EMBED_STD, NORM_STD, BIAS_STD = 0.1, 0.02, 0.1, 0.5
 
 
 def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
-    parser.add_argument("--variant", choices=["vit_b", "vit_l", "vit_h"], default="vit_b")
+    parser.add_argument("--variant", choices=["vit_b", "vit_l", "vit_h", "vit_t"], default="vit_b")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--pth", action="store_true", help="also write weights.pth")
     return parser.parse_args()
 
 
+def registry(variant: str) -> dict[str, Callable[[], Sam]]:
+    """Where a variant is defined."""
+    if variant != "vit_t":
+        return sam_model_registry
+    import mobile_sam
+
+    return mobile_sam.sam_model_registry
+
+
 def build_sam(variant: str) -> Sam:
     """SAM with PyTorch's default initialization; zeros and ones replaced by random values."""
-    sam = sam_model_registry[variant]()
+    sam = registry(variant)[variant]()
     for name, tensor in sam.state_dict().items():
         if "rel_pos" in name:
             tensor.normal_(0.0, REL_POS_STD)
         elif name.endswith("pos_embed"):
             tensor.normal_(0.0, POS_EMBED_STD)
-        elif tensor.dim() == 1:  # norms and biases
+        elif name.endswith("attention_biases"):
+            tensor.normal_(0.0, BIAS_STD)
+        elif tensor.dim() == 1:  # norms, their statistics, and biases
             tensor.add_(torch.randn(tensor.shape), alpha=NORM_STD)
+    # Only now: MobileSAM's attention keeps its biases from when it is told to evaluate.
     return sam.eval()
 
 

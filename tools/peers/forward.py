@@ -17,8 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from encode_check import registry
 from safetensors.torch import load_file
-from segment_anything import sam_model_registry
 from segment_anything.modeling import Sam
 from segment_anything.modeling import image_encoder as encoder_module
 from torch import Tensor
@@ -31,7 +31,7 @@ def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--reference", type=Path, required=True, help="folder of encode_check.py")
-    parser.add_argument("--variant", choices=["vit_b", "vit_l", "vit_h"], required=True)
+    parser.add_argument("--variant", choices=["vit_b", "vit_l", "vit_h", "vit_t"], required=True)
     parser.add_argument("--batch-size", type=int, default=1, help="the image so often in a pass")
     parser.add_argument("--part", choices=["encoder", "decoder"], required=True)
     parser.add_argument(
@@ -59,6 +59,15 @@ def attention_in_one_call(self: encoder_module.Attention, x: Tensor) -> Tensor:
     mask = mask.view(batch, heads, tokens, tokens)
     mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
     return self.proj(mixed.transpose(1, 2).reshape(batch, height, width, channels))
+
+
+def biased_attention_in_one_call(self: torch.nn.Module, x: Tensor) -> Tensor:
+    """The same for MobileSAM's `Attention`; its biases are the mask."""
+    batch, tokens, _ = x.shape
+    qkv = self.qkv(self.norm(x)).view(batch, tokens, self.num_heads, -1).transpose(1, 2)
+    query, key, value = qkv.split([self.key_dim, self.key_dim, self.d], dim=3)
+    mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=self.ab)
+    return self.proj(mixed.transpose(1, 2).reshape(batch, tokens, self.dh))
 
 
 def onnx_encoder(sam: Sam, image: Tensor, threads: int) -> tuple[Forward, str]:
@@ -107,11 +116,13 @@ def main() -> None:
     """Prepares, says so, and times on request."""
     args = parse_args()
     torch.set_num_threads(args.threads)
-    sam = sam_model_registry[args.variant]()
+    sam = registry(args.variant)[args.variant]()
     sam.load_state_dict(load_file(args.reference / "weights.safetensors"))
     sam.requires_grad_(False).eval()
     reference = load_file(args.reference / "reference.safetensors")
     version = f"torch {torch.__version__}"
+    if args.variant == "vit_t":
+        version = f"mobile_sam, {version}"
     if args.part == "decoder":
         forward, expected = decoder(sam, reference), reference["case.one_point.low_res_logits"]
     else:
@@ -123,7 +134,12 @@ def main() -> None:
             del sam
         else:
             if args.peer == "torch_sdpa":
-                encoder_module.Attention.forward = attention_in_one_call
+                if args.variant == "vit_t":
+                    from mobile_sam.modeling import tiny_vit_sam
+
+                    tiny_vit_sam.Attention.forward = biased_attention_in_one_call
+                else:
+                    encoder_module.Attention.forward = attention_in_one_call
             forward = lambda: sam.image_encoder(image)  # noqa: E731
     error = ((forward() - expected).norm() / expected.norm()).item()
     print(json.dumps({"version": version, "relative_error": error}), flush=True)

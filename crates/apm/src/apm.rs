@@ -22,8 +22,8 @@ use crate::{
 /// any more.
 #[derive(Config, Debug)]
 pub struct ApmConfig {
-    /// Channels of one tapped block.
-    pub width: usize,
+    /// Channels of the tapped blocks, in the order of `taps`. Cross-attention takes one width only.
+    pub tap_widths: Vec<usize>,
     /// Side of the network input in pixels: the frame of the points.
     pub input_size: usize,
     /// Tapped blocks (0-based), deepest first.
@@ -43,7 +43,7 @@ pub struct ApmConfig {
     /// Width of a residual head's stem and first stage.
     #[config(default = 64)]
     pub base_width: usize,
-    /// Attention heads of the cross-attention head; they divide `width`.
+    /// Attention heads of the cross-attention head; they divide the width of the taps.
     #[config(default = 12)]
     pub attention_heads: usize,
     /// Whether the cross-attention head enlarges all taps but the deepest.
@@ -67,7 +67,7 @@ impl ApmConfig {
     pub fn init(&self, device: &Device) -> Apm {
         let (fusion, head) = match self.head.resnet_depth() {
             Some(depth) => {
-                let fusion = FusionConfig::new(self.taps.len() * self.width)
+                let fusion = FusionConfig::new(self.tap_widths.iter().sum())
                     .with_channels(self.fusion_channels)
                     .init(device);
                 let mut head = ResNetConfig::new(self.fusion_channels, 2 * self.points)
@@ -81,7 +81,7 @@ impl ApmConfig {
                 (Some(fusion), PointHead::ResNet(head))
             }
             None => {
-                let (width, taps) = (self.width, self.taps.len());
+                let (width, taps) = (self.tap_widths[0], self.taps.len());
                 let head =
                     CrossAttentionConfig::new(width, taps, self.points, self.attention_heads)
                         .with_upscale(self.upscale);
@@ -140,7 +140,7 @@ impl Apm {
     ///
     /// # Shapes
     ///
-    /// - `block_features`: outputs of the tapped blocks, deepest first, each `[B, width, H, W]`
+    /// - `block_features`: outputs of the tapped blocks, deepest first, each `[B, width, H, W]` with the width of its block
     /// - returns: `[B, P, 2]`, `(x, y)` in pixels of the network input
     ///
     /// # Panics
@@ -224,12 +224,11 @@ mod tests {
 
     fn vit_b() -> BackboneInfo {
         BackboneInfo {
-            width: 768,
+            block_widths: vec![768; 12],
             embed_dim: 256,
             grid_size: 64,
             input_size: 1024,
-            depth: 12,
-            global_attention_blocks: vec![2, 5, 8, 11],
+            tap_blocks: vec![2, 5, 8, 11],
         }
     }
 
@@ -306,9 +305,8 @@ mod tests {
     #[test]
     fn taps_are_the_last_global_blocks_of_the_backbone_deepest_first() {
         let vit_l = BackboneInfo {
-            width: 1024,
-            depth: 24,
-            global_attention_blocks: vec![5, 11, 17, 23],
+            block_widths: vec![1024; 24],
+            tap_blocks: vec![5, 11, 17, 23],
             ..vit_b()
         };
         let apm = Apm::from_spec(&ApmSpec::default(), &vit_l, &Device::flex()).unwrap();

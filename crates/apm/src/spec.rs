@@ -67,8 +67,8 @@ impl ApmSpec {
     /// # Errors
     ///
     /// [`PromptOptionError`] if there are no points, fewer points than foreground ones, a width of
-    /// zero, more taps than the backbone has global-attention blocks, attention heads that do not divide
-    /// the backbone's width, or a start of the points that the head cannot have.
+    /// zero, more taps than the backbone has blocks to tap, cross-attention over taps of several widths, attention
+    /// heads that do not divide the width, or a start of the points that the head cannot have.
     pub fn config(&self, backbone: &BackboneInfo) -> Result<ApmConfig, PromptOptionError> {
         let positive = [
             ("points", self.points),
@@ -91,8 +91,9 @@ impl ApmSpec {
             });
         }
         let taps = self.taps.blocks(backbone)?;
-        let attention_heads = self.attention_heads(backbone)?;
-        Ok(ApmConfig::new(backbone.width, backbone.input_size, taps)
+        let tap_widths = backbone.widths(&taps);
+        let attention_heads = self.attention_heads(&taps, &tap_widths)?;
+        Ok(ApmConfig::new(tap_widths, backbone.input_size, taps)
             .with_points(self.points)
             .with_foreground(foreground)
             .with_head(self.head)
@@ -103,8 +104,12 @@ impl ApmSpec {
             .with_spread_init(self.spread_init))
     }
 
-    /// Attention heads on this backbone, 1 for a head that has none.
-    fn attention_heads(&self, backbone: &BackboneInfo) -> Result<usize, PromptOptionError> {
+    /// Attention heads over taps of these widths, 1 for a head that has none.
+    fn attention_heads(
+        &self,
+        taps: &[usize],
+        widths: &[usize],
+    ) -> Result<usize, PromptOptionError> {
         if self.head != Head::CrossAttention {
             return Ok(1);
         }
@@ -114,16 +119,22 @@ impl ApmSpec {
                           at positions of their own";
             return refused("spread_init", reason.into());
         }
-        let width = backbone.width;
-        if !width.is_multiple_of(4) {
+        let width = widths[0];
+        if widths.iter().any(|other| *other != width) {
             let reason = format!(
-                "`cross_attention` needs a backbone whose width is a multiple of 4, not {width}"
+                "`cross_attention` needs taps of one width, but the blocks {taps:?} (0-based) have {widths:?} \
+                 channels; `taps = \"12\"` is one block"
             );
+            return refused("taps", reason);
+        }
+        if !width.is_multiple_of(4) {
+            let reason =
+                format!("`cross_attention` needs taps whose width is a multiple of 4, not {width}");
             return refused("head", reason);
         }
         let heads = self.attention_heads.unwrap_or((width / CHANNELS_OF_A_HEAD).max(1));
         if heads == 0 || !width.is_multiple_of(heads) {
-            let reason = format!("is {heads}, must divide the width of the backbone, {width}");
+            let reason = format!("is {heads}, must divide the width of the taps, {width}");
             return refused("attention_heads", reason);
         }
         Ok(heads)
@@ -133,7 +144,7 @@ impl ApmSpec {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use prompting::contract::small_backbone;
+    use prompting::contract::{small_backbone, uneven_backbone};
 
     use super::*;
 
@@ -146,7 +157,7 @@ mod tests {
         assert_eq!(config.taps, [7, 5, 3]);
         assert_eq!(config.head, Head::Resnet34);
         assert_eq!((config.fusion_channels, config.base_width), (256, 64));
-        assert_eq!((config.width, config.input_size), (12, 128));
+        assert_eq!((config.tap_widths, config.input_size), (vec![12; 3], 128));
         assert!(!config.spread_init);
     }
 
@@ -228,15 +239,28 @@ mod tests {
             assert_eq!(spec.config(&small_backbone()).unwrap_err().option, option);
         }
         let mut shallow = small_backbone();
-        shallow.global_attention_blocks = vec![3, 7];
+        shallow.tap_blocks = vec![3, 7];
         assert_eq!(default().config(&shallow).unwrap_err().option, "taps");
+    }
+
+    #[test]
+    fn taps_of_several_widths_are_for_residual_heads() {
+        let backbone = uneven_backbone();
+        let config = ApmSpec::default().config(&backbone).unwrap();
+        assert_eq!((config.taps, config.tap_widths), (vec![7, 5, 3], vec![20, 8, 12]));
+        let spec = ApmSpec { head: Head::CrossAttention, ..ApmSpec::default() };
+        let error = spec.config(&backbone).unwrap_err();
+        assert_eq!(error.option, "taps");
+        assert!(error.reason.contains("[7, 5, 3] (0-based) have [20, 8, 12]"), "{error}");
+        let one = ApmSpec { taps: Taps::Last1, ..spec };
+        assert_eq!(one.config(&backbone).unwrap().tap_widths, [20]);
     }
 
     #[test]
     fn an_attention_head_has_64_channels_unless_told_otherwise() {
         let spec = ApmSpec { head: Head::CrossAttention, ..ApmSpec::default() };
         for (width, heads) in [(768, 12), (1024, 16), (1280, 20), (128, 2), (12, 1)] {
-            let backbone = BackboneInfo { width, ..small_backbone() };
+            let backbone = BackboneInfo { block_widths: vec![width; 8], ..small_backbone() };
             assert_eq!(spec.config(&backbone).unwrap().attention_heads, heads);
         }
         let three = ApmSpec { attention_heads: Some(3), ..spec };

@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 
 /// Which encoder blocks APM looks at, by the paper's names.
 ///
-/// The names are the 1-based numbers of ViT-B's global-attention blocks. On another backbone they
-/// mean its last 1, 2, 3 or 4 global-attention blocks, e.g. `6_9_12` on ViT-L the blocks 12, 18, 24.
+/// The names are the 1-based numbers of ViT-B's global-attention blocks. On another SAM they mean its last 1, 2, 3 or 4
+/// global-attention blocks, e.g. `6_9_12` on ViT-L the blocks 12, 18, 24. On MobileSAM, which has none, they are the
+/// numbers of its blocks ([`BackboneInfo::tap_blocks`]).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Taps {
     /// `12`: the last global-attention block.
@@ -43,22 +44,9 @@ impl Taps {
     ///
     /// # Errors
     ///
-    /// [`PromptOptionError`] if the backbone has fewer global-attention blocks.
+    /// [`PromptOptionError`] if the backbone has fewer blocks to tap.
     pub fn blocks(self, backbone: &BackboneInfo) -> Result<Vec<usize>, PromptOptionError> {
-        let global = &backbone.global_attention_blocks;
-        let blocks: Vec<usize> = global.iter().rev().take(self.count()).copied().collect();
-        if blocks.len() < self.count() {
-            return Err(PromptOptionError {
-                option: "taps",
-                reason: format!(
-                    "asks for the last {} global-attention blocks of a backbone that has {} \
-                     (0-based: {global:?})",
-                    self.count(),
-                    global.len(),
-                ),
-            });
-        }
-        Ok(blocks)
+        backbone.last_tap_blocks(self.count(), "taps")
     }
 }
 
@@ -67,14 +55,13 @@ impl Taps {
 mod tests {
     use super::*;
 
-    fn backbone(depth: usize, global_attention_blocks: &[usize]) -> BackboneInfo {
+    fn backbone(depth: usize, tap_blocks: &[usize]) -> BackboneInfo {
         BackboneInfo {
-            width: 8,
+            block_widths: vec![8; depth],
             embed_dim: 8,
             grid_size: 64,
             input_size: 1024,
-            depth,
-            global_attention_blocks: global_attention_blocks.to_vec(),
+            tap_blocks: tap_blocks.to_vec(),
         }
     }
 
@@ -101,12 +88,12 @@ mod tests {
     }
 
     #[test]
-    fn more_taps_than_global_blocks_are_refused_with_both_numbers() {
+    fn more_taps_than_blocks_to_tap_are_refused_with_both_numbers() {
         let small = backbone(4, &[1, 3]);
         assert_eq!(Taps::Last2.blocks(&small).unwrap(), [3, 1]);
         let error = Taps::Last3.blocks(&small).unwrap_err();
         assert_eq!(error.option, "taps");
         assert!(error.reason.contains("last 3"), "{error}");
-        assert!(error.reason.contains("has 2 (0-based: [1, 3])"), "{error}");
+        assert!(error.reason.contains("are 2 (0-based: [1, 3])"), "{error}");
     }
 }

@@ -17,8 +17,10 @@ use crate::{BoxHead, BoxLoss, BoxSpec, box_loss};
 /// [`BoxSpec::config`] makes it from options and a backbone and checks them.
 #[derive(Config, Debug)]
 pub struct BoxConfig {
-    /// Channels of the image embedding, and of a block's output.
-    pub backbone_channels: (usize, usize),
+    /// Channels of the image embedding.
+    pub embed_dim: usize,
+    /// Channels of the tapped blocks, in the order of `taps`.
+    pub tap_widths: Vec<usize>,
     /// Side of the network input in pixels: the frame of the box.
     pub input_size: usize,
     /// Tapped blocks (0-based), deepest first.
@@ -40,9 +42,8 @@ pub struct BoxConfig {
 impl BoxConfig {
     /// Creates the module on `device`; weights and biases start as in `torch.nn.Conv2d`.
     pub fn init(&self, device: &Device) -> BoxPrompter {
-        let (embed_dim, width) = self.backbone_channels;
-        let mut in_channels = vec![embed_dim];
-        in_channels.resize(1 + self.taps.len(), width);
+        let mut in_channels = vec![self.embed_dim];
+        in_channels.extend(&self.tap_widths);
         BoxPrompter {
             fusion: CellFusionConfig::new(in_channels, self.channels)
                 .with_depth(self.depth)

@@ -49,7 +49,7 @@ impl BoxSpec {
     ///
     /// # Errors
     ///
-    /// [`PromptOptionError`] if there are more taps than blocks with global attention, no channels, a weight that
+    /// [`PromptOptionError`] if there are more taps than blocks to tap, no channels, a weight that
     /// is negative or no number, or nothing to learn from.
     pub fn config(&self, backbone: &BackboneInfo) -> Result<BoxConfig, PromptOptionError> {
         let refused = |option, reason| Err(PromptOptionError { option, reason });
@@ -75,9 +75,10 @@ impl BoxSpec {
                 "is 0 like `giou_weight`: no true box is looked at".into(),
             );
         }
-        let taps = backbone.last_global_blocks(self.taps, "taps")?;
+        let taps = backbone.last_tap_blocks(self.taps, "taps")?;
         Ok(BoxConfig {
-            backbone_channels: (backbone.embed_dim, backbone.width),
+            embed_dim: backbone.embed_dim,
+            tap_widths: backbone.widths(&taps),
             input_size: backbone.input_size,
             taps,
             channels: self.channels,

@@ -24,8 +24,10 @@ const MOST: f64 = 20.0;
 /// [`DenseSpec::config`] makes it from options and a backbone and checks them.
 #[derive(Config, Debug)]
 pub struct DenseConfig {
-    /// Channels of the image embedding, and of a block's output.
-    pub backbone_channels: (usize, usize),
+    /// Channels of the image embedding.
+    pub embed_dim: usize,
+    /// Channels of the tapped blocks, in the order of `taps`.
+    pub tap_widths: Vec<usize>,
     /// Side of the network input in pixels: the frame of the point.
     pub input_size: usize,
     /// Tapped blocks (0-based), deepest first.
@@ -43,9 +45,8 @@ pub struct DenseConfig {
 impl DenseConfig {
     /// Creates the module on `device`; weights and biases start as in PyTorch's layers.
     pub fn init(&self, device: &Device) -> DensePrompter {
-        let (embed_dim, width) = self.backbone_channels;
-        let mut in_channels = vec![embed_dim];
-        in_channels.resize(1 + self.taps.len(), width);
+        let mut in_channels = vec![self.embed_dim];
+        in_channels.extend(&self.tap_widths);
         let double = |input: usize| {
             ConvTranspose2dConfig::new([input, input / 2], [2, 2]).with_stride([2, 2]).init(device)
         };
@@ -209,7 +210,7 @@ mod tests {
         };
         let input = PromptInput {
             image_embedding: random(backbone.embed_dim),
-            block_features: vec![random(backbone.width)],
+            block_features: vec![random(backbone.block_widths[7])],
             image: None,
             seeds: vec![0],
         };

@@ -37,7 +37,7 @@ impl DenseSpec {
     ///
     /// # Errors
     ///
-    /// [`PromptOptionError`] if there are more taps than blocks with global attention, a number of channels that
+    /// [`PromptOptionError`] if there are more taps than blocks to tap, a number of channels that
     /// cannot be halved twice, or a weight that is negative or no number.
     pub fn config(&self, backbone: &BackboneInfo) -> Result<DenseConfig, PromptOptionError> {
         let refused = |option, reason| Err(PromptOptionError { option, reason });
@@ -51,9 +51,10 @@ impl DenseSpec {
         if !(0.0..=1e6).contains(&self.mask_weight) {
             return refused("mask_weight", format!("is {}, must be 0 to 1e6", self.mask_weight));
         }
-        let taps = backbone.last_global_blocks(self.taps, "taps")?;
+        let taps = backbone.last_tap_blocks(self.taps, "taps")?;
         Ok(DenseConfig {
-            backbone_channels: (backbone.embed_dim, backbone.width),
+            embed_dim: backbone.embed_dim,
+            tap_widths: backbone.widths(&taps),
             input_size: backbone.input_size,
             taps,
             channels: self.channels,

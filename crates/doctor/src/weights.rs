@@ -27,7 +27,7 @@ pub(crate) fn examine(question: &Question, report: &mut Report) {
     };
     files.retain(|path| {
         let ending = path.extension().unwrap_or_default();
-        ["pth", "safetensors"].iter().any(|known| ending == *known)
+        ["pth", "pt", "safetensors"].iter().any(|known| ending == *known)
     });
     files.sort();
     if files.is_empty() {
@@ -49,37 +49,45 @@ fn file(path: &Path, published: &[KnownCheckpoint], report: &mut Report) {
     let by_name = published.iter().find(|known| known.file_name == name);
     let size = fs::metadata(path).map(|file| file.len()).unwrap_or_default();
     // The checksum of some gigabytes takes a while: only where it can tell something.
-    let sha256 = match published.iter().any(|known| known.size == size) {
-        true => match digest(path) {
-            Ok(sha256) => sha256,
-            Err(error) => {
-                report.problem(
-                    Area::Weights,
-                    format!("cannot be read ({error}): {}", path.display()),
-                    "look at the file's rights, or fetch it again",
-                );
-                return;
-            }
-        },
-        false => String::new(),
-    };
-    match (published.iter().find(|known| known.sha256 == sha256), by_name) {
-        (Some(known), _) => report
-            .ok(Area::Weights, format!("{}: as published as {}", path.display(), known.file_name)),
-        (None, Some(known)) => report.problem(
+    let sha256 =
+        match published.iter().any(|known| known.size == Some(size) && known.sha256.is_some()) {
+            true => match digest(path) {
+                Ok(sha256) => sha256,
+                Err(error) => {
+                    report.problem(
+                        Area::Weights,
+                        format!("cannot be read ({error}): {}", path.display()),
+                        "look at the file's rights, or fetch it again",
+                    );
+                    return;
+                }
+            },
+            false => String::new(),
+        };
+    let place = path.display();
+    if let Some(known) = published.iter().find(|known| known.sha256 == Some(&*sha256)) {
+        let says = format!("{place}: as published as {}", known.file_name);
+        return report.ok(Area::Weights, says);
+    }
+    match by_name {
+        Some(known @ KnownCheckpoint { size: Some(full), sha256: Some(_), .. }) => report.problem(
             Area::Weights,
             format!(
-                "damaged: {size} bytes of {}{}: {}",
-                known.size,
-                if size == known.size { ", with another checksum" } else { "" },
-                path.display()
+                "damaged: {size} bytes of {full}{}: {place}",
+                if size == *full { ", with another checksum" } else { "" },
             ),
-            format!("remove it, and `cargo xtask data fetch {}` gets it again", known.variant),
+            format!("remove it, and `cargo xtask data fetch {}` gets it again", known.name),
         ),
-        (None, None) => report.ok(
+        Some(known) => report.ok(
             Area::Weights,
-            format!("{}: not a published checkpoint; {size} bytes", path.display()),
+            format!(
+                "{place}: called as {} is, whose checksum is not known; {size} bytes",
+                known.origin.title
+            ),
         ),
+        None => {
+            report.ok(Area::Weights, format!("{place}: not a published checkpoint; {size} bytes"))
+        }
     }
 }
 
@@ -98,8 +106,6 @@ fn digest(path: &Path) -> io::Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use sam_backbone::Variant;
-
     use super::*;
     use crate::Verdict;
 
@@ -107,18 +113,27 @@ mod tests {
     fn published_files_are_known_by_their_bytes_and_damaged_ones_by_their_name() {
         // `echo -n abc | sha256sum`
         let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        let published = [KnownCheckpoint {
+        let known = KnownCheckpoint {
             file_name: "sam.pth",
-            variant: Variant::VitB,
-            size: 3,
-            sha256: abc,
-        }];
+            size: Some(3),
+            sha256: Some(abc),
+            ..KNOWN_CHECKPOINTS[0]
+        };
+        let unsure = KnownCheckpoint { file_name: "other.pth", size: None, sha256: None, ..known };
+        let published = [known, unsure];
         let folder = tempfile::tempdir().expect("a folder");
         for (name, content, verdict, part) in [
             ("sam.pth", "abc", Verdict::Ok, "as published as sam.pth"),
             ("mine.pth", "abc", Verdict::Ok, "as published as sam.pth"),
             ("mine.pth", "abd", Verdict::Ok, "not a published checkpoint; 3 bytes"),
             ("mine.pth", "abcd", Verdict::Ok, "not a published checkpoint; 4 bytes"),
+            (
+                "other.pth",
+                "abd",
+                Verdict::Ok,
+                "called as Segment Anything is, whose checksum is not known",
+            ),
+            ("other.pth", "abc", Verdict::Ok, "as published as sam.pth"),
             ("sam.pth", "ab", Verdict::Problem, "damaged: 2 bytes of 3:"),
             ("sam.pth", "abd", Verdict::Problem, "with another checksum"),
         ] {

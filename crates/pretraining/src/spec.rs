@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use bounded_read::MAX_TOML_BYTES;
-use sam_backbone::{UnknownVariantError, Variant};
+use sam_backbone::{Architecture, UnknownVariantError, Variant};
 use serde::{Deserialize, Serialize};
 
 use crate::{error::PretrainError, quality::HELD_OUT_SEED};
@@ -190,8 +190,12 @@ impl PretrainSpec {
             .variant()
             .map_err(|source| PretrainError::Backbone { path: path.into(), source })?;
         let config = variant.config().image_encoder;
-        let unit = config.patch_size * config.window_size;
         let file = File { path, stage: None };
+        let Architecture::Vit(vit) = &config.architecture else {
+            let reason = "cannot be trained from here: its batch norms have their statistics fixed";
+            return file.refused("backbone", variant, reason);
+        };
+        let unit = config.patch_size * vit.window_size;
         file.count("stage", self.stages.len())?;
         file.count("rounds", self.rounds)?;
         file.count("shards", self.shards)?;

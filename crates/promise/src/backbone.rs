@@ -92,11 +92,10 @@ impl Backbone {
 pub fn info(config: &SamConfig) -> BackboneInfo {
     let encoder = &config.image_encoder;
     BackboneInfo {
-        width: encoder.width,
+        block_widths: encoder.block_widths(),
         embed_dim: encoder.embed_dim,
         grid_size: encoder.grid_size(),
         input_size: encoder.image_size,
-        depth: encoder.depth,
-        global_attention_blocks: encoder.global_attention_blocks.clone(),
+        tap_blocks: encoder.tap_blocks(),
     }
 }

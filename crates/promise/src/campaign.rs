@@ -218,11 +218,11 @@ impl<'a> Campaign<'a> {
             Some(_) => contents.largest_image(&sources),
             None => 0,
         };
-        let per_image = feature_bytes(backbone.sam.config(), taps.len());
+        let per_image = feature_bytes(backbone.sam.config(), &taps);
         refuse_misfits(plan, &sources, per_image, largest_image, self.context.memory)?;
         let parameters = backbone.sam.num_params();
         let (config, budget) = (backbone.sam.config(), self.context.memory);
-        let memory = MemoryNeed::of(plan, config, parameters, taps.len(), &sources, budget);
+        let memory = MemoryNeed::of(plan, config, parameters, &taps, &sources, budget);
         if let Some(images) = plan.fitted_to() {
             // So that too few of them are found out before anything is written.
             sources.examples(plan, images)?;

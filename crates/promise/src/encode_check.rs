@@ -1,4 +1,4 @@
-//! Full-size parity: ViT-B at 1024 pixels against PyTorch `segment-anything`, on demand.
+//! Full-size parity: a SAM at 1024 pixels against PyTorch `segment-anything` or `mobile_sam`, on demand.
 //!
 //! The reference is made by `tools/peers/encode_check.py` with random weights, since parity does not
 //! depend on what the weights are. It takes PyTorch, some 4 GB of memory and half a minute, so it is
@@ -28,8 +28,12 @@ const CASES: [&str; 3] = ["one_point", "points", "box"];
 /// How far we are from the reference.
 #[derive(Debug, Clone, Serialize)]
 pub struct EncodeCheck {
+    /// Name of the variant.
+    pub variant: &'static str,
     /// `|ours - theirs| / |theirs|` of the image embedding.
     pub embedding_rel_l2: f64,
+    /// The largest `|ours - theirs|` of it, over its largest number.
+    pub embedding_worst: f64,
     /// The same of the low-resolution logits, from our own embedding, the largest over the prompts.
     pub logits_rel_l2: f64,
     /// The same from the reference's embedding: the decoder's share of the error.
@@ -101,14 +105,18 @@ pub fn make_reference(
     Ok(own)
 }
 
-/// Compares our ViT-B with its reference, the folder of [`make_reference`].
+/// Compares our SAM of a variant with its reference, the folder of [`make_reference`].
 ///
 /// # Errors
 ///
 /// See [`EncodeCheckError`].
-pub fn encode_check(folder: &Path, device: &Device) -> Result<EncodeCheck, EncodeCheckError> {
+pub fn encode_check(
+    variant: Variant,
+    folder: &Path,
+    device: &Device,
+) -> Result<EncodeCheck, EncodeCheckError> {
     let weights = folder.join("weights.safetensors");
-    let backbone = Backbone::load(Variant::VitB, Some(&weights), device)?;
+    let backbone = Backbone::load(variant, Some(&weights), device)?;
     let path = folder.join("reference.safetensors");
     let bytes = Reference::read(&path)?;
     let reference = Reference::parse(&bytes, &path, device)?;
@@ -119,7 +127,9 @@ pub fn encode_check(folder: &Path, device: &Device) -> Result<EncodeCheck, Encod
     let ours = values(embedding.clone());
     let encode_secs = start.elapsed().as_secs_f64();
     let theirs = reference.floats::<4>("image_embedding")?;
-    let embedding_rel_l2 = relative_l2(&ours, &values(theirs.clone()));
+    let expected = values(theirs.clone());
+    let embedding_rel_l2 = relative_l2(&ours, &expected);
+    let embedding_worst = largest_error(&ours, &expected);
 
     let (mut logits_rel_l2, mut decoder_rel_l2) = (0.0_f64, 0.0_f64);
     for case in CASES {
@@ -140,7 +150,9 @@ pub fn encode_check(folder: &Path, device: &Device) -> Result<EncodeCheck, Encod
     }
     let peak_rss_mb = peak_memory_mib().unwrap_or(f64::NAN);
     Ok(EncodeCheck {
+        variant: variant.name(),
         embedding_rel_l2,
+        embedding_worst,
         logits_rel_l2,
         decoder_rel_l2,
         peak_rss_mb,
@@ -208,6 +220,13 @@ impl<'a> Reference<'a> {
 
 pub(crate) fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().try_into_vec_as::<f32>().expect("a float tensor")
+}
+
+/// The largest difference over the largest number of theirs.
+fn largest_error(ours: &[f32], theirs: &[f32]) -> f64 {
+    let largest = |numbers: &mut dyn Iterator<Item = f32>| numbers.fold(0.0_f32, f32::max);
+    let error = largest(&mut ours.iter().zip(theirs).map(|(a, b)| (a - b).abs()));
+    f64::from(error / largest(&mut theirs.iter().map(|number| number.abs())))
 }
 
 /// Infinite if there is not one number of ours for each of theirs.

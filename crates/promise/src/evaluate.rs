@@ -326,7 +326,8 @@ fn predict_case(
 fn compared_frame(protocol: Protocol, frame: &Frame) -> Option<Frame> {
     let (width, height) = protocol.size(frame.image.width, frame.image.height);
     let size = ImageSize { height, width };
-    let straight = frame.mode == ResizeMode::Plain && size != frame.image;
+    let fills_input = matches!(frame.mode, ResizeMode::Plain | ResizeMode::MedSam);
+    let straight = fills_input && size != frame.image;
     straight.then(|| Frame::new(size, frame.mode, frame.input_size))
 }
 

@@ -260,7 +260,7 @@ pub enum EncodeError {
 impl Encoding {
     /// Bytes that the features of one image take.
     pub fn bytes_per_image(&self) -> u64 {
-        feature_bytes(self.sam.config(), self.taps.len())
+        feature_bytes(self.sam.config(), &self.taps)
     }
 
     /// Features of one decoded image.

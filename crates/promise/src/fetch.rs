@@ -10,14 +10,14 @@ use download::{
     Event, FetchError, Fetched, InstallError, Installed, Limits, MAX_SIZE, Package,
     ParseSha256Error, Request, Settings, Sha256, fetch, install,
 };
-use sam_backbone::{KNOWN_CHECKPOINTS, KnownCheckpoint, Variant};
+use sam_backbone::{KNOWN_CHECKPOINTS, KnownCheckpoint};
 
 /// Something that a user may ask for by name.
 #[derive(Debug, Clone, Copy)]
 pub enum Item<'a> {
     /// A data set.
     Data(&'a Card),
-    /// Published weights of SAM.
+    /// Published weights of SAM or of a model like it.
     Checkpoint(&'static KnownCheckpoint),
 }
 
@@ -121,7 +121,7 @@ pub enum ItemError {
 pub type OnEvent<'a> = &'a mut dyn FnMut(&str, Event<'_>);
 
 impl<'a> Item<'a> {
-    /// A data set of the catalog, or a variant of SAM whose weights are published.
+    /// A data set of the catalog, or published weights.
     ///
     /// # Errors
     ///
@@ -130,12 +130,11 @@ impl<'a> Item<'a> {
         if let Some(card) = catalog.get(name) {
             return Ok(Self::Data(card));
         }
-        let variant = name.parse::<Variant>().ok();
-        if let Some(known) = variant.and_then(KnownCheckpoint::of) {
+        if let Some(known) = KnownCheckpoint::named(name) {
             return Ok(Self::Checkpoint(known));
         }
         let data = catalog.cards().iter().map(|card| card.name.clone());
-        let checkpoints = KNOWN_CHECKPOINTS.iter().map(|known| known.variant.name().to_owned());
+        let checkpoints = KNOWN_CHECKPOINTS.iter().map(|known| known.name.to_owned());
         Err(ItemError::Unknown { name: name.to_owned(), known: data.chain(checkpoints).collect() })
     }
 
@@ -159,14 +158,14 @@ impl<'a> Item<'a> {
                 how_to_get: card.how_to_get.as_deref(),
             },
             Self::Checkpoint(known) => Terms {
-                title: format!("Segment Anything, {}", known.variant),
-                home_page: KnownCheckpoint::HOME_PAGE,
-                terms: KnownCheckpoint::TERMS,
-                citation: KnownCheckpoint::CITATION,
+                title: format!("{}, {}", known.origin.title, known.variant),
+                home_page: known.origin.home_page,
+                terms: known.origin.terms,
+                citation: known.origin.citation,
                 downloads: vec![Source {
-                    url: known.url(),
-                    bytes: Some(known.size),
-                    has_checksum: true,
+                    url: known.url.to_owned(),
+                    bytes: known.size,
+                    has_checksum: known.sha256.is_some(),
                 }],
                 how_to_get: None,
             },
@@ -193,13 +192,13 @@ pub fn fetch_checkpoint(
     stop: &AtomicBool,
     on_event: OnEvent<'_>,
 ) -> Result<Arrived, ItemError> {
-    let name = known.variant.to_string();
+    let name = known.name.to_owned();
     let path = folder.join(known.file_name);
     let request = Request {
-        url: known.url(),
-        sha256: checksum(&name, Some(known.sha256))?,
-        size: Some(known.size),
-        max_size: known.size,
+        url: known.url.to_owned(),
+        sha256: checksum(&name, known.sha256)?,
+        size: known.size,
+        max_size: known.size.unwrap_or(MAX_SIZE),
         target: path.clone(),
     };
     let mut show = |event: Event<'_>| on_event(known.file_name, event);
@@ -316,7 +315,7 @@ mod tests {
         let catalog = Catalog::built_in();
         let cards = catalog.cards().iter().flat_map(|card| &card.downloads);
         let of_cards = cards.filter_map(|download| download.sha256.as_deref());
-        let all = of_cards.chain(KNOWN_CHECKPOINTS.iter().map(|known| known.sha256));
+        let all = of_cards.chain(KNOWN_CHECKPOINTS.iter().filter_map(|known| known.sha256));
         let all: Vec<_> = all.map(|text| checksum("", Some(text)).unwrap().unwrap()).collect();
         assert!(all.len() > KNOWN_CHECKPOINTS.len(), "no card has a checksum");
     }

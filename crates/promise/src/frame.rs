@@ -11,7 +11,9 @@ pub fn frame_of(image: &RgbImage, mode: ResizeMode, input_size: usize) -> Frame 
     let (width, height) = image.dimensions();
     let size = ImageSize { height: height as usize, width: width as usize };
     match mode {
-        ResizeMode::Plain | ResizeMode::LongestSide => Frame::new(size, mode, input_size),
+        ResizeMode::Plain | ResizeMode::LongestSide | ResizeMode::MedSam => {
+            Frame::new(size, mode, input_size)
+        }
         ResizeMode::BorderCrop => {
             let area = bright_area(image);
             let crop = Crop {
@@ -95,7 +97,7 @@ mod tests {
 
     fn scenes() -> impl Strategy<Value = Scene> {
         let unit = || 0.0..=1.0_f64;
-        let shape = (100..400_u32, 100..400_u32, 96..320_usize, 0..3_usize);
+        let shape = (100..400_u32, 100..400_u32, 96..320_usize, 0..4_usize);
         let borders = [0..26_u32, 0..26, 0..26, 0..26];
         (shape, borders, [unit(), unit()], [unit(), unit()]).prop_map(
             |(shape, borders, sizes, places)| {

@@ -370,6 +370,11 @@ mod tests {
         tensor::{Device, Distribution},
     };
 
+    use sam_backbone::{
+        Architecture, FrozenSam, ImageEncoderConfig, LoadReport, MaskDecoderConfig, SamConfig,
+        TinyVitConfig, Variant,
+    };
+
     use super::*;
     use crate::{backbone::Backbone, plan::Experiment};
 
@@ -399,7 +404,7 @@ mod tests {
         let side = backbone.sam.config().low_res_size();
         let batch = Batch {
             image_embedding: random(info.embed_dim),
-            block_features: vec![random(info.width)],
+            block_features: vec![random(info.block_widths[7])],
             image: None,
             seeds: (0..n as u64).collect(),
             target: Tensor::<4>::random([n, 1, side, side], Distribution::Bernoulli(0.3), &plain),
@@ -409,36 +414,37 @@ mod tests {
         (model, batch)
     }
 
+    /// Names of the parameters that a gradient does not reach.
+    struct Reached<'a> {
+        path: Vec<String>,
+        gradients: &'a GradientsParams,
+        without: Vec<String>,
+        all: usize,
+    }
+    impl ModuleVisitor for Reached<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let path = self.path.join(".");
+            // Running statistics are no parameters, and a bias before a batch normalization
+            // has no effect that could be differentiated.
+            if path.contains("running_") {
+                return;
+            }
+            self.all += 1;
+            let gradient = self.gradients.get::<D>(param.id);
+            if gradient.is_none_or(|gradient| floats(gradient).iter().all(|&g| g == 0.0)) {
+                self.without.push(path);
+            }
+        }
+        fn enter_module(&mut self, name: &str, _container_type: &str) {
+            self.path.push(name.to_owned());
+        }
+        fn exit_module(&mut self, _name: &str, _container_type: &str) {
+            self.path.pop();
+        }
+    }
+
     #[test]
     fn gradients_reach_every_parameter_of_both_adapters_through_the_frozen_decoder() {
-        struct Reached<'a> {
-            path: Vec<String>,
-            gradients: &'a GradientsParams,
-            without: Vec<String>,
-            all: usize,
-        }
-        impl ModuleVisitor for Reached<'_> {
-            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-                let path = self.path.join(".");
-                // Running statistics are no parameters, and a bias before a batch normalization
-                // has no effect that could be differentiated.
-                if path.contains("running_") {
-                    return;
-                }
-                self.all += 1;
-                let gradient = self.gradients.get::<D>(param.id);
-                if gradient.is_none_or(|gradient| floats(gradient).iter().all(|&g| g == 0.0)) {
-                    self.without.push(path);
-                }
-            }
-            fn enter_module(&mut self, name: &str, _container_type: &str) {
-                self.path.push(name.to_owned());
-            }
-            fn exit_module(&mut self, _name: &str, _container_type: &str) {
-                self.path.pop();
-            }
-        }
-
         let (model, batch) = model_and_batch();
         let hash = model.frozen.hash();
         let output = TrainStep::step(&model, batch);
@@ -447,6 +453,87 @@ mod tests {
         model.visit(&mut reached);
         assert!(reached.all > 20, "{}", reached.all);
         assert!(reached.without.is_empty(), "no gradient: {:?}", reached.without);
+        assert_eq!(model.frozen.hash(), hash);
+    }
+
+    /// A small MobileSAM with random weights, APM on three of its taps, IPS, and what its encoder gives of random images.
+    fn mobile_model_and_batch() -> (Promise<apm::Apm>, Batch) {
+        let plain = Device::flex();
+        let tiny = TinyVitConfig::new()
+            .with_widths([8, 12, 16, 24])
+            .with_depths([1, 1, 2, 1])
+            .with_n_heads([3, 2, 3])
+            .with_window_sizes([7, 5, 4]);
+        let encoder = ImageEncoderConfig::new(Architecture::TinyVit(tiny))
+            .with_image_size(256)
+            .with_embed_dim(32);
+        let decoder =
+            MaskDecoderConfig::new().with_n_heads(4).with_mlp_dim(64).with_iou_head_hidden_dim(32);
+        let config = SamConfig::new(encoder, decoder, 16);
+        let sam = {
+            let _turn = crate::drawing::turn();
+            plain.seed(12);
+            let sam = FrozenSam::new(config.init(&plain), config, &plain);
+            // Weights are drawn when first read.
+            sam.hash();
+            sam
+        };
+        let report = LoadReport { sha256: String::new(), known: None, n_tensors: 0 };
+        let backbone =
+            Backbone { variant: Variant::VitT, sam, weights_source: "random".into(), report };
+        let settings = [
+            "backbone.variant=vit_t",
+            "backbone.weights=random.pt",
+            "prompt.options.taps=\"6_9_12\"",
+        ]
+        .map(str::to_owned);
+        let experiment = Experiment::load(SMOKE.as_ref(), &settings).expect("valid");
+        let model =
+            Promise::<apm::Apm>::new(&experiment.runs[0], &backbone, &plain.clone().autodiff())
+                .expect("fits");
+        let n = 4;
+        let (images, target) = {
+            let _turn = crate::drawing::turn();
+            plain.seed(13);
+            let normal = Distribution::Normal(0.0, 1.0);
+            let images = Tensor::<4>::random([n, 3, 256, 256], normal, &plain);
+            let mask = Distribution::Bernoulli(0.3);
+            (images, Tensor::<4>::random([n, 1, 64, 64], mask, &plain))
+        };
+        let output = backbone.sam.encode(images, &model.prompt.taps());
+        let batch = Batch {
+            image_embedding: output.image_embedding,
+            block_features: output.block_features,
+            image: None,
+            seeds: (0..n as u64).collect(),
+            target,
+            given: None,
+            cases: (0..n).map(|case| case.to_string()).collect(),
+        };
+        (model, batch)
+    }
+
+    #[test]
+    fn apm_and_ips_learn_on_mobile_sam_which_stays_as_it_is() {
+        let (mut model, batch) = mobile_model_and_batch();
+        let widths: Vec<usize> = batch.block_features.iter().map(|tap| tap.dims()[1]).collect();
+        assert_eq!(widths, [24, 16, 12], "the last three quarters' blocks, deepest first");
+        let hash = model.frozen.hash();
+        let output = TrainStep::step(&model, batch.clone());
+        let mut reached =
+            Reached { path: Vec::new(), gradients: &output.grads, without: Vec::new(), all: 0 };
+        model.visit(&mut reached);
+        assert!(reached.all > 20, "{}", reached.all);
+        assert!(reached.without.is_empty(), "no gradient: {:?}", reached.without);
+        let before = output.item.loss;
+        let mut optimizer = crate::train::adam();
+        let mut gradients = output.grads;
+        for _ in 0..10 {
+            model = optimizer.step(1e-3, model, gradients);
+            gradients = TrainStep::step(&model, batch.clone()).grads;
+        }
+        let after = TrainStep::step(&model, batch).item.loss;
+        assert!(after < before, "{before} became {after}");
         assert_eq!(model.frozen.hash(), hash);
     }
 

@@ -116,11 +116,13 @@ impl Demand {
     }
 }
 
-/// Bytes of the features of one image: the embedding and the outputs of so many blocks, in single precision.
-pub fn feature_bytes(sam: &SamConfig, taps: usize) -> u64 {
+/// Bytes of the features of one image: the embedding and the outputs of these blocks, in single precision.
+pub fn feature_bytes(sam: &SamConfig, taps: &[usize]) -> u64 {
     let encoder = &sam.image_encoder;
     let cells = (encoder.grid_size() * encoder.grid_size()) as u64;
-    4 * cells * (encoder.embed_dim + taps * encoder.width) as u64
+    let widths = encoder.block_widths();
+    let tapped: usize = taps.iter().map(|&tap| widths[tap]).sum();
+    4 * cells * (encoder.embed_dim + tapped) as u64
 }
 
 /// The memory of a machine, in bytes.

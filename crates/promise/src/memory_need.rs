@@ -31,12 +31,12 @@ pub struct MemoryNeed {
 }
 
 impl MemoryNeed {
-    /// The need of a plan whose prompt module reads `taps` blocks, with a budget of so many bytes if there is one.
+    /// The need of a plan whose prompt module reads the blocks `taps`, with a budget of so many bytes if there is one.
     pub(crate) fn of(
         plan: &RunPlan,
         config: &SamConfig,
         parameters: usize,
-        taps: usize,
+        taps: &[usize],
         sources: &Sources,
         memory: Option<u64>,
     ) -> Self {

@@ -38,7 +38,7 @@ impl Campaign<'_> {
         for (place, job) in self.jobs.iter().enumerate() {
             let Some(ready) = job.ready().filter(|_| job.planned.is_to_do()) else { continue };
             let (spec, sources) = (&job.plan.spec, &ready.sources);
-            let per_image = feature_bytes(&ready.sam, self.all_taps(place).len());
+            let per_image = feature_bytes(&ready.sam, &self.all_taps(place));
             let (train, views) = match (job.plan.trains(), &spec.train.augmentation) {
                 (true, None) => (Some(&sources.train), spec.train.views),
                 _ => (None, 0),

@@ -504,7 +504,7 @@ impl Shared {
         largest_image: u64,
         context: &Context,
     ) -> Result<Encoding, RunError> {
-        let per_image = feature_bytes(backbone.sam.config(), taps.len());
+        let per_image = feature_bytes(backbone.sam.config(), &taps);
         let wanted = (plan.spec.data.feature_memory_gib * f64::from(1 << 30)) as u64;
         let demand = Demand { batch, per_image, largest_image };
         let (reading, features) =

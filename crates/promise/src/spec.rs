@@ -56,14 +56,15 @@ fn default_seeds() -> Vec<u64> {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BackboneSpec {
-    /// `micro`, `vit_b`, `vit_l` or `vit_h`.
+    /// `micro`, `vit_t` (MobileSAM), `vit_b` (also MedSAM), `vit_l` or `vit_h`.
     pub variant: String,
-    /// Weights file, `.pth` or `.safetensors`. `micro` has embedded weights.
+    /// Weights file, `.pth`, `.pt` or `.safetensors`. `micro` has embedded weights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weights: Option<PathBuf>,
-    /// How images are brought to the square input: `plain` (the paper's training), `longest_side` (SAM's)
-    /// or `border_crop` (the paper's preparation of endoscopic images: dark border cropped, padded to a
-    /// square, area interpolation).
+    /// How images are brought to the square input: `plain` (the paper's training), `longest_side` (SAM's),
+    /// `border_crop` (the paper's preparation of endoscopic images: dark border cropped, padded to a
+    /// square, area interpolation) or `medsam` (MedSAM's: as `plain`, with values from 0 to 1 over the range of each
+    /// image instead of ImageNet's mean and deviation).
     #[serde(default)]
     pub resize: ResizeMode,
     /// In which numbers the image encoder computes: `f32`, `bf16` or `f16`. Halves are for GPUs; on a CPU they are slower.

@@ -635,6 +635,15 @@ fn every_committed_experiment_resolves() {
 }
 
 #[test]
+fn every_way_to_bring_images_to_the_input_can_be_written_in_a_file() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../experiments/quickstart.toml");
+    for mode in sam_backbone::ResizeMode::ALL {
+        let experiment = Experiment::load(&path, &[format!("backbone.resize={mode}")]);
+        assert_eq!(experiment.expect("valid").runs[0].spec.backbone.resize, mode);
+    }
+}
+
+#[test]
 fn every_prompt_module_has_a_smoke_experiment() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../experiments/smoke");
     for entry in promise::registry::PROMPT_MODULES.iter().filter(|entry| entry.name != "none") {

@@ -115,13 +115,17 @@ pub enum ContractError {
 /// The backbone of the contract test: small, with everything in it of a different size.
 pub fn small_backbone() -> BackboneInfo {
     BackboneInfo {
-        width: 12,
+        block_widths: vec![12; 8],
         embed_dim: 8,
         grid_size: 16,
         input_size: 128,
-        depth: 8,
-        global_attention_blocks: vec![1, 3, 5, 7],
+        tap_blocks: vec![1, 3, 5, 7],
     }
+}
+
+/// The same with blocks of several widths, as those of MobileSAM's encoder.
+pub fn uneven_backbone() -> BackboneInfo {
+    BackboneInfo { block_widths: vec![4, 4, 4, 12, 8, 8, 12, 20], ..small_backbone() }
 }
 
 /// Checks the contract of [`PromptModule`] on random features of [`small_backbone`].
@@ -129,6 +133,9 @@ pub fn small_backbone() -> BackboneInfo {
 /// # Errors
 ///
 /// The first clause that does not hold.
+///
+/// A module may refuse a backbone whose blocks have [several widths](uneven_backbone), by an option that it names; if it
+/// takes one, it must propose on it.
 pub fn check<M: PromptModule>(spec: &M::Spec) -> Result<(), ContractError> {
     check_options::<M>()?;
     let plain = Device::flex();
@@ -143,10 +150,10 @@ pub fn check<M: PromptModule>(spec: &M::Spec) -> Result<(), ContractError> {
     };
     let mut module = build()?;
     let taps = module.taps();
-    if let Some(&tap) = taps.iter().find(|&&tap| tap >= backbone.depth) {
-        return Err(ContractError::Tap { tap, depth: backbone.depth });
+    if let Some(&tap) = taps.iter().find(|&&tap| tap >= backbone.depth()) {
+        return Err(ContractError::Tap { tap, depth: backbone.depth() });
     }
-    let input = random_input(&backbone, taps.len(), module.needs_image(), 2, &plain);
+    let input = random_input(&backbone, &taps, module.needs_image(), 2, &plain);
     check_proposals(&module.valid(), &input, &backbone)?;
     match learning {
         Learning::Gradient => {
@@ -171,12 +178,24 @@ pub fn check<M: PromptModule>(spec: &M::Spec) -> Result<(), ContractError> {
             }
         }
     }
+    check_uneven::<M>(spec, &plain)?;
     // As a checkpoint does it, into a module that had other weights.
     let frozen = module.valid();
     plain.seed(1);
     let loaded = M::from_spec(spec, &backbone, &plain)?;
     let loaded = loaded.load_record(frozen.clone().into_record()).valid();
     same(&frozen.propose(input.clone()), &loaded.propose(input), "saved and loaded")
+}
+
+/// A module that reads what its taps have, however many channels that is.
+fn check_uneven<M: PromptModule>(spec: &M::Spec, device: &Device) -> Result<(), ContractError> {
+    let backbone = uneven_backbone();
+    let Ok(module) = M::from_spec(spec, &backbone, device) else { return Ok(()) };
+    if !M::PROPOSES {
+        return Ok(());
+    }
+    let input = random_input(&backbone, &module.taps(), module.needs_image(), 2, device);
+    check_shapes(&module.propose(input), &backbone, 2)
 }
 
 /// Options that are described, and whose defaults can be written and read.
@@ -228,7 +247,7 @@ fn check_proposals<M: PromptModule>(
 
 fn random_input(
     backbone: &BackboneInfo,
-    taps: usize,
+    taps: &[usize],
     image: bool,
     batch: usize,
     device: &Device,
@@ -239,7 +258,11 @@ fn random_input(
     let grid = backbone.grid_size;
     PromptInput {
         image_embedding: random(backbone.embed_dim, grid),
-        block_features: (0..taps).map(|_| random(backbone.width, grid)).collect(),
+        block_features: backbone
+            .widths(taps)
+            .into_iter()
+            .map(|width| random(width, grid))
+            .collect(),
         image: image.then(|| random(3, backbone.input_size)),
         seeds: (0..batch as u64)
             .map(|image| 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(image + 1))
@@ -521,7 +544,7 @@ impl RandomExamples {
         device: &Device,
     ) -> Self {
         device.seed(2);
-        let taps = module.taps().len();
+        let taps = module.taps();
         let [(_, disk), ..] = truths(backbone, device);
         let mask = disk.masks.slice_dim(0, 0..1);
         let grid = backbone.grid_size;
@@ -532,7 +555,7 @@ impl RandomExamples {
             .mean_dim(2)
             .reshape([1, 1, grid, grid]);
         let example = |_| {
-            let mut input = random_input(backbone, taps, module.needs_image(), 1, device);
+            let mut input = random_input(backbone, &taps, module.needs_image(), 1, device);
             input.image_embedding = input.image_embedding + inside.clone();
             Example { input, truth: TrainingTruth { masks: mask.clone() } }
         };

@@ -44,10 +44,11 @@ pub struct CellFusionConfig {
 }
 
 impl CellFusionConfig {
-    /// For the embedding of a backbone and `taps` of its blocks.
-    pub fn of(backbone: &BackboneInfo, taps: usize, channels: usize) -> Self {
-        let embedding = std::iter::once(backbone.embed_dim);
-        Self::new(embedding.chain(std::iter::repeat_n(backbone.width, taps)).collect(), channels)
+    /// For the embedding of a backbone and the outputs of the blocks `taps`.
+    pub fn of(backbone: &BackboneInfo, taps: &[usize], channels: usize) -> Self {
+        let mut in_channels = vec![backbone.embed_dim];
+        in_channels.extend(backbone.widths(taps));
+        Self::new(in_channels, channels)
     }
 
     /// Creates the module on `device`; weights and biases start as in `torch.nn.Conv2d`.
@@ -132,11 +133,11 @@ mod tests {
     fn scale_and_offset_of_a_map_do_not_matter() {
         let device = Device::flex();
         let backbone = small_backbone();
-        let fusion = CellFusionConfig::of(&backbone, 1, 4).init(&device);
+        let fusion = CellFusionConfig::of(&backbone, &[7], 4).init(&device);
         let random = |channels: usize| {
             Tensor::<4>::random([2, channels, 5, 5], Distribution::Normal(0.0, 1.0), &device)
         };
-        let (embedding, tap) = (random(backbone.embed_dim), random(backbone.width));
+        let (embedding, tap) = (random(backbone.embed_dim), random(backbone.block_widths[7]));
         let input = |tap: Tensor<4>| PromptInput {
             image_embedding: embedding.clone(),
             block_features: vec![tap],

@@ -70,18 +70,17 @@ use serde::{Serialize, de::DeserializeOwned};
 /// What a prompt module is told about the frozen backbone when it is built.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackboneInfo {
-    /// Channels of a block's output.
-    pub width: usize,
+    /// Channels of the output of every block, first to last; all the same in a plain vision transformer.
+    pub block_widths: Vec<usize>,
     /// Channels of the image embedding, `C`.
     pub embed_dim: usize,
     /// Side of embedding and block outputs, `H = W`.
     pub grid_size: usize,
     /// Side of the square input in pixels: the frame of all prompts.
     pub input_size: usize,
-    /// Transformer blocks.
-    pub depth: usize,
-    /// Blocks with global attention (0-based, ascending): where features are worth tapping.
-    pub global_attention_blocks: Vec<usize>,
+    /// Blocks (0-based, ascending) whose outputs are worth tapping: of SAM those with global attention. See
+    /// [`ImageEncoderConfig::tap_blocks`](sam_backbone::ImageEncoderConfig::tap_blocks).
+    pub tap_blocks: Vec<usize>,
 }
 
 impl BackboneInfo {
@@ -90,25 +89,39 @@ impl BackboneInfo {
         4 * self.grid_size
     }
 
-    /// The last `count` blocks with global attention, deepest first.
+    /// Blocks of the encoder.
+    pub fn depth(&self) -> usize {
+        self.block_widths.len()
+    }
+
+    /// Channels of the outputs of these blocks.
+    ///
+    /// # Panics
+    ///
+    /// Panics if a tap is not a block of the encoder: a bug in the caller.
+    pub fn widths(&self, taps: &[usize]) -> Vec<usize> {
+        taps.iter().map(|&tap| self.block_widths[tap]).collect()
+    }
+
+    /// The last `count` of [`tap_blocks`](Self::tap_blocks), deepest first.
     ///
     /// # Errors
     ///
     /// [`PromptOptionError`] about `option` if there are fewer.
-    pub fn last_global_blocks(
+    pub fn last_tap_blocks(
         &self,
         count: usize,
         option: &'static str,
     ) -> Result<Vec<usize>, PromptOptionError> {
-        let global = &self.global_attention_blocks;
-        if count > global.len() {
+        let blocks = &self.tap_blocks;
+        if count > blocks.len() {
             let reason = format!(
-                "asks for the last {count} global-attention blocks of a backbone that has {} (0-based: {global:?})",
-                global.len()
+                "asks for the last {count} of the blocks that this backbone has for it, which are {} (0-based: {blocks:?})",
+                blocks.len()
             );
             return Err(PromptOptionError { option, reason });
         }
-        Ok(global.iter().rev().take(count).copied().collect())
+        Ok(blocks.iter().rev().take(count).copied().collect())
     }
 }
 

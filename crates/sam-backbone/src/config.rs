@@ -19,6 +19,8 @@ pub enum Variant {
     VitH,
     /// A small SAM of the same architecture for 256-pixel input, pre-trained by this project.
     Micro,
+    /// MobileSAM: TinyViT of 12 blocks and 5 million parameters as encoder, input 1024, otherwise as the others.
+    VitT,
 }
 
 /// A name that no variant has.
@@ -31,7 +33,7 @@ pub struct UnknownVariantError {
 
 impl Variant {
     /// Every variant, smallest first.
-    pub const ALL: [Self; 4] = [Self::Micro, Self::VitB, Self::VitL, Self::VitH];
+    pub const ALL: [Self; 5] = [Self::Micro, Self::VitT, Self::VitB, Self::VitL, Self::VitH];
 
     /// The name in experiment files and on the command line.
     pub const fn name(self) -> &'static str {
@@ -40,6 +42,7 @@ impl Variant {
             Self::VitL => "vit_l",
             Self::VitH => "vit_h",
             Self::Micro => "micro",
+            Self::VitT => "vit_t",
         }
     }
 
@@ -49,28 +52,34 @@ impl Variant {
 
     /// The sizes of this variant.
     ///
-    /// ViT-B, -L and -H: `segment_anything/build_sam.py`. `micro` is ours.
+    /// ViT-B, -L and -H: `segment_anything/build_sam.py`. ViT-T: `mobile_sam/build_sam.py`. `micro` is ours.
     pub fn config(self) -> SamConfig {
-        let vit = |width, depth, heads, global_blocks: &[usize]| SamConfig {
-            image_encoder: ImageEncoderConfig::new(width, depth, heads, global_blocks.to_vec()),
+        let sam = |image_encoder| SamConfig {
+            image_encoder,
             mask_decoder: MaskDecoderConfig::new(),
             mask_in_channels: 16,
+        };
+        let vit = |width, depth, heads, global_blocks: &[usize]| {
+            let vit = VitConfig::new(width, depth, heads, global_blocks.to_vec());
+            sam(ImageEncoderConfig::new(Architecture::Vit(vit)))
         };
         match self {
             Self::VitB => vit(768, 12, 12, &[2, 5, 8, 11]),
             Self::VitL => vit(1024, 24, 16, &[5, 11, 17, 23]),
             Self::VitH => vit(1280, 32, 16, &[7, 15, 23, 31]),
             Self::Micro => SamConfig {
-                image_encoder: ImageEncoderConfig::new(128, 8, 4, vec![1, 3, 5, 7])
-                    .with_image_size(256)
-                    .with_patch_size(8)
-                    .with_window_size(8)
-                    .with_embed_dim(128),
+                image_encoder: ImageEncoderConfig::new(Architecture::Vit(
+                    VitConfig::new(128, 8, 4, vec![1, 3, 5, 7]).with_window_size(8),
+                ))
+                .with_image_size(256)
+                .with_patch_size(8)
+                .with_embed_dim(128),
                 mask_decoder: MaskDecoderConfig::new()
                     .with_mlp_dim(512)
                     .with_iou_head_hidden_dim(128),
                 mask_in_channels: 16,
             },
+            Self::VitT => sam(ImageEncoderConfig::new(Architecture::TinyVit(TinyVitConfig::new()))),
         }
     }
 }
@@ -92,10 +101,37 @@ impl FromStr for Variant {
     }
 }
 
-/// Sizes of the image encoder, a plain vision transformer with windowed attention and a
-/// convolutional neck.
+/// Sizes of the image encoder.
 #[derive(Config, Debug, PartialEq)]
 pub struct ImageEncoderConfig {
+    /// What lies between image and neck.
+    pub architecture: Architecture,
+    /// Side of the square input in pixels.
+    #[config(default = 1024)]
+    pub image_size: usize,
+    /// Side in pixels of what a cell of the embedding stands for: a plain vision transformer's patch. [`TinyVit`] knows
+    /// 16 only.
+    ///
+    /// [`TinyVit`]: Architecture::TinyVit
+    #[config(default = 16)]
+    pub patch_size: usize,
+    /// Channels of the image embedding, `C`.
+    #[config(default = 256)]
+    pub embed_dim: usize,
+}
+
+/// The kind of an image encoder, with the sizes that only this kind has.
+#[derive(Config, Debug, PartialEq)]
+pub enum Architecture {
+    /// SAM's own: a plain vision transformer.
+    Vit(VitConfig),
+    /// MobileSAM's: convolutions first, windowed attention at three scales then.
+    TinyVit(TinyVitConfig),
+}
+
+/// Sizes of a plain vision transformer with windowed attention.
+#[derive(Config, Debug, PartialEq)]
+pub struct VitConfig {
     /// Channels of a token inside the transformer.
     pub width: usize,
     /// Transformer blocks, `L`.
@@ -104,27 +140,67 @@ pub struct ImageEncoderConfig {
     pub n_heads: usize,
     /// Blocks (0-based) whose attention sees the whole image instead of a window.
     pub global_attention_blocks: Vec<usize>,
-    /// Side of the square input in pixels.
-    #[config(default = 1024)]
-    pub image_size: usize,
-    /// Side of a patch in pixels.
-    #[config(default = 16)]
-    pub patch_size: usize,
     /// Side of an attention window in tokens. The token grid is padded to a multiple of it.
     #[config(default = 14)]
     pub window_size: usize,
     /// Hidden width of a block's MLP as a multiple of `width`.
     #[config(default = 4)]
     pub mlp_ratio: usize,
-    /// Channels of the image embedding, `C`.
-    #[config(default = 256)]
-    pub embed_dim: usize,
+}
+
+/// Sizes of TinyViT as MobileSAM has it. The defaults are TinyViT-5M's.
+///
+/// Source: `mobile_sam/build_sam.py`, `build_sam_vit_t`.
+#[derive(Config, Debug, PartialEq)]
+pub struct TinyVitConfig {
+    /// Channels of the four stages. The first is even.
+    #[config(default = "[64, 128, 160, 320]")]
+    pub widths: [usize; 4],
+    /// Blocks of the four stages, at least one in each.
+    #[config(default = "[2, 2, 6, 2]")]
+    pub depths: [usize; 4],
+    /// Attention heads of the second to fourth stage; they divide the width.
+    #[config(default = "[4, 5, 10]")]
+    pub n_heads: [usize; 3],
+    /// Side of an attention window in tokens, second to fourth stage. The map is padded to a multiple of it.
+    #[config(default = "[7, 14, 7]")]
+    pub window_sizes: [usize; 3],
+    /// Hidden channels of a block of the first stage as a multiple of its width.
+    #[config(default = 4)]
+    pub expansion: usize,
+    /// Hidden width of the MLP of a block of attention as a multiple of its width.
+    #[config(default = 4)]
+    pub mlp_ratio: usize,
 }
 
 impl ImageEncoderConfig {
-    /// Side of the token grid, which is also the side of the image embedding.
+    /// Side of the image embedding, and of all block outputs, in cells.
     pub fn grid_size(&self) -> usize {
         self.image_size / self.patch_size
+    }
+
+    /// Channels of the output of every block, first to last.
+    pub fn block_widths(&self) -> Vec<usize> {
+        match &self.architecture {
+            Architecture::Vit(VitConfig { width, depth, .. }) => vec![*width; *depth],
+            Architecture::TinyVit(TinyVitConfig { widths, depths, .. }) => {
+                let stages = widths.iter().zip(depths);
+                stages.flat_map(|(width, depth)| std::iter::repeat_n(*width, *depth)).collect()
+            }
+        }
+    }
+
+    /// Blocks (0-based, ascending) whose outputs are worth looking at: of a plain vision transformer those with global
+    /// attention. TinyViT has none; there it is the last block of each quarter, which are the blocks 3, 6, 9 and 12
+    /// (1-based) of MobileSAM as of ViT-B. This choice is ours.
+    pub fn tap_blocks(&self) -> Vec<usize> {
+        match &self.architecture {
+            Architecture::Vit(config) => config.global_attention_blocks.clone(),
+            Architecture::TinyVit(config) => {
+                let depth: usize = config.depths.iter().sum();
+                (1..=4).map(|quarter| quarter * depth / 4 - 1).collect()
+            }
+        }
     }
 }
 
@@ -202,7 +278,7 @@ mod tests {
         let error = "vit_x".parse::<Variant>().expect_err("no such variant");
         assert_eq!(
             error.to_string(),
-            "unknown backbone `vit_x`, expected one of `micro`, `vit_b`, `vit_l`, `vit_h`"
+            "unknown backbone `vit_x`, expected one of `micro`, `vit_t`, `vit_b`, `vit_l`, `vit_h`"
         );
     }
 
@@ -221,6 +297,43 @@ mod tests {
         // Weights are lazy in Burn, so counting does not allocate them.
         let sam = Variant::VitB.config().init(&Device::flex());
         assert_eq!(sam.num_params(), 93_735_472 + OFFICIAL_BUFFERS);
+    }
+
+    /// The number is `sum(p.numel() for p in sam.parameters())` of `mobile_sam`'s ViT-T. Of these the head for
+    /// classification is left out, and the statistics of batch norms are parameters here.
+    #[test]
+    fn vit_t_has_the_published_number_of_parameters() {
+        use burn::module::Module;
+        let sam = Variant::VitT.config().init(&Device::flex());
+        let head = 2 * 320 + 1000 * 320 + 1000;
+        // A mean and a variance for every output of a convolution before a batch norm.
+        let convolutions = [32, 64].iter().sum::<usize>()
+            + 2 * (256 + 256 + 64)
+            + 3 * 128
+            + 2 * 128
+            + 3 * 160
+            + 6 * 160
+            + 3 * 320
+            + 2 * 320;
+        assert_eq!(sam.num_params(), 10_130_092 - head + 2 * convolutions + OFFICIAL_BUFFERS);
+    }
+
+    #[test]
+    fn blocks_worth_tapping_are_the_third_sixth_ninth_and_twelfth_of_vit_b_and_vit_t() {
+        for (variant, widths) in
+            [(Variant::VitB, [768, 768, 768, 768]), (Variant::VitT, [128, 160, 160, 320])]
+        {
+            let encoder = variant.config().image_encoder;
+            let taps = encoder.tap_blocks();
+            assert_eq!(taps, [2, 5, 8, 11], "{variant}");
+            assert_eq!(encoder.block_widths().len(), 12);
+            assert_eq!(
+                taps.iter().map(|&tap| encoder.block_widths()[tap]).collect::<Vec<_>>(),
+                widths
+            );
+        }
+        let micro = Variant::Micro.config().image_encoder;
+        assert_eq!((micro.tap_blocks(), micro.grid_size()), (vec![1, 3, 5, 7], 32));
     }
 
     /// The Gaussian matrix of the position encoding is a buffer in PyTorch and a parameter here.

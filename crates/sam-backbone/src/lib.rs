@@ -6,8 +6,11 @@
 //! openings that adapters need, the outputs of chosen encoder blocks ([`EncoderOutput::block_features`])
 //! and an optional offset of the mask tokens ([`MaskDecoder::forward`]).
 //!
-//! Source: Kirillov et al., "Segment Anything", ICCV 2023; PyPI `segment-anything` 1.0 is the
-//! reference that the parity tests compare with.
+//! The image encoder is SAM's or [MobileSAM's](Variant::VitT); all else is the same for both.
+//!
+//! Source: Kirillov et al., "Segment Anything", ICCV 2023; Zhang et al., "Faster Segment Anything" (MobileSAM),
+//! arXiv 2306.14289. PyPI `segment-anything` 1.0 and `mobilesam-mirror` 1.0.0 are the references that the parity
+//! tests compare with.
 //!
 //! # Axis letters
 //!
@@ -29,13 +32,18 @@ mod prompts;
 mod resize_weights;
 mod sam;
 mod tensor_hash;
+mod tiny_vit;
 mod transformer;
+mod vit;
 mod weights;
 
 pub use attention::RelativePositionAttention;
-pub use checkpoints::{KNOWN_CHECKPOINTS, KnownCheckpoint};
+pub use checkpoints::{KNOWN_CHECKPOINTS, KnownCheckpoint, Origin};
 pub use common::{LayerNorm2d, MlpBlock};
-pub use config::{ImageEncoderConfig, MaskDecoderConfig, SamConfig, UnknownVariantError, Variant};
+pub use config::{
+    Architecture, ImageEncoderConfig, MaskDecoderConfig, SamConfig, TinyVitConfig,
+    UnknownVariantError, Variant, VitConfig,
+};
 pub use frozen::{EncoderPrecision, FrozenSam};
 pub use image_encoder::{EncoderOutput, ImageEncoder};
 pub use mask_decoder::{MaskDecoder, MaskDecoderOutput};

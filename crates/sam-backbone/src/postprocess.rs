@@ -27,7 +27,7 @@ pub fn masks_in_image(low_res_logits: Tensor<4>, frame: &Frame) -> Tensor<4> {
     let input = ImageSize { height: frame.input_size, width: frame.input_size };
     let in_input = resize_bilinear(low_res_logits, input);
     match frame.mode {
-        ResizeMode::Plain | ResizeMode::LongestSide => {
+        ResizeMode::Plain | ResizeMode::LongestSide | ResizeMode::MedSam => {
             let shown =
                 in_input.slice_dim(2, 0..frame.resized.height).slice_dim(3, 0..frame.resized.width);
             resize_bilinear(shown, frame.image)

@@ -55,11 +55,17 @@ pub enum ResizeMode {
     /// area interpolation. Keeps the aspect ratio. Which part is kept is the caller's to say
     /// ([`Frame::of_crop`]).
     BorderCrop,
+    /// MedSAM's own way: both sides become the input size, and the grey levels of the resized image from the lowest to
+    /// the highest, all channels together, become 0 to 1; ImageNet's mean and deviation play no part.
+    #[serde(rename = "medsam")]
+    MedSam,
 }
 
 /// A name that no [`ResizeMode`] has.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown way to resize `{name}`, expected `plain`, `longest_side` or `border_crop`")]
+#[error(
+    "unknown way to resize `{name}`, expected `plain`, `longest_side`, `border_crop` or `medsam`"
+)]
 pub struct UnknownResizeModeError {
     /// What was asked for.
     pub name: String,
@@ -67,7 +73,7 @@ pub struct UnknownResizeModeError {
 
 impl ResizeMode {
     /// Every mode.
-    pub const ALL: [Self; 3] = [Self::Plain, Self::LongestSide, Self::BorderCrop];
+    pub const ALL: [Self; 4] = [Self::Plain, Self::LongestSide, Self::BorderCrop, Self::MedSam];
 
     /// Name in files and on the command line.
     pub const fn name(self) -> &'static str {
@@ -75,6 +81,7 @@ impl ResizeMode {
             Self::Plain => "plain",
             Self::LongestSide => "longest_side",
             Self::BorderCrop => "border_crop",
+            Self::MedSam => "medsam",
         }
     }
 }
@@ -123,7 +130,9 @@ impl Frame {
     pub fn new(image: ImageSize, mode: ResizeMode, input_size: usize) -> Self {
         let crop = Crop { left: 0, top: 0, width: image.width, height: image.height };
         let resized = match mode {
-            ResizeMode::Plain => ImageSize { height: input_size, width: input_size },
+            ResizeMode::Plain | ResizeMode::MedSam => {
+                ImageSize { height: input_size, width: input_size }
+            }
             ResizeMode::LongestSide => {
                 let scale = input_size as f64 / image.height.max(image.width) as f64;
                 // A very elongated image must keep at least one pixel of its short side.
@@ -162,7 +171,7 @@ impl Frame {
                 let side = self.crop.width.max(self.crop.height);
                 [(self.input_size as f32, side as f32); 2]
             }
-            ResizeMode::Plain | ResizeMode::LongestSide => [
+            ResizeMode::Plain | ResizeMode::LongestSide | ResizeMode::MedSam => [
                 (self.resized.width as f32, self.image.width as f32),
                 (self.resized.height as f32, self.image.height as f32),
             ],
@@ -180,7 +189,7 @@ impl Frame {
                     self.crop.height as f32 * input_y / image_y,
                 ]
             }
-            ResizeMode::Plain | ResizeMode::LongestSide => {
+            ResizeMode::Plain | ResizeMode::LongestSide | ResizeMode::MedSam => {
                 [self.resized.width as f32, self.resized.height as f32]
             }
         }
@@ -285,19 +294,23 @@ pub fn input_mask(mask: &GrayImage, frame: &Frame) -> GrayImage {
 /// Prepares one image: resize, normalize by ImageNet's mean and deviation, pad.
 ///
 /// Padding is zero after normalization, as in SAM; with [`ResizeMode::BorderCrop`] it is black before,
-/// as in the paper.
+/// as in the paper. With [`ResizeMode::MedSam`] there is no padding, and values lie in 0 to 1 instead: the lowest of the
+/// image is 0 and the highest 1, and an image of one grey level is 0 everywhere.
 ///
 /// # Shapes
 ///
 /// - returns: `[1, 3, S, S]` with `S` the frame's input size, on `device`
 ///
-/// Source: `segment_anything/modeling/sam.py`, `Sam.preprocess`.
+/// Source: `segment_anything/modeling/sam.py`, `Sam.preprocess`; `MedSAM_Inference.py` of
+/// <https://github.com/bowang-lab/MedSAM> for the range. MedSAM resizes with another filter (cubic, smoothed where it
+/// reduces); we keep SAM's.
 pub fn input_tensor(image: &RgbImage, frame: &Frame, device: &Device) -> Tensor<4> {
     let resized = resize_image(image, frame);
     let side = frame.input_size;
     let mut planes = vec![0.0_f32; 3 * side * side];
+    let medsam = (frame.mode == ResizeMode::MedSam).then(|| level_range(&resized));
     for (channel, plane) in planes.chunks_exact_mut(side * side).enumerate() {
-        let (mean, std) = (PIXEL_MEAN[channel], PIXEL_STD[channel]);
+        let (mean, std) = medsam.unwrap_or((PIXEL_MEAN[channel], PIXEL_STD[channel]));
         if frame.mode == ResizeMode::BorderCrop {
             plane.fill(-mean / std);
         }
@@ -308,6 +321,14 @@ pub fn input_tensor(image: &RgbImage, frame: &Frame, device: &Device) -> Tensor<
         }
     }
     Tensor::from_data(TensorData::new(planes, [1, 3, side, side]), device)
+}
+
+/// The lowest grey level of all channels, and how far the highest lies above it, at least a trifle as in MedSAM.
+fn level_range(image: &RgbImage) -> (f32, f32) {
+    let levels = image.as_raw();
+    let lowest = f32::from(levels.iter().copied().min().unwrap_or_default());
+    let highest = f32::from(levels.iter().copied().max().unwrap_or_default());
+    (lowest, (highest - lowest).max(1e-8))
 }
 
 #[cfg(test)]
@@ -366,6 +387,27 @@ mod tests {
         assert_eq!((picture.get_pixel(7, 3).0, picture.get_pixel(0, 4).0), ([255; 3], [0; 3]));
     }
 
+    /// By hand: both channels of a pixel count for the range, which is 40 to 240.
+    #[test]
+    fn medsams_way_maps_the_range_of_the_image_to_0_to_1() {
+        let image = RgbImage::from_fn(2, 2, |x, y| {
+            image::Rgb(if (x, y) == (0, 0) { [40, 90, 140] } else { [240, 140, 90] })
+        });
+        let size = ImageSize { height: 2, width: 2 };
+        let frame = Frame::new(size, ResizeMode::MedSam, 2);
+        let values = |image: &RgbImage| {
+            let input = input_tensor(image, &frame, &Device::flex());
+            input.into_data().try_to_vec::<f32>().expect("f32")
+        };
+        let expected = [0.0, 1.0, 1.0, 1.0, 0.25, 0.5, 0.5, 0.5, 0.5, 0.25, 0.25, 0.25];
+        assert_eq!(values(&image), expected);
+        assert_eq!(values(&RgbImage::from_pixel(2, 2, image::Rgb([7; 3]))), [0.0; 12]);
+        // Neither side keeps its ratio to the other.
+        let wide = Frame::new(ImageSize { height: 10, width: 40 }, ResizeMode::MedSam, 20);
+        assert_eq!(wide.resized, ImageSize { height: 20, width: 20 });
+        assert_eq!(wide.input_from_image([20.0, 5.0]), [10.0, 10.0]);
+    }
+
     #[test]
     fn modes_are_found_by_the_names_that_files_have() {
         for mode in ResizeMode::ALL {
@@ -374,14 +416,14 @@ mod tests {
         let error = "crop".parse::<ResizeMode>().expect_err("no such mode");
         assert_eq!(
             error.to_string(),
-            "unknown way to resize `crop`, expected `plain`, `longest_side` or `border_crop`"
+            "unknown way to resize `crop`, expected `plain`, `longest_side`, `border_crop` or `medsam`"
         );
     }
 
     /// A frame of every mode; the crop lies anywhere in the image.
     fn frames() -> impl Strategy<Value = Frame> {
         let sizes = (1..900usize, 1..900usize, 16..400usize);
-        (sizes, 0..3usize, [0.0..1.0f64, 0.0..1.0, 0.0..1.0, 0.0..1.0]).prop_map(
+        (sizes, 0..4usize, [0.0..1.0f64, 0.0..1.0, 0.0..1.0, 0.0..1.0]).prop_map(
             |((height, width, input), mode, [left, top, right, bottom])| {
                 let image = ImageSize { height, width };
                 let mode = ResizeMode::ALL[mode];

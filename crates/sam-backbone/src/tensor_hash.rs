@@ -24,6 +24,12 @@ pub(crate) fn not_finite<M: Module>(module: &M) -> Option<String> {
     visitor.first
 }
 
+/// Whether a step down the module tree is part of a tensor's name. That it is one variant of an enum is not, as in
+/// files.
+fn is_named(container_type: &str) -> bool {
+    !container_type.starts_with("Enum:")
+}
+
 struct FiniteVisitor {
     path: Vec<String>,
     first: Option<String>,
@@ -40,12 +46,16 @@ impl ModuleVisitor for FiniteVisitor {
         }
     }
 
-    fn enter_module(&mut self, name: &str, _container_type: &str) {
-        self.path.push(name.to_owned());
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        if is_named(container_type) {
+            self.path.push(name.to_owned());
+        }
     }
 
-    fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.pop();
+    fn exit_module(&mut self, _name: &str, container_type: &str) {
+        if is_named(container_type) {
+            self.path.pop();
+        }
     }
 }
 
@@ -75,12 +85,16 @@ impl ModuleVisitor for HashVisitor {
         self.add(&param.val().into_data());
     }
 
-    fn enter_module(&mut self, name: &str, _container_type: &str) {
-        self.path.push(name.to_owned());
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        if is_named(container_type) {
+            self.path.push(name.to_owned());
+        }
     }
 
-    fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.pop();
+    fn exit_module(&mut self, _name: &str, container_type: &str) {
+        if is_named(container_type) {
+            self.path.pop();
+        }
     }
 }
 

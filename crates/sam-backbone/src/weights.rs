@@ -6,7 +6,8 @@
 //! `image_encoder.blocks.3.attn.qkv.weight`, `prompt_encoder.mask_downscaling.6.bias`,
 //! `mask_decoder.output_hypernetworks_mlps.0.layers.2.weight`. Two things differ and are translated
 //! on the way: Burn stores the weight of a linear layer transposed, and calls the two tensors of a
-//! layer norm `gamma` and `beta`.
+//! layer norm `gamma` and `beta`. What MobileSAM's checkpoint holds beside its encoder and decoder (a head for
+//! classification, counters of training) is left out by name, and nothing else is.
 //!
 //! A `.pth` file is a pickle. It is read as data: nothing in it is executed, and a pickle that asks
 //! for anything but tensors is refused. `weights-check` looks at every file before it is read.
@@ -254,6 +255,8 @@ pub fn load_weights(sam: &mut Sam, source: &WeightsSource) -> Result<LoadReport,
         }
     }
     .map_err(format_error)?;
+    let tensors: Vec<PackTensor> =
+        tensors.into_iter().filter(|tensor| !sam.image_encoder.leaves_out(&tensor.name)).collect();
     // Before the first is read, which happens before its shape is compared with the module's.
     for tensor in &tensors {
         check_tensor(&tensor.name, tensor.byte_len() as u64, length).map_err(refused)?;
@@ -323,6 +326,7 @@ pub fn save_weights(
         // weights shall be the same bytes.
         .clear_metadata()
         .metadata(key, value)
+        .skip_enum_variants(true)
         .with_to_adapter(BurnToPyTorchAdapter.chain(FloatCastAdapter::to(dtype)));
     let failed = |message: String| WeightsError::Write { path: path.to_owned(), message };
     let bytes = store.collect_from(sam).and_then(|()| store.get_bytes());
@@ -352,18 +356,20 @@ fn known_checkpoint(
     source: &WeightsSource,
     sha256: &str,
 ) -> Result<Option<KnownCheckpoint>, WeightsError> {
-    if let Some(known) = KNOWN_CHECKPOINTS.iter().find(|known| known.sha256 == sha256) {
+    if let Some(known) = KNOWN_CHECKPOINTS.iter().find(|known| known.sha256 == Some(sha256)) {
         return Ok(Some(*known));
     }
     let WeightsSource::File(path) = source else { return Ok(None) };
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    match KNOWN_CHECKPOINTS.iter().find(|known| known.file_name == name) {
-        Some(known) => Err(WeightsError::Checksum {
-            file_name: known.file_name,
-            expected: known.sha256,
+    let by_name = KNOWN_CHECKPOINTS.iter().find(|known| known.file_name == name);
+    match by_name.and_then(|known| Some((known.file_name, known.sha256?))) {
+        Some((file_name, expected)) => Err(WeightsError::Checksum {
+            file_name,
+            expected,
             actual: sha256.to_owned(),
             origin: source.describe(),
         }),
+        // Not published under this name, or we do not know what it should be.
         None => Ok(None),
     }
 }

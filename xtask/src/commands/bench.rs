@@ -66,7 +66,7 @@ struct Forward {
     /// Time only this peer; may be given several times.
     #[arg(long = "peer", value_name = "NAME", requires = "peers")]
     only: Vec<String>,
-    /// Which SAM: `vit_b`, `vit_l` or `vit_h`.
+    /// Which SAM: `vit_b`, `vit_l`, `vit_h`, or `vit_t` (MobileSAM).
     #[arg(long, default_value_t = Variant::VitB)]
     variant: Variant,
     /// A Python that has the packages of `tools/peers/requirements.txt` already.
@@ -90,7 +90,9 @@ impl Forward {
     fn run(self, part: Part, batch_size: u32) -> anyhow::Result<ExitCode> {
         let workspace = workspace();
         if self.variant == Variant::Micro {
-            anyhow::bail!("`micro` has no peers; expected one of `vit_b`, `vit_l`, `vit_h`");
+            anyhow::bail!(
+                "`micro` has no peers; expected one of `vit_t`, `vit_b`, `vit_l`, `vit_h`"
+            );
         }
         let question = Question {
             part,
@@ -214,7 +216,7 @@ struct Train {
 struct Loader {
     #[command(flatten)]
     source: Source,
-    /// How images are brought to the square: `plain`, `longest_side` or `border_crop`.
+    /// How images are brought to the square: `plain`, `longest_side`, `border_crop` or `medsam`.
     #[arg(long, default_value_t = ResizeMode::BorderCrop)]
     mode: ResizeMode,
     /// A Python that has the packages of `tools/peers/requirements.txt` already.

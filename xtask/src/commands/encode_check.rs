@@ -15,12 +15,15 @@ use sam_backbone::Variant;
 
 use crate::{outln, output::print_json};
 
-/// Compare full-size ViT-B at 1024 pixels with PyTorch `segment-anything`.
+/// Compare a full-size SAM at 1024 pixels with PyTorch `segment-anything` or `mobile_sam`.
 ///
 /// Makes the reference first, unless it is there: needs Python 3, some 5 GB of memory and the
 /// packages of `tools/peers/requirements.txt`, which go into a virtual environment of their own.
 #[derive(Args)]
 pub struct EncodeCheck {
+    /// Which SAM: `vit_b`, `vit_l`, `vit_h`, or `vit_t` (MobileSAM).
+    #[arg(long, default_value_t = Variant::VitB)]
+    variant: Variant,
     /// Folder for references and the virtual environment.
     #[arg(long, default_value = "target/encode-check")]
     reference: PathBuf,
@@ -39,15 +42,21 @@ impl EncodeCheck {
     /// Makes the reference, compares, prints; fails outside the bounds.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        if self.variant == Variant::Micro {
+            anyhow::bail!(
+                "`micro` has no reference; expected `vit_t`, `vit_b`, `vit_l` or `vit_h`"
+            );
+        }
         let python = self.python.as_deref();
-        let reference = make_reference(&workspace, &self.reference, Variant::VitB, python)?;
-        let check = encode_check(&reference, &self.device.device()?)?;
+        let reference = make_reference(&workspace, &self.reference, self.variant, python)?;
+        let check = encode_check(self.variant, &reference, &self.device.device()?)?;
         if self.json {
             print_json(&check)?;
         } else {
             outln!(
-                "embedding   relative L2 error {:.3e} (bound {EMBEDDING_BOUND:.0e})",
-                check.embedding_rel_l2
+                "embedding   relative L2 error {:.3e} (bound {EMBEDDING_BOUND:.0e}), worst of its largest {:.1e}",
+                check.embedding_rel_l2,
+                check.embedding_worst
             );
             outln!(
                 "logits      relative L2 error {:.3e} (bound {LOGITS_BOUND:.0e})",

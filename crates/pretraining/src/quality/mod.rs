@@ -152,7 +152,8 @@ mod tests {
 
     use burn::tensor::Device;
     use sam_backbone::{
-        ImageEncoderConfig, MICRO_WEIGHTS, MaskDecoderConfig, SamConfig, Variant, load_weights,
+        Architecture, ImageEncoderConfig, MICRO_WEIGHTS, MaskDecoderConfig, SamConfig, Variant,
+        VitConfig, load_weights,
     };
 
     use super::*;
@@ -172,10 +173,11 @@ mod tests {
     }
 
     fn tiny() -> FrozenSam {
-        let encoder = ImageEncoderConfig::new(16, 2, 2, vec![1])
-            .with_image_size(128)
-            .with_window_size(4)
-            .with_embed_dim(16);
+        let encoder = ImageEncoderConfig::new(Architecture::Vit(
+            VitConfig::new(16, 2, 2, vec![1]).with_window_size(4),
+        ))
+        .with_image_size(128)
+        .with_embed_dim(16);
         let decoder = MaskDecoderConfig::new().with_mlp_dim(32).with_iou_head_hidden_dim(16);
         frozen(SamConfig::new(encoder, decoder, 16), false)
     }

@@ -2,6 +2,7 @@
 //! the frozen decoder, and weights files that do or do not fit.
 
 mod frozen;
+mod mobile;
 mod parity;
 mod support;
 mod training;

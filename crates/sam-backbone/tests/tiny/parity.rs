@@ -15,11 +15,11 @@ use sam_backbone::{
 
 use crate::support::{loaded, values};
 
-const EMBEDDING_BOUND: f64 = 1e-5;
-const LOGITS_BOUND: f64 = 1e-4;
+pub const EMBEDDING_BOUND: f64 = 1e-5;
+pub const LOGITS_BOUND: f64 = 1e-4;
 
 /// `|ours - theirs| / |theirs|` over all elements.
-fn relative_l2<const D: usize>(ours: Tensor<D>, theirs: Tensor<D>) -> f64 {
+pub fn relative_l2<const D: usize>(ours: Tensor<D>, theirs: Tensor<D>) -> f64 {
     assert_eq!(ours.dims(), theirs.dims());
     let (ours, theirs) = (values(ours), values(theirs));
     let squares = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>();

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use burn::tensor::{Device, Tensor};
 use fixtures::Fixture;
 use sam_backbone::{
-    ImageEncoderConfig, MaskDecoderConfig, Sam, SamConfig, WeightsSource, load_weights,
+    Architecture, ImageEncoderConfig, MaskDecoderConfig, Sam, SamConfig, VitConfig, WeightsSource,
+    load_weights,
 };
 
 /// Its sizes.
@@ -17,11 +18,12 @@ pub fn config() -> SamConfig {
 /// Its sizes, but for the number of encoder blocks and the width of the decoder's MLP.
 pub fn sized(depth: usize, mlp_dim: usize) -> SamConfig {
     SamConfig {
-        image_encoder: ImageEncoderConfig::new(32, depth, 2, vec![1, 3])
-            .with_image_size(128)
-            .with_patch_size(8)
-            .with_window_size(5)
-            .with_embed_dim(32),
+        image_encoder: ImageEncoderConfig::new(Architecture::Vit(
+            VitConfig::new(32, depth, 2, vec![1, 3]).with_window_size(5),
+        ))
+        .with_image_size(128)
+        .with_patch_size(8)
+        .with_embed_dim(32),
         mask_decoder: MaskDecoderConfig::new()
             .with_n_heads(4)
             .with_mlp_dim(mlp_dim)

@@ -191,6 +191,30 @@ fn a_published_name_with_other_bytes_is_refused() {
 }
 
 #[test]
+fn mobile_sams_name_with_other_bytes_is_refused_too() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("mobile_sam.pt");
+    std::fs::copy(official_pth(), &path).expect("copied");
+    let error = load(&mut tiny(), &path).expect_err("not the release");
+    let WeightsError::Checksum { expected, .. } = &error else { panic!("{error}") };
+    assert!(expected.starts_with("6dbb9052"));
+}
+
+/// SAM's tensors under SAM's names, without a prefix, and no checksum to compare with.
+#[test]
+fn a_file_named_as_medsams_loads_by_its_tensors_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("medsam_vit_b.pth");
+    std::fs::copy(official_pth(), &path).expect("copied");
+    let mut sam = tiny();
+    let report = load(&mut sam, &path).expect("fits");
+    assert_eq!((report.known, report.n_tensors), (None, 202));
+    let mut expected = tiny();
+    load(&mut expected, &official_pth()).expect("fits");
+    assert_eq!(tensor_hash(&sam), tensor_hash(&expected));
+}
+
+#[test]
 fn the_embedded_micro_weights_fit() {
     let mut sam = Variant::Micro.config().init(&Device::flex());
     let report = load_weights(&mut sam, &MICRO_WEIGHTS).expect("fits");

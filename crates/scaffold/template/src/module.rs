@@ -74,7 +74,7 @@ impl PromptModule for ExamplePrompt {
     }
 
     fn taps(&self) -> Vec<usize> {
-        // Blocks whose outputs are needed besides the embedding; see `BackboneInfo::last_global_blocks`.
+        // Blocks whose outputs are needed besides the embedding; see `BackboneInfo::last_tap_blocks`.
         Vec::new()
     }
 

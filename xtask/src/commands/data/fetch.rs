@@ -15,7 +15,7 @@ use promise::{
     fetch::{Arrived, Item, OnEvent, Terms, fetch_checkpoint, fetch_data},
     progress::Progress as _,
 };
-use sam_backbone::KnownCheckpoint;
+use sam_backbone::{KnownCheckpoint, ResizeMode};
 
 use crate::{bar::Bar, outln, stop};
 
@@ -69,9 +69,14 @@ impl Fetch {
 
     fn checkpoint(&self, known: &KnownCheckpoint, stop: &AtomicBool) -> anyhow::Result<()> {
         let arrived = shown(|show| fetch_checkpoint(known, &self.weights_dir, stop, show))?;
-        outln!("{}: {}", known.variant, described(&arrived));
+        outln!("{}: {}", known.name, described(&arrived));
+        // Other weights were trained on images brought to the input in SAM's way, and take any that is near it.
+        let resize = match known.resize {
+            ResizeMode::MedSam => format!(" --set backbone.resize={}", known.resize),
+            _ => String::new(),
+        };
         outln!(
-            "next: --set backbone.variant={} --set backbone.weights={}",
+            "next: --set backbone.variant={} --set backbone.weights={}{resize}",
             known.variant,
             arrived.path.display()
         );

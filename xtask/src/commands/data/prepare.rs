@@ -16,7 +16,7 @@ use crate::{bar::Bar, outln, output::print_json, stop};
 pub struct Prepare {
     #[command(flatten)]
     source: Source,
-    /// How images are brought to the square: `plain`, `longest_side` or `border_crop`.
+    /// How images are brought to the square: `plain`, `longest_side`, `border_crop` or `medsam`.
     #[arg(long, default_value_t = ResizeMode::BorderCrop)]
     mode: ResizeMode,
     /// Side of the square in pixels.

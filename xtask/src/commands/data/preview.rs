@@ -29,7 +29,7 @@ pub struct Preview {
     /// Augmentation as TOML; keys that are missing are the paper's.
     #[arg(long, value_name = "FILE.toml")]
     spec: Option<PathBuf>,
-    /// How images are brought to the square: `plain`, `longest_side` or `border_crop`.
+    /// How images are brought to the square: `plain`, `longest_side`, `border_crop` or `medsam`.
     #[arg(long, default_value_t = ResizeMode::BorderCrop)]
     mode: ResizeMode,
     /// Side of the square that is augmented, in pixels.
