@@ -18,4 +18,4 @@ pub mod script;
 pub mod state;
 pub mod submission;
 
-pub use problem::Problem;
+pub use problem::{Problem, Problems};

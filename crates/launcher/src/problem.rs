@@ -28,8 +28,13 @@ impl fmt::Display for Problem {
     }
 }
 
+/// What is wrong with a text, all of it at once.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", in_lines(.0))]
+pub struct Problems(pub Vec<Problem>);
+
 /// Problems one below the other.
-pub(crate) fn in_lines(problems: &[Problem]) -> String {
+fn in_lines(problems: &[Problem]) -> String {
     match problems {
         [problem] => problem.to_string(),
         several => {

@@ -10,7 +10,7 @@ use bounded_read::MAX_TOML_BYTES;
 use serde::{Deserialize, Serialize};
 use toml_edit::{DocumentMut, Item, Value};
 
-use crate::problem::{self, Problem, in_lines};
+use crate::problem::{self, Problem, Problems};
 
 /// What jobs ask for, and how they are handed over.
 ///
@@ -98,6 +98,9 @@ impl Default for Profile {
     }
 }
 
+/// Keys whose values are texts.
+const TEXTS: [&str; 6] = ["partition", "account", "qos", "constraint", "time", "memory"];
+
 /// The whole file.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -117,12 +120,12 @@ pub enum ProfileError {
         source: std::io::Error,
     },
     /// Keys or values that cannot be used.
-    #[error("not a valid profile: {}: {origin}", in_lines(problems))]
+    #[error("not a valid profile: {origin}")]
     Check {
-        /// Every problem, in the order of the file.
-        problems: Vec<Problem>,
         /// The file, and what was set on top of it.
         origin: String,
+        /// Every problem, in the order of the file.
+        source: Problems,
     },
     /// A setting of the command line that is not `key=value`.
     #[error("`{setting}` is no setting of a profile: {reason}")]
@@ -159,7 +162,10 @@ impl Profile {
             let failed =
                 |reason: &str| ProfileError::Setting { setting: setting.clone(), reason: reason.into() };
             let (key, value) = setting.split_once('=').ok_or_else(|| failed("expected key=value"))?;
-            let value: Value = value.parse().unwrap_or_else(|_| value.into());
+            // A shell takes quotes away, and `02:00:00` would be a time of the day.
+            let is_text = TEXTS.contains(&key.rsplit('.').next().unwrap_or_default().trim());
+            let parsed = value.parse().ok().filter(|_| !is_text || value.starts_with(['"', '\'']));
+            let value: Value = parsed.unwrap_or_else(|| value.into());
             let mut table = document.as_table_mut() as &mut dyn toml_edit::TableLike;
             let mut parts: Vec<&str> = ["launcher"].into_iter().chain(key.trim().split('.')).collect();
             let last = parts.pop().filter(|last| !last.is_empty()).ok_or_else(|| failed("no key"))?;
@@ -177,10 +183,12 @@ impl Profile {
     }
 
     fn parse(text: &str, origin: &str) -> Result<Self, ProfileError> {
-        let failed = |problems| ProfileError::Check { problems, origin: origin.to_owned() };
+        let failed = |mut problems: Vec<Problem>| {
+            problems.sort_by(|a, b| (a.place, &a.key).cmp(&(b.place, &b.key)));
+            ProfileError::Check { source: Problems(problems), origin: origin.to_owned() }
+        };
         let profile = problem::read::<File>(text).map_err(failed)?.launcher;
-        let mut problems = profile.problems(text);
-        problems.sort_by(|a, b| (a.place, &a.key).cmp(&(b.place, &b.key)));
+        let problems = profile.problems(text);
         if problems.is_empty() { Ok(profile) } else { Err(failed(problems)) }
     }
 
@@ -295,7 +303,12 @@ mod tests {
     use super::*;
 
     fn problems(text: &str) -> String {
-        Profile::parse(text, "cluster.toml").expect_err("it is wrong").to_string()
+        in_full(&Profile::parse(text, "cluster.toml").expect_err("it is wrong"))
+    }
+
+    fn in_full(error: &ProfileError) -> String {
+        let cause = std::error::Error::source(error).map(ToString::to_string);
+        format!("{error}: {}", cause.unwrap_or_default())
     }
 
     #[test]
@@ -322,7 +335,9 @@ mod tests {
         let encoding = profile.for_encoding();
         assert_eq!(encoding.cpus.map(NonZeroU32::get), Some(4));
         assert_eq!(encoding.time.as_deref(), Some("02:00:00"));
-        let unknown = load(&["partitin=gpu"]).expect_err("no such key").to_string();
+        let profile = load(&["time=30", "memory='4G'"]).expect("good");
+        assert_eq!((profile.time.as_deref(), profile.memory.as_deref()), (Some("30"), Some("4G")));
+        let unknown = in_full(&load(&["partitin=gpu"]).expect_err("no such key"));
         assert!(unknown.contains("did you mean `partition`?"), "{unknown}");
         assert!(load(&["partition"]).expect_err("no value").to_string().contains("expected key=value"));
     }

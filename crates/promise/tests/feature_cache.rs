@@ -62,6 +62,27 @@ fn an_image_is_encoded_once_for_ever() {
 }
 
 #[test]
+fn shards_share_the_images_out_and_together_they_are_all() {
+    let runs = tempfile::tempdir().expect("a folder");
+    let context = context(runs.path());
+    let computed: Vec<usize> = ["0/5", "1/5", "2/5", "3/5", "4/5"]
+        .iter()
+        .map(|shard| {
+            let shard: Shard = shard.parse().expect("a shard");
+            let report = encode_experiment(&experiment(&[]), &context, shard, None);
+            sum(&report.expect("it encodes"), |set| set.usage.computed)
+        })
+        .collect();
+    // Of 8, 2 and 2 images: shards beyond the second have none of the small sets.
+    assert_eq!(computed.iter().sum::<usize>(), IMAGES, "{computed:?}");
+    assert!(computed.iter().all(|&images| images > 0), "{computed:?}");
+    assert_eq!(sum(&encode(&context), |set| set.usage.found), IMAGES);
+    for text in ["5/5", "1", "a/b", "0/0", "-1/2"] {
+        assert!(text.parse::<Shard>().is_err(), "{text}");
+    }
+}
+
+#[test]
 fn training_images_are_encoded_once_per_view_and_no_others_are() {
     let runs = tempfile::tempdir().expect("a folder");
     let context = context(runs.path());
