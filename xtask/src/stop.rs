@@ -13,7 +13,7 @@ use std::{
 use anyhow::Context;
 use promise::run::RunError;
 use signal_hook::{
-    consts::{SIGINT, SIGTERM, SIGUSR1},
+    consts::{SIGINT, SIGTERM},
     flag,
 };
 
@@ -53,6 +53,12 @@ pub fn in_silence() -> anyhow::Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
+/// What says that a time limit is near. Slurm has no other systems.
+#[cfg(unix)]
+const TIME_IS_UP: i32 = signal_hook::consts::SIGUSR1;
+#[cfg(not(unix))]
+const TIME_IS_UP: i32 = SIGTERM;
+
 /// What a batch system asks of a task.
 pub struct Asked {
     /// Set to stop at the next safe place.
@@ -67,8 +73,8 @@ pub struct Asked {
 pub fn in_task() -> anyhow::Result<Asked> {
     let asked = Asked { stop: Arc::default(), time_is_up: Arc::default() };
     // A handler does things in the order of their registration: who sees that it is to stop knows why.
-    flag::register(SIGUSR1, asked.time_is_up.clone()).context("cannot listen for signals")?;
-    for signal in [SIGINT, SIGTERM, SIGUSR1] {
+    flag::register(TIME_IS_UP, asked.time_is_up.clone()).context("cannot listen for signals")?;
+    for signal in [SIGINT, SIGTERM, TIME_IS_UP] {
         flag::register_usize(signal, received().clone(), signal as usize)
             .and_then(|_| flag::register(signal, asked.stop.clone()))
             .context("cannot listen for signals")?;

@@ -63,11 +63,11 @@ name = "frozen"
 set = { prompt = { module = "none" }, shift = { module = "none" }, "evaluate.prompts" = ["center"] }
 "#;
 
-/// The shortest time limit that there is, and a warning as early as can be.
+/// A warning as early as the shortest time limit allows.
 const PROFILE: &str = r#"
 [launcher]
 partition = "main"
-time = "1"
+time = "10"
 signal_lead = 58
 cpus = 1
 max_tasks = 2
@@ -202,20 +202,19 @@ fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-fn send(signal: &str, pid: &str) {
-    let sent = Command::new("kill").args([&format!("-{signal}"), pid]).status().expect("kill");
-    assert!(sent.success(), "{signal} to {pid}");
+fn send(signal: &str, pid: &str) -> bool {
+    Command::new("kill").args([&format!("-{signal}"), pid]).status().expect("kill").success()
 }
 
-/// Whether a stopped process has been sent SIGUSR1.
-fn has_been_warned(pid: &str) -> bool {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it is there");
+/// Whether a stopped process has been sent SIGUSR1; nothing if it is gone.
+fn has_been_warned(pid: &str) -> Option<bool> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let pending = status.lines().filter_map(|line| {
         let mask = line.strip_prefix("ShdPnd:").or(line.strip_prefix("SigPnd:"))?;
         u64::from_str_radix(mask.trim(), 16).ok()
     });
     // SIGUSR1 is signal 10.
-    pending.fold(0, |all, mask| all | mask) & (1 << 9) != 0
+    Some(pending.fold(0, |all, mask| all | mask) & (1 << 9) != 0)
 }
 
 /// Files of runs, and tables, by path; what the page on reliability excepts is left out.
@@ -236,7 +235,7 @@ fn an_ablation_on_slurm_survives_whatever_happens_and_ends_with_the_table_of_the
     let slurm = ["--launcher", "slurm", "--profile", "profile.toml"];
     let dry = cluster.ablate(&[&slurm[..], &["--dry-run"]].concat());
     let dry = String::from_utf8_lossy(&dry.stdout).into_owned();
-    assert!(dry.contains("#SBATCH --time=1\n") && dry.contains("--array=0-11%2"), "{dry}");
+    assert!(dry.contains("#SBATCH --time=10\n") && dry.contains("--array=0-11%2"), "{dry}");
     assert!(!here.join("runs").exists());
     assert!(cluster.slurm("squeue", &["-h"]).is_empty());
 
@@ -251,11 +250,13 @@ fn an_ablation_on_slurm_survives_whatever_happens_and_ends_with_the_table_of_the
 
     cluster.slurm("scancel", &[&format!("{job}_3")]);
     said("long-seed4 was cancelled while it waited");
+    cluster.slurm("scontrol", &["update", &format!("JobId={job}_0"), "TimeLimit=1"]);
     let slow = cluster.process_in_training("long-seed1");
+    // Unless it has just been warned, and is gone.
     send("STOP", &slow);
-    said("long-seed1 stands still, so that its time will be up");
+    said("long-seed1 has a minute and stands still, so that its time will be up");
     let killed = cluster.process_in_training("long-seed2");
-    send("KILL", &killed);
+    assert!(send("KILL", &killed));
     said("long-seed2 was killed");
     cluster.process_in_training("long-seed3");
     cluster.slurm("scontrol", &["requeue", &format!("{job}_2")]);
@@ -267,7 +268,7 @@ fn an_ablation_on_slurm_survives_whatever_happens_and_ends_with_the_table_of_the
     local.args(["--cache", "local-cache"]).stdout(Stdio::null()).stderr(Stdio::piped());
     let local = local.spawn().expect("the program starts");
 
-    until("the time limit is near", || has_been_warned(&slow).then_some(()));
+    until("the time limit is near", || has_been_warned(&slow).unwrap_or(true).then_some(()));
     said("Slurm has warned long-seed1 of its time limit");
     send("CONT", &slow);
     cluster.wait_until_idle();

@@ -20,7 +20,7 @@ use crate::{
     campaign::{Campaign, OnFailure},
     cluster::{Cluster, Next},
     environment::peak_memory_mib,
-    plan::Experiment,
+    plan::{Experiment, RunPlan},
     progress::{OneAtATime, Silent},
     run::{Context, RunError},
     run_folder::{RunFolderError, write_resolved},
@@ -259,7 +259,7 @@ impl SmallRun {
 
 fn small_run(file: &Path, context: &Context) -> Result<SmallRun, RunError> {
     let all = Experiment::load(file, &[])?;
-    let first = all.runs.first().map(|run| run.name()).unwrap_or_default();
+    let first = all.runs.first().map(RunPlan::name).unwrap_or_default();
     let only = all.only(&first).ok_or(RunError::UnknownRun { run: first })?;
     let campaign = Campaign::open(std::slice::from_ref(&only), context)?;
     let outcomes = campaign.run(OnFailure::Stop, &OneAtATime(context.progress.clone()))?;

@@ -161,6 +161,9 @@ impl Ablate {
         for setting in &self.settings {
             command.args(["--set", setting]);
         }
+        if !file_lock::has_system_locks() {
+            command.env("PROMISE_LOCKS", "lease");
+        }
         command.arg("--runs").arg(&self.runs);
         self.common.pass_on(&mut command, device);
         self.memory.pass_on(&mut command, self.jobs());
