@@ -88,7 +88,8 @@ impl Cluster {
     fn start() -> Option<Self> {
         let root = Command::new("id").arg("-u").output().expect("id").stdout == b"0\n";
         let path = env::var_os("PATH").unwrap_or_default();
-        let folders: Vec<PathBuf> = env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]).collect();
+        let folders: Vec<PathBuf> =
+            env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]).collect();
         let missing = ["slurmctld", "slurmd", "sbatch", "munged"]
             .into_iter()
             .find(|name| !folders.iter().any(|folder| folder.join(name).exists()));
@@ -115,8 +116,11 @@ impl Cluster {
     }
 
     fn slurm(&self, command: &str, arguments: &[&str]) -> String {
-        let output =
-            Command::new(command).args(arguments).env("SLURM_CONF", &self.conf).output().expect(command);
+        let output = Command::new(command)
+            .args(arguments)
+            .env("SLURM_CONF", &self.conf)
+            .output()
+            .expect(command);
         assert!(output.status.success(), "{command} {arguments:?}: {}", errors(&output));
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
@@ -172,7 +176,8 @@ impl Drop for Cluster {
         let slurm = self.path().join("slurm");
         if thread::panicking() {
             for name in ["slurmctld", "slurmd"] {
-                let log = fs::read_to_string(slurm.join(format!("log/{name}.log"))).unwrap_or_default();
+                let log =
+                    fs::read_to_string(slurm.join(format!("log/{name}.log"))).unwrap_or_default();
                 let lines: Vec<&str> = log.lines().rev().take(15).collect();
                 eprintln!("the end of {name}.log, backwards:\n{}", lines.join("\n"));
             }
@@ -263,7 +268,8 @@ fn an_ablation_on_slurm_survives_whatever_happens_and_ends_with_the_table_of_the
     said("long-seed3 was put back into the queue");
 
     // Meanwhile, the local launcher.
-    let mut local = xtask(here, &["-q", "ablate", "local.toml", "--runs", "local", "--threads-per-run", "1"]);
+    let mut local =
+        xtask(here, &["-q", "ablate", "local.toml", "--runs", "local", "--threads-per-run", "1"]);
     fs::write(here.join("local.toml"), EXPERIMENT).expect("written");
     local.args(["--cache", "local-cache"]).stdout(Stdio::null()).stderr(Stdio::piped());
     let local = local.spawn().expect("the program starts");

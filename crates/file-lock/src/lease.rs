@@ -68,12 +68,15 @@ impl Holder {
 
     fn text(&self, beat: u64) -> String {
         let Self { host, machine, pid, began, number } = self;
-        format!("host {host}\nmachine {machine}\npid {pid}\nbegan {began}\nnumber {number}\nbeat {beat:012}\n")
+        format!(
+            "host {host}\nmachine {machine}\npid {pid}\nbegan {began}\nnumber {number}\nbeat {beat:012}\n"
+        )
     }
 
     /// Nothing if a holder is just writing it.
     fn parse(text: &str) -> Option<Self> {
-        let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
+        let value =
+            |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
         Some(Self {
             host: value("host")?.to_owned(),
             machine: value("machine")?.to_owned(),
@@ -223,7 +226,8 @@ fn take_away(path: &Path, text: &str) -> io::Result<bool> {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let aside = path.with_file_name(format!(".{name}.{}-{}-{number}.gone", host(), std::process::id()));
+    let aside =
+        path.with_file_name(format!(".{name}.{}-{}-{number}.gone", host(), std::process::id()));
     match fs::rename(path, &aside) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
         renamed => renamed?,

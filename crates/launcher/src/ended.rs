@@ -103,7 +103,9 @@ impl EndedFolder {
         let by_shell = fs::read_to_string(self.code(task)).ok().and_then(|text| of_code(&text));
         match (said, by_shell) {
             // The shell comes last, and knows less.
-            (Some(said), Some(code)) if (&said.job, said.tries) != (&code.job, code.tries) => Some(code),
+            (Some(said), Some(code)) if (&said.job, said.tries) != (&code.job, code.tries) => {
+                Some(code)
+            }
             (Some(said), _) => Some(said),
             (None, code) => code,
         }
@@ -116,14 +118,19 @@ const SIGNALS: i32 = 128;
 /// What the shell left: number of the task, try, exit code.
 fn of_code(text: &str) -> Option<Ended> {
     let mut words = text.split_whitespace();
-    let (job, tries, code) = (words.next()?, words.next()?.parse().ok()?, words.next()?.parse::<i32>().ok()?);
+    let (job, tries, code) =
+        (words.next()?, words.next()?.parse().ok()?, words.next()?.parse::<i32>().ok()?);
     let (how, reason) = match code {
         0 => (How::Done, "its program ended without a word".to_owned()),
         code if code == SIGNALS + 15 => {
             (How::Interrupted, "stopped before the program could say so".to_owned())
         }
         code if code > SIGNALS => {
-            let memory = if code == SIGNALS + 9 || code == SIGNALS + 6 { "; perhaps memory ran out" } else { "" };
+            let memory = if code == SIGNALS + 9 || code == SIGNALS + 6 {
+                "; perhaps memory ran out"
+            } else {
+                ""
+            };
             (How::Killed, format!("its program was killed by signal {}{memory}", code - SIGNALS))
         }
         code => (How::Failed, format!("exit code {code}, before the program could say why")),

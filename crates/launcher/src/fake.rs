@@ -95,7 +95,10 @@ impl Scheduler for FakeScheduler {
         let count = last.map_or(1, |last: usize| last + 1);
         if count > self.max_array_size {
             let command = format!("sbatch {}", script.display());
-            return Err(SchedulerError::Failed { command, said: "Invalid job array specification".into() });
+            return Err(SchedulerError::Failed {
+                command,
+                said: "Invalid job array specification".into(),
+            });
         }
         inner.submitted.push(arguments.to_vec());
         let id = inner.submitted.len() as u64;

@@ -59,7 +59,8 @@ pub(crate) fn read<T: DeserializeOwned>(text: &str) -> Result<T, Vec<Problem>> {
             Ok(_) => return Err(problems),
             Err(error) => error,
         };
-        let path = error.span().and_then(|span| path_at(&rest, &span)).filter(|path| !path.is_empty());
+        let path =
+            error.span().and_then(|span| path_at(&rest, &span)).filter(|path| !path.is_empty());
         let without = path.as_ref().and_then(|path| without(&rest, path));
         let (Some(path), Some(without)) = (path, without) else {
             let key = "the file".to_owned();
@@ -118,7 +119,8 @@ pub(crate) fn place_of(text: &str, path: &[String]) -> Option<(usize, usize)> {
     let document = Document::parse(text).ok()?;
     let (mut item, mut span) = (document.as_item(), None);
     for part in path {
-        let Some((key, value)) = item.as_table_like().and_then(|table| table.get_key_value(part)) else {
+        let Some((key, value)) = item.as_table_like().and_then(|table| table.get_key_value(part))
+        else {
             break;
         };
         span = key.span().or(value.span()).or(span);

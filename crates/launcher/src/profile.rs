@@ -159,16 +159,21 @@ impl Profile {
         Self::parse(&text, &origin)?;
         let mut document: DocumentMut = text.parse().unwrap_or_default();
         for setting in settings {
-            let failed =
-                |reason: &str| ProfileError::Setting { setting: setting.clone(), reason: reason.into() };
-            let (key, value) = setting.split_once('=').ok_or_else(|| failed("expected key=value"))?;
+            let failed = |reason: &str| ProfileError::Setting {
+                setting: setting.clone(),
+                reason: reason.into(),
+            };
+            let (key, value) =
+                setting.split_once('=').ok_or_else(|| failed("expected key=value"))?;
             // A shell takes quotes away, and `02:00:00` would be a time of the day.
             let is_text = TEXTS.contains(&key.rsplit('.').next().unwrap_or_default().trim());
             let parsed = value.parse().ok().filter(|_| !is_text || value.starts_with(['"', '\'']));
             let value: Value = parsed.unwrap_or_else(|| value.into());
             let mut table = document.as_table_mut() as &mut dyn toml_edit::TableLike;
-            let mut parts: Vec<&str> = ["launcher"].into_iter().chain(key.trim().split('.')).collect();
-            let last = parts.pop().filter(|last| !last.is_empty()).ok_or_else(|| failed("no key"))?;
+            let mut parts: Vec<&str> =
+                ["launcher"].into_iter().chain(key.trim().split('.')).collect();
+            let last =
+                parts.pop().filter(|last| !last.is_empty()).ok_or_else(|| failed("no key"))?;
             for part in parts {
                 table = table
                     .entry(part)
@@ -196,7 +201,8 @@ impl Profile {
     fn problems(&self, text: &str) -> Vec<Problem> {
         let mut problems = Vec::new();
         let mut wrong = |key: &str, reason: String| {
-            let path: Vec<String> = ["launcher"].into_iter().chain(key.split('.')).map(Into::into).collect();
+            let path: Vec<String> =
+                ["launcher"].into_iter().chain(key.split('.')).map(Into::into).collect();
             problems.push(problem::at(text, &path, reason));
         };
         let words = [
@@ -214,13 +220,20 @@ impl Profile {
         for (key, time) in [("time", &self.time), ("encode.time", &self.encode.time)] {
             if let Some(time) = time {
                 match seconds(time) {
-                    None => wrong(key, format!(
-                        "is the text {time:?}, must be minutes, minutes:seconds, hours:minutes:seconds, days-hours, \
+                    None => wrong(
+                        key,
+                        format!(
+                            "is the text {time:?}, must be minutes, minutes:seconds, hours:minutes:seconds, days-hours, \
                          days-hours:minutes or days-hours:minutes:seconds"
-                    )),
-                    Some(limit) if limit <= u64::from(self.signal_lead) => wrong(key, format!(
-                        "is {limit} seconds, which `signal_lead` ({} seconds) leaves nothing of", self.signal_lead
-                    )),
+                        ),
+                    ),
+                    Some(limit) if limit <= u64::from(self.signal_lead) => wrong(
+                        key,
+                        format!(
+                            "is {limit} seconds, which `signal_lead` ({} seconds) leaves nothing of",
+                            self.signal_lead
+                        ),
+                    ),
                     Some(_) => {}
                 }
             }
@@ -329,7 +342,8 @@ mod tests {
             let settings: Vec<String> = settings.iter().map(|&setting| setting.into()).collect();
             Profile::load(None, &settings)
         };
-        let profile = load(&["partition=gpu", "time=02:00:00", "encode.cpus=4", "max_tasks=7"]).expect("good");
+        let profile = load(&["partition=gpu", "time=02:00:00", "encode.cpus=4", "max_tasks=7"])
+            .expect("good");
         assert_eq!(profile.partition.as_deref(), Some("gpu"));
         assert_eq!(profile.max_tasks.map(NonZeroU32::get), Some(7));
         let encoding = profile.for_encoding();
@@ -339,7 +353,9 @@ mod tests {
         assert_eq!((profile.time.as_deref(), profile.memory.as_deref()), (Some("30"), Some("4G")));
         let unknown = in_full(&load(&["partitin=gpu"]).expect_err("no such key"));
         assert!(unknown.contains("did you mean `partition`?"), "{unknown}");
-        assert!(load(&["partition"]).expect_err("no value").to_string().contains("expected key=value"));
+        assert!(
+            load(&["partition"]).expect_err("no value").to_string().contains("expected key=value")
+        );
     }
 
     #[test]

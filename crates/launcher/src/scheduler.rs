@@ -186,7 +186,10 @@ impl Scheduler for Slurm {
         let answer = Self::call("scontrol", &["show".into(), "config".into()])?;
         let line = answer.lines().find_map(|line| line.trim().strip_prefix("MaxArraySize"));
         let size = line.and_then(|line| line.trim_start_matches([' ', '=']).trim().parse().ok());
-        size.ok_or(SchedulerError::Answer { command: "scontrol show config", answer: String::new() })
+        size.ok_or(SchedulerError::Answer {
+            command: "scontrol show config",
+            answer: String::new(),
+        })
     }
 }
 
@@ -211,7 +214,8 @@ fn account_line(line: &str) -> Option<QueuedTask> {
     let (job, index) = id.split_once('_')?;
     let (state, by) = state.split_once(' ').unwrap_or((state, ""));
     let code = if code == "0:0" { String::new() } else { format!("exit code {code}") };
-    let reason = [by, &code].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ");
+    let reason =
+        [by, &code].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ");
     Some(QueuedTask {
         job: job.parse().ok()?,
         job_name: String::new(),
@@ -243,7 +247,10 @@ mod tests {
         // A job that is no array.
         assert_eq!(queue_line("17|N/A|RUNNING|name|None"), None);
         let task = account_line("17_3|CANCELLED by 1000|0:15").expect("a task");
-        assert_eq!((task.state.as_str(), task.reason.as_str()), ("CANCELLED", "by 1000, exit code 0:15"));
+        assert_eq!(
+            (task.state.as_str(), task.reason.as_str()),
+            ("CANCELLED", "by 1000, exit code 0:15")
+        );
         assert_eq!(account_line("17_[4-9]|PENDING|0:0"), None);
     }
 }

@@ -53,7 +53,9 @@ impl Array<'_> {
 
     fn text(&self) -> String {
         let Self { profile, directory, ended, kind, first, command, .. } = self;
-        let mut text = String::from("#!/bin/bash\n# Written by `ablate --launcher slurm`. A copy of what was handed over.\n");
+        let mut text = String::from(
+            "#!/bin/bash\n# Written by `ablate --launcher slurm`. A copy of what was handed over.\n",
+        );
         let mut option = |name: &str, value: Option<String>| {
             if let Some(value) = value {
                 // Writing into a text does not fail.
@@ -155,7 +157,8 @@ mod tests {
             max_tasks: std::num::NonZeroU32::new(50),
             ..Profile::default()
         };
-        let command = ["/runs/.slurm/programs/ab/xtask", "slurm-task", "/runs/a b"].map(String::from);
+        let command =
+            ["/runs/.slurm/programs/ab/xtask", "slurm-task", "/runs/a b"].map(String::from);
         let array = Array {
             job_name: "promise-points-3-runs-1000",
             profile: &profile,

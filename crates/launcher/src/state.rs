@@ -88,12 +88,14 @@ pub fn judge(slurm: Option<(&str, &str)>, ended: Option<&Ended>) -> (State, Stri
     let word = slurm.map_or("", |(word, _)| word);
     let said = slurm.map_or("", |(_, said)| said);
     match word {
-        "PENDING" | "REQUEUED" | "REQUEUE_HOLD" | "REQUEUE_FED" | "SPECIAL_EXIT" | "RESV_DEL_HOLD" => {
+        "PENDING" | "REQUEUED" | "REQUEUE_HOLD" | "REQUEUE_FED" | "SPECIAL_EXIT"
+        | "RESV_DEL_HOLD" => {
             let again = if how == Some(How::Interrupted) { "queued again" } else { "" };
             let parts = [again, said].into_iter().filter(|part| !part.is_empty());
             return (State::Pending, parts.collect::<Vec<_>>().join(": "));
         }
-        "RUNNING" | "CONFIGURING" | "COMPLETING" | "SUSPENDED" | "STOPPED" | "SIGNALING" | "STAGE_OUT" | "RESIZING" => {
+        "RUNNING" | "CONFIGURING" | "COMPLETING" | "SUSPENDED" | "STOPPED" | "SIGNALING"
+        | "STAGE_OUT" | "RESIZING" => {
             let said = if word == "RUNNING" { String::new() } else { word.to_lowercase() };
             return (State::Running, said);
         }
@@ -105,7 +107,10 @@ pub fn judge(slurm: Option<(&str, &str)>, ended: Option<&Ended>) -> (State, Stri
     match word {
         "OUT_OF_MEMORY" => {
             let text = reason(said);
-            return (State::OutOfMemory, if text.is_empty() { "more memory than it asked for".into() } else { text });
+            return (
+                State::OutOfMemory,
+                if text.is_empty() { "more memory than it asked for".into() } else { text },
+            );
         }
         "NODE_FAIL" | "BOOT_FAIL" => return (State::NodeFailed, reason(said)),
         _ => {}
@@ -134,7 +139,8 @@ pub fn judge(slurm: Option<(&str, &str)>, ended: Option<&Ended>) -> (State, Stri
         _ if how == Some(How::Interrupted) => (State::Interrupted, left()),
         _ => (
             State::Lost,
-            "Slurm does not know it any more, and it has left no word: its machine may have failed".into(),
+            "Slurm does not know it any more, and it has left no word: its machine may have failed"
+                .into(),
         ),
     }
 }

@@ -187,7 +187,11 @@ impl Draft {
     /// # Errors
     ///
     /// If former submissions cannot be listed.
-    pub fn new(root: &Path, order: Order<'_>, max_array_size: usize) -> Result<Self, SubmissionError> {
+    pub fn new(
+        root: &Path,
+        order: Order<'_>,
+        max_array_size: usize,
+    ) -> Result<Self, SubmissionError> {
         let number = numbers(root)?.last().map_or(1, |last| last + 1);
         let folder = root.join(number.to_string());
         let chunk = (order.profile.chunk.get() as usize).min(max_array_size).max(1);
@@ -275,7 +279,8 @@ impl Draft {
                 parts.push(format!("afterok:{}", encoding.join(":")));
             }
         }
-        if self.submission.profile.max_tasks.is_some() && place > 0 && jobs[place - 1].kind == kind {
+        if self.submission.profile.max_tasks.is_some() && place > 0 && jobs[place - 1].kind == kind
+        {
             parts.push(format!("afterany:{}", id(place - 1)));
         }
         (!parts.is_empty()).then(|| format!("--dependency={}", parts.join(",")))
@@ -376,13 +381,16 @@ impl Submission {
         let queued = scheduler.queue(&names)?;
         // Handed over by a process that was killed before it could write that down.
         let id_of = |job: &Job| {
-            job.id.or_else(|| queued.iter().find(|task| task.job_name == job.name).map(|task| task.job))
+            job.id.or_else(|| {
+                queued.iter().find(|task| task.job_name == job.name).map(|task| task.job)
+            })
         };
         let ids: Vec<Option<u64>> = self.jobs.iter().map(id_of).collect();
         let queue = by_task(queued);
         let known: Vec<u64> = ids.iter().flatten().copied().collect();
         let total: usize = self.jobs.iter().map(|job| job.count).sum();
-        let accounts = if queue.len() == total { Vec::new() } else { scheduler.accounts(&known)? };
+        let accounts =
+            if queue.len() == total { Vec::new() } else { scheduler.accounts(&known)? };
         let accounts = by_task(accounts);
         let left = EndedFolder::new(folder.join("ended"));
         let mut all = Vec::with_capacity(total);
@@ -467,7 +475,12 @@ fn numbers(root: &Path) -> Result<Vec<usize>, SubmissionError> {
 /// # Errors
 ///
 /// If it cannot be copied.
-pub fn pin(file: &Path, name: &str, sha256: &str, store: &Path) -> Result<PathBuf, SubmissionError> {
+pub fn pin(
+    file: &Path,
+    name: &str,
+    sha256: &str,
+    store: &Path,
+) -> Result<PathBuf, SubmissionError> {
     let folder = store.join(sha256);
     let pinned = folder.join(name);
     if pinned.exists() {
@@ -582,7 +595,8 @@ mod tests {
     #[test]
     fn a_job_that_slurm_refuses_leaves_those_before_it() {
         let folder = tempfile::tempdir().expect("a folder");
-        let profile = Profile { chunk: std::num::NonZeroU32::new(2).expect("two"), ..Profile::default() };
+        let profile =
+            Profile { chunk: std::num::NonZeroU32::new(2).expect("two"), ..Profile::default() };
         let fake = FakeScheduler::new(1001);
         fake.refuse_after(1);
         let draft = Draft::new(folder.path(), order(&profile, 4, 0), 1001).expect("a draft");

@@ -69,7 +69,8 @@ impl LauncherBench {
 
     /// As a table.
     pub fn markdown(&self) -> String {
-        let memory = self.peak_memory_mib.map_or_else(|| "unknown".into(), |mib| format!("{mib:.0} MiB"));
+        let memory =
+            self.peak_memory_mib.map_or_else(|| "unknown".into(), |mib| format!("{mib:.0} MiB"));
         format!(
             "| {} runs, {} arrays | |\n| --- | ---: |\n| plan | {:.1} s |\n| submit | {:.1} s |\n| states, all waiting | {:.1} s |\n\
              | states, all done | {:.1} s |\n| table | {:.1} s |\n| together | {:.1} s |\n| submission and scripts | {:.1} MB |\n\
@@ -112,7 +113,8 @@ pub fn bench_launcher<E: From<RunError>>(
     fs::create_dir_all(folder).map_err(prepare(folder))?;
     let file = folder.join("fake.toml");
     fs::write(&file, experiment(runs.get().div_ceil(SEEDS))).map_err(prepare(&file))?;
-    let small = Context { runs: folder.join("small"), progress: Arc::new(Silent), ..context.clone() };
+    let small =
+        Context { runs: folder.join("small"), progress: Arc::new(Silent), ..context.clone() };
     let result = small_run(&file, &small)?;
 
     let context = Context { runs: folder.join("runs"), ..small };
@@ -273,7 +275,8 @@ fn small_run(file: &Path, context: &Context) -> Result<SmallRun, RunError> {
         Ok((name.to_owned(), bytes))
     };
     let names = ["experiment.toml", "environment.json", "cases.csv", "epochs.csv"];
-    let mut files = names.map(|name| read(Path::new(name))).into_iter().collect::<Result<Vec<_>, _>>()?;
+    let mut files =
+        names.map(|name| read(Path::new(name))).into_iter().collect::<Result<Vec<_>, _>>()?;
     if folder.curves().exists() {
         files.push(read(Path::new("curves.csv"))?);
     }
@@ -283,5 +286,9 @@ fn small_run(file: &Path, context: &Context) -> Result<SmallRun, RunError> {
 /// Bytes of the files in a folder.
 fn bytes_in(folder: &Path) -> u64 {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.metadata().ok()).filter(|file| file.is_file()).map(|file| file.len()).sum()
+    entries
+        .filter_map(|entry| entry.metadata().ok())
+        .filter(|file| file.is_file())
+        .map(|file| file.len())
+        .sum()
 }

@@ -130,8 +130,12 @@ impl Campaign<'_> {
             // The last hand-over of a run counts. Of submissions that no open run needs Slurm is not asked.
             let submissions = submission::list(&self.submissions(experiment))?;
             for (folder, submission) in submissions.iter().rev() {
-                let here: BTreeMap<&str, usize> =
-                    submission.tasks.iter().enumerate().map(|(at, task)| (&*task.run, at)).collect();
+                let here: BTreeMap<&str, usize> = submission
+                    .tasks
+                    .iter()
+                    .enumerate()
+                    .map(|(at, task)| (&*task.run, at))
+                    .collect();
                 if !open.iter().any(|run| here.contains_key(run.as_str())) {
                     continue;
                 }
@@ -225,14 +229,19 @@ impl Campaign<'_> {
             let own = own.map_or_else(std::env::current_exe, Ok).map_err(io(&store))?;
             let program = submission::pin(&own, PROGRAM, &sha256, &store)?;
             for job in &self.jobs {
-                let handed = view.runs.iter().filter(mine).any(|run| run.planned.folder == job.planned.folder);
+                let handed = view
+                    .runs
+                    .iter()
+                    .filter(mine)
+                    .any(|run| run.planned.folder == job.planned.folder);
                 if !handed {
                     continue;
                 }
                 if let Some(ready) = job.ready()
                     && matches!(job.planned.task, Task::Known(RunState::Stale { .. }))
                 {
-                    let Some(_lock) = RunLock::take(&job.planned.folder, &self.context.stop)? else {
+                    let Some(_lock) = RunLock::take(&job.planned.folder, &self.context.stop)?
+                    else {
                         return Err(RunError::Interrupted);
                     };
                     put_aside_if_stale(&job.planned, job.plan, ready.inputs())?;
@@ -244,7 +253,11 @@ impl Campaign<'_> {
             let draft = self.draft(place, &view, cluster, &program, max_array_size)?;
             let Some(draft) = draft else { continue };
             let (folder, submission) = draft.hand_over(cluster.scheduler)?;
-            handed_over.push(HandedOver { experiment: experiment.name.clone(), folder, submission });
+            handed_over.push(HandedOver {
+                experiment: experiment.name.clone(),
+                folder,
+                submission,
+            });
         }
         Ok(handed_over)
     }
@@ -327,7 +340,9 @@ fn next(planned: &PlannedRun, task: Option<&TaskStatus>, retry_failed: bool) -> 
         // With other settings than those that failed.
         Task::Known(RunState::Stale { .. }) => Next::HandOver,
         Task::Known(RunState::Failed { .. }) if !retry_failed => Next::FailedBefore,
-        Task::Known(_) if !retry_failed && state.is_some_and(State::is_failure) => Next::FailedBefore,
+        Task::Known(_) if !retry_failed && state.is_some_and(State::is_failure) => {
+            Next::FailedBefore
+        }
         Task::Known(_) => Next::HandOver,
     }
 }
@@ -365,7 +380,11 @@ pub fn work(
     let submission = Submission::read(folder)?;
     let task = assignment.kind.task(assignment.number);
     let left = EndedFolder::new(folder.join("ended"));
-    let kept = |source: io::Error| SubmissionError::Io { action: "write", path: folder.join("ended"), source };
+    let kept = |source: io::Error| SubmissionError::Io {
+        action: "write",
+        path: folder.join("ended"),
+        source,
+    };
     left.forget(&task).map_err(kept)?;
     let run = match assignment.kind {
         Kind::Runs => submission.tasks.get(assignment.number),
@@ -441,7 +460,10 @@ fn perform(
 /// Weights and data are too large to be copied for each hand-over, so they are compared.
 fn refuse_changed(expected: &Inputs, found: &Inputs) -> Result<(), RunError> {
     let pairs = |inputs: &Inputs| -> BTreeMap<String, String> {
-        let data = inputs.data_sha256.iter().map(|(set, sha256)| (format!("the data set `{set}`"), sha256.clone()));
+        let data = inputs
+            .data_sha256
+            .iter()
+            .map(|(set, sha256)| (format!("the data set `{set}`"), sha256.clone()));
         data.chain([("the weights file".to_owned(), inputs.weights_sha256.clone())]).collect()
     };
     let found = pairs(found);
@@ -465,7 +487,10 @@ fn stopped(
     let state = match scheduler.state_of(assignment.job) {
         Ok(state) => state.unwrap_or_default(),
         Err(error) => {
-            return (How::Interrupted, vec!["Slurm cannot be asked to queue it again".into(), error.to_string()]);
+            return (
+                How::Interrupted,
+                vec!["Slurm cannot be asked to queue it again".into(), error.to_string()],
+            );
         }
     };
     let mut words = state.split_whitespace();
@@ -494,7 +519,10 @@ fn stopped(
 
 fn epochs_done(context: &Context, experiment: &str, run: &str) -> usize {
     let folder = RunFolder::new(context.runs.join(experiment).join(run));
-    read_rows::<EpochRow>(&folder.epochs()).ok().and_then(|rows| Some(rows.last()?.epoch)).unwrap_or(0)
+    read_rows::<EpochRow>(&folder.epochs())
+        .ok()
+        .and_then(|rows| Some(rows.last()?.epoch))
+        .unwrap_or(0)
 }
 
 /// Whether no room on a disk is among the causes.
@@ -583,7 +611,11 @@ mod tests {
         };
         let queued_again = (How::Interrupted, true);
         assert_eq!(after("RUNNING None", true, true, 0), queued_again);
-        assert_eq!(after("RUNNING None", false, false, 2), queued_again, "another job needs its place");
+        assert_eq!(
+            after("RUNNING None", false, false, 2),
+            queued_again,
+            "another job needs its place"
+        );
         assert_eq!(after("COMPLETING TimeLimit", false, true, 1), queued_again);
         assert_eq!(after("RUNNING None", true, false, 0), queued_again, "a first try");
         assert_eq!(after("RUNNING None", true, false, 1), (How::TimedOut, false));
@@ -602,7 +634,10 @@ mod tests {
         refuse_changed(&inputs("a", "b"), &inputs("a", "b")).expect("the same");
         let error = refuse_changed(&inputs("a", "b"), &inputs("a", "c")).expect_err("other data");
         let text = error.to_string();
-        assert!(text.contains("`mine test` is not what it was") && text.contains("found c"), "{text}");
+        assert!(
+            text.contains("`mine test` is not what it was") && text.contains("found c"),
+            "{text}"
+        );
         assert!(refuse_changed(&inputs("a", "b"), &inputs("x", "b")).is_err());
     }
 

@@ -102,7 +102,8 @@ pub fn encode_experiment(
         let (name, split) = (pass.data.name().to_owned(), pass.data.split().to_owned());
         let strict = pass.plan.spec.data.strict;
         let (progress, stop) = (context.progress.as_ref(), &context.stop);
-        let Filled { images, skipped } = fill_store(&encoding, &pass.data, shard, strict, progress, stop)?;
+        let Filled { images, skipped } =
+            fill_store(&encoding, &pass.data, shard, strict, progress, stop)?;
         report.push(EncodedData {
             data: name,
             split,

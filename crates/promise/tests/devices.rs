@@ -35,7 +35,8 @@ fn runs_in_processes_get_devices_by_turns_and_each_device_one_at_a_time() {
     let command = |_: usize, run: &PlannedRun, device: DeviceKind| {
         begun.lock().expect("no panic").entry(device.to_string()).or_default().push(run.name());
         // Fails if its device has another process at the moment: a folder can be made once.
-        let script = r#"mkdir "$1" || { echo "taken" >&2; exit 9; }; sleep 0.1; rmdir "$1"; exit 3"#;
+        let script =
+            r#"mkdir "$1" || { echo "taken" >&2; exit 9; }; sleep 0.1; rmdir "$1"; exit 3"#;
         let mut command = Command::new("sh");
         command.args(["-c", script, "sh", &format!("{busy}/busy-{device}")]);
         command

@@ -86,8 +86,8 @@ fn shards_share_the_images_out_and_together_they_are_all() {
 fn training_images_are_encoded_once_per_view_and_no_others_are() {
     let runs = tempfile::tempdir().expect("a folder");
     let context = context(runs.path());
-    let report =
-        encode_experiment(&experiment(&["train.views=3"]), &context, Shard::ALL, None).expect("encoded");
+    let report = encode_experiment(&experiment(&["train.views=3"]), &context, Shard::ALL, None)
+        .expect("encoded");
     let rows: Vec<_> =
         report.iter().map(|set| (set.split.as_str(), set.view.as_str(), set.images)).collect();
     let expected = [
@@ -209,7 +209,8 @@ fn augmented_images_are_in_no_cache_and_the_same_experiment_gives_the_same_bytes
     let augmented = ["train.augmentation={}"];
     let [one, two] = [0; 2].map(|_| tempfile::tempdir().expect("a folder"));
     let context = context(one.path());
-    let report = encode_experiment(&experiment(&augmented), &context, Shard::ALL, None).expect("it encodes");
+    let report =
+        encode_experiment(&experiment(&augmented), &context, Shard::ALL, None).expect("it encodes");
     let splits: Vec<_> = report.iter().map(|set| (set.split.as_str(), set.images)).collect();
     assert_eq!(splits, [("valid", 2), ("test", 2)]);
     let cache = &context.feature_cache;

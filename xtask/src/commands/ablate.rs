@@ -154,7 +154,13 @@ impl Ablate {
     }
 
     /// The command that executes one run on a device.
-    fn worker(&self, program: &Path, place: usize, run: &PlannedRun, device: DeviceKind) -> Command {
+    fn worker(
+        &self,
+        program: &Path,
+        place: usize,
+        run: &PlannedRun,
+        device: DeviceKind,
+    ) -> Command {
         let mut command = Command::new(program);
         command.args(["-q", "run-one"]).arg(&self.experiments[place]);
         command.args(["--run", &run.name()]);

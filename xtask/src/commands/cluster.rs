@@ -4,13 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
-use launcher::{
-    ended::tail,
-    profile::Profile,
-    scheduler::Slurm,
-    state::State,
-    submission::Kind,
-};
+use launcher::{ended::tail, profile::Profile, scheduler::Slurm, state::State, submission::Kind};
 use promise::{
     campaign::{Campaign, OnFailure},
     cluster::{Cluster, ClusterRun, ClusterView, Next},
@@ -75,7 +69,11 @@ impl ClusterOptions {
     }
 
     /// Hands over, or says what has become of it.
-    pub fn run(&self, campaign: &mut Campaign<'_>, handing: &Handing<'_>) -> anyhow::Result<ExitCode> {
+    pub fn run(
+        &self,
+        campaign: &mut Campaign<'_>,
+        handing: &Handing<'_>,
+    ) -> anyhow::Result<ExitCode> {
         // What tasks on other machines write at the same time must not be waited for by locks that may hang.
         file_lock::do_without_system_locks();
         let retry_failed = self.retry == Some(Retry::Failed);
@@ -118,7 +116,11 @@ impl ClusterOptions {
             for over in &handed_over {
                 let jobs = over.submission.jobs.iter().map(|job| {
                     let id = job.id.map_or_else(|| "none".into(), |id| id.to_string());
-                    format!("{id} ({} {})", job.count, if job.kind == Kind::Encode { "shares to encode" } else { "runs" })
+                    format!(
+                        "{id} ({} {})",
+                        job.count,
+                        if job.kind == Kind::Encode { "shares to encode" } else { "runs" }
+                    )
                 });
                 let jobs = jobs.collect::<Vec<_>>().join(", ");
                 outln!("handed over {}: jobs {jobs}; {}", over.experiment, over.folder.display());
@@ -132,7 +134,9 @@ impl ClusterOptions {
 fn state_of(run: &ClusterRun) -> (&'static str, String) {
     let (own, remark) = words(&run.planned.task);
     match &run.task {
-        Some(task) if !matches!(run.next, Next::Done | Next::Impossible) && task.state != State::Done => {
+        Some(task)
+            if !matches!(run.next, Next::Done | Next::Impossible) && task.state != State::Done =>
+        {
             let remarks = [task.reason.as_str(), remark.as_str()];
             let mut said: Vec<&str> = Vec::new();
             for remark in remarks.into_iter().filter(|remark| !remark.is_empty()) {
@@ -162,7 +166,9 @@ fn print(view: &ClusterView, as_json: bool, more: &[(&str, Value)]) -> anyhow::R
             value["remark"] = json!(remark);
             value["job"] = json!(run.task.as_ref().and_then(|task| task.id.clone()));
             value["log"] = json!(run.task.as_ref().map(|task| &task.log));
-            if has_failed(run) && let Some(task) = &run.task {
+            if has_failed(run)
+                && let Some(task) = &run.task
+            {
                 value["log_tail"] = json!(tail(&task.log, TAIL));
             }
             value
@@ -183,7 +189,12 @@ fn print(view: &ClusterView, as_json: bool, more: &[(&str, Value)]) -> anyhow::R
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for (experiment, task) in &view.encoding {
         let id = task.id.as_deref().unwrap_or_default();
-        outln!("| {experiment}, encode {} | {} | {id} | {} |", task.number, task.state.words(), task.reason);
+        outln!(
+            "| {experiment}, encode {} | {} | {id} | {} |",
+            task.number,
+            task.state.words(),
+            task.reason
+        );
     }
     for run in &view.runs {
         let (state, remark) = state_of(run);
@@ -194,7 +205,8 @@ fn print(view: &ClusterView, as_json: bool, more: &[(&str, Value)]) -> anyhow::R
     let counts: Vec<String> = counts.iter().map(|(state, n)| format!("{n} {state}")).collect();
     outln!("\n{} runs: {}\n", view.runs.len(), counts.join(", "));
     let failed_encoding = view.encoding.iter().filter(|(_, task)| !task.state.is_active());
-    let logs = failed_encoding.map(|(experiment, task)| (format!("{experiment}, encode {}", task.number), task));
+    let logs = failed_encoding
+        .map(|(experiment, task)| (format!("{experiment}, encode {}", task.number), task));
     let of_runs = view.runs.iter().filter(|run| has_failed(run));
     let of_runs = of_runs.filter_map(|run| Some((run.planned.full_name(), run.task.as_ref()?)));
     for (name, task) in logs.chain(of_runs) {
@@ -212,7 +224,9 @@ fn print(view: &ClusterView, as_json: bool, more: &[(&str, Value)]) -> anyhow::R
         outln!("`--launcher slurm --retry failed` hands over what has failed once more");
     }
     if view.runs.iter().all(|run| run.next == Next::Done) {
-        outln!("all runs are done; the same command with neither `--launcher` nor `--status` writes table, claims and figures");
+        outln!(
+            "all runs are done; the same command with neither `--launcher` nor `--status` writes table, claims and figures"
+        );
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -4,7 +4,11 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use anyhow::Context;
 use clap::Args;
-use promise::{encode::{Shard, encode_experiment}, plan::Experiment, run_folder::Existing};
+use promise::{
+    encode::{Shard, encode_experiment},
+    plan::Experiment,
+    run_folder::Existing,
+};
 
 use super::{CacheOptions, Common, MemoryOptions};
 use crate::{

@@ -1,9 +1,9 @@
 //! One file per command.
 
 mod ablate;
-mod cluster;
 mod bench;
 mod cache;
+mod cluster;
 mod data;
 mod doctor;
 mod encode;

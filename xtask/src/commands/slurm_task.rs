@@ -49,7 +49,8 @@ impl SlurmTask {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         file_lock::do_without_system_locks();
         let asked = stop::in_task()?;
-        let job = env::var("SLURM_JOB_ID").context("SLURM_JOB_ID is not set: this is no task of Slurm")?;
+        let job = env::var("SLURM_JOB_ID")
+            .context("SLURM_JOB_ID is not set: this is no task of Slurm")?;
         let tries = env::var("SLURM_RESTART_COUNT").ok().and_then(|tries| tries.parse().ok());
         let runs = std::path::absolute(&self.runs).context("there is no current folder")?;
         let context =
@@ -72,7 +73,9 @@ impl SlurmTask {
         }
         Ok(match ended.how {
             How::Done => ExitCode::SUCCESS,
-            How::Interrupted | How::Cancelled | How::Preempted => ExitCode::from(stop::interrupted()),
+            How::Interrupted | How::Cancelled | How::Preempted => {
+                ExitCode::from(stop::interrupted())
+            }
             _ => ExitCode::FAILURE,
         })
     }
