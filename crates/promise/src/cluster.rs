@@ -34,7 +34,7 @@ use crate::{
     plan::Experiment,
     progress::Watch,
     run::{Context, RunError},
-    run_folder::{self, Inputs, RunState},
+    run_folder::{Inputs, RunState},
     run_lock::RunLock,
 };
 
