@@ -277,6 +277,8 @@ fn an_ablation_on_slurm_survives_whatever_happens_and_ends_with_the_table_of_the
     until("the time limit is near", || has_been_warned(&slow).unwrap_or(true).then_some(()));
     said("Slurm has warned long-seed1 of its time limit");
     send("CONT", &slow);
+    // Once is enough.
+    cluster.slurm("scontrol", &["update", &format!("JobId={job}_0"), "TimeLimit=10"]);
     cluster.wait_until_idle();
     said("the queue is empty");
 

@@ -412,7 +412,12 @@ impl Submission {
                 let slurm = queue.get(&(id, index)).or_else(|| accounts.get(&(id, index)));
                 let slurm = slurm.map(|(word, reason)| (word.as_str(), reason.as_str()));
                 let ended = left.read(&name);
-                let (state, reason) = judge(slurm, ended.as_ref());
+                let log = folder.join("logs").join(format!("{}-{id}_{index}.log", job.kind.name()));
+                let (mut state, mut reason) = judge(slurm, ended.as_ref());
+                if state == State::Lost && !log.exists() {
+                    // Of a task that is cancelled before it begins Slurm keeps nothing, not even for minutes.
+                    (state, reason) = (State::Cancelled, "before it had begun".into());
+                }
                 let known_how = ended.as_ref().map(|ended| ended.how);
                 if let Some(how) = worth_keeping(state).filter(|&how| known_how != Some(how)) {
                     let (job, tries) = ended.map_or_else(
@@ -435,7 +440,7 @@ impl Submission {
                     id: Some(format!("{id}_{index}")),
                     state,
                     reason,
-                    log: folder.join("logs").join(format!("{}-{id}_{index}.log", job.kind.name())),
+                    log,
                 });
             }
         }
@@ -570,8 +575,12 @@ mod tests {
         fake.set(1, 1, "CANCELLED", "");
         fake.set(1, 2, "NODE_FAIL", "n7 not responding");
         assert_eq!(states(), [State::Running, State::Cancelled, State::NodeFailed]);
+        // Only of one that has begun there is a log.
+        fs::write(root.join("logs/runs-1_0.log"), "begins\n").expect("written");
         fake.forget(1);
         assert_eq!(states(), [State::Lost, State::Cancelled, State::NodeFailed]);
+        fs::remove_file(root.join("logs/runs-1_0.log")).expect("removed");
+        assert_eq!(states()[0], State::Cancelled, "before it had begun");
         let left = EndedFolder::new(root.join("ended"));
         assert_eq!(left.read("runs-2").expect("kept").reasons, ["n7 not responding"]);
         assert_eq!(left.read("runs-1").expect("kept").how, How::Cancelled);
