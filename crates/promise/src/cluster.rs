@@ -225,8 +225,13 @@ impl Campaign<'_> {
             }
             let store = self.programs();
             let sha256 = program_sha256().unwrap_or_default();
-            let own = [Path::new("/proc/self/exe").to_owned()].into_iter().find(|own| own.exists());
-            let own = own.map_or_else(std::env::current_exe, Ok).map_err(io(&store))?;
+            // Of a program that is replaced while it runs, the one that runs.
+            let running = Path::new("/proc/self/exe");
+            let own = match running.exists() {
+                true => Ok(running.to_owned()),
+                false => std::env::current_exe(),
+            }
+            .map_err(io(&store))?;
             let program = submission::pin(&own, PROGRAM, &sha256, &store)?;
             for job in &self.jobs {
                 let handed = view

@@ -215,10 +215,7 @@ fn print(view: &ClusterView, as_json: bool, more: &[(&str, Value)]) -> anyhow::R
             continue;
         }
         outln!("{name}, the end of {}:", task.log.display());
-        for line in lines {
-            outln!("    {line}");
-        }
-        outln!("");
+        outln!("    {}\n", lines.join("\n    "));
     }
     if view.runs.iter().any(|run| run.next == Next::FailedBefore) {
         outln!("`--launcher slurm --retry failed` hands over what has failed once more");
