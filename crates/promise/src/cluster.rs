@@ -233,13 +233,8 @@ impl Campaign<'_> {
             }
             .map_err(io(&store))?;
             let program = submission::pin(&own, PROGRAM, &sha256, &store)?;
-            for job in &self.jobs {
-                let handed = view
-                    .runs
-                    .iter()
-                    .filter(mine)
-                    .any(|run| run.planned.folder == job.planned.folder);
-                if !handed {
+            for (job, run) in self.jobs.iter().zip(&view.runs) {
+                if !mine(&run) {
                     continue;
                 }
                 if let Some(ready) = job.ready()
