@@ -32,6 +32,16 @@ struct Cli {
     /// (`promise=debug,feature_cache=trace`). The log of a run (`run.log`) has warnings and epochs in any case.
     #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
     verbose: u8,
+    /// How one process at a time works on a run: `system` asks the system for locks, `lease` keeps to files that the owner
+    /// renews. For folders on network file systems whose locks hang or do not hold.
+    #[arg(long, global = true, env = "PROMISE_LOCKS", value_enum, default_value_t = Locks::System)]
+    locks: Locks,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Locks {
+    System,
+    Lease,
 }
 
 fn main() -> ExitCode {
@@ -39,6 +49,9 @@ fn main() -> ExitCode {
     if let Err(error) = output::start_logging(i16::from(cli.verbose) - i16::from(cli.quiet)) {
         output::print_error(&error);
         return ExitCode::from(USAGE);
+    }
+    if cli.locks == Locks::Lease {
+        file_lock::do_without_system_locks();
     }
     match cli.command.run() {
         Ok(code) => code,

@@ -53,6 +53,35 @@ pub fn in_silence() -> anyhow::Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
+/// What says that a time limit is near. Slurm has no other systems.
+#[cfg(unix)]
+const TIME_IS_UP: i32 = signal_hook::consts::SIGUSR1;
+#[cfg(not(unix))]
+const TIME_IS_UP: i32 = SIGTERM;
+
+/// What a batch system asks of a task.
+pub struct Asked {
+    /// Set to stop at the next safe place.
+    pub stop: Arc<AtomicBool>,
+    /// Set if that is because the time limit is near.
+    pub time_is_up: Arc<AtomicBool>,
+}
+
+/// Flags for a task of a batch system, which asks with SIGUSR1 before the time is up and else with SIGTERM. It may ask
+/// several processes of a task at once, and more than once; what does not stop is killed by it, so a second signal is no
+/// wish to stop at once.
+pub fn in_task() -> anyhow::Result<Asked> {
+    let asked = Asked { stop: Arc::default(), time_is_up: Arc::default() };
+    // A handler does things in the order of their registration: who sees that it is to stop knows why.
+    flag::register(TIME_IS_UP, asked.time_is_up.clone()).context("cannot listen for signals")?;
+    for signal in [SIGINT, SIGTERM, TIME_IS_UP] {
+        flag::register_usize(signal, received().clone(), signal as usize)
+            .and_then(|_| flag::register(signal, asked.stop.clone()))
+            .context("cannot listen for signals")?;
+    }
+    Ok(asked)
+}
+
 /// Exit code of a command that a signal ended, as shells have it: 130 for Ctrl-C, 143 for SIGTERM.
 fn code_of(signal: usize) -> u8 {
     u8::try_from(128 + signal).unwrap_or(u8::MAX)

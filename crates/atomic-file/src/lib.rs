@@ -10,6 +10,7 @@ use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
     io::{self, ErrorKind, Write as _},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 /// Beginning and end of temporary names: hidden, so that nobody who lists images takes the rest of a killed process for
@@ -22,7 +23,8 @@ const LONGEST_NAME: usize = 200;
 /// Writes a file so that neither a reader nor a crash ever sees half of it.
 ///
 /// The temporary name depends on `path` alone: what a killed process left is overwritten by the next one that writes the
-/// same file. Two that write it at once take turns, by a lock that ends with its process.
+/// same file. Two that write it at once take turns, by a lock that ends with its process. Where no locks are asked for
+/// ([`file_lock::has_system_locks`]), every process has a temporary name of its own, and the last one that renames wins.
 ///
 /// # Errors
 ///
@@ -33,7 +35,8 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let partial = partial_path(path)?;
+    let writer = if file_lock::has_system_locks() { String::new() } else { own_name() };
+    let partial = partial_path_of(path, &writer)?;
     let mut file = open_alone(&partial)?;
     let written = file
         .set_len(0)
@@ -56,7 +59,22 @@ pub fn is_partial(name: &OsStr) -> bool {
     name.starts_with(start.as_bytes()) && name.ends_with(end.as_bytes())
 }
 
+/// What no other thread of any machine is called.
+fn own_name() -> String {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let mut hasher = DefaultHasher::new();
+    file_lock::lease::host().hash(&mut hasher);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    format!(".{:08x}-{}-{number}", hasher.finish() as u32, std::process::id())
+}
+
+#[cfg(test)]
 fn partial_path(path: &Path) -> io::Result<PathBuf> {
+    partial_path_of(path, "")
+}
+
+/// - `writer`: part of the name that is the writer's own
+fn partial_path_of(path: &Path, writer: &str) -> io::Result<PathBuf> {
     let name = path.file_name().ok_or_else(|| io::Error::other("the path names no file"))?;
     let (start, end) = PARTIAL;
     let mut partial = OsString::from(start);
@@ -67,6 +85,7 @@ fn partial_path(path: &Path) -> io::Result<PathBuf> {
         name.hash(&mut hasher);
         partial.push(format!("{:016x}", hasher.finish()));
     }
+    partial.push(writer);
     partial.push(end);
     Ok(path.with_file_name(partial))
 }
@@ -75,6 +94,9 @@ fn partial_path(path: &Path) -> io::Result<PathBuf> {
 fn open_alone(partial: &Path) -> io::Result<File> {
     loop {
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(partial)?;
+        if !file_lock::has_system_locks() {
+            return Ok(file);
+        }
         // Some file systems know no locks. Then two that write the same file at once may spoil it, as everywhere.
         if file.lock().is_err() || file_lock::is_still_there(&file, partial)? {
             return Ok(file);
@@ -85,7 +107,8 @@ fn open_alone(partial: &Path) -> io::Result<File> {
 
 /// Removes the temporary files in a folder whose process is gone; those of others at work stay.
 ///
-/// For a file that will not be written again under the same name: the rest of any other is overwritten.
+/// For a file that will not be written again under the same name: the rest of any other is overwritten. Where no locks are
+/// asked for, all of them go: the folder has to be the caller's own by a [lease](file_lock::lease).
 ///
 /// # Errors
 ///
@@ -102,8 +125,8 @@ pub fn remove_leftovers(folder: &Path) -> io::Result<()> {
         }
         let path = entry.path();
         let removed = OpenOptions::new().write(true).open(&path).and_then(|file| {
-            match file.try_lock() {
-                Err(TryLockError::WouldBlock) => Ok(()),
+            match file_lock::has_system_locks().then(|| file.try_lock()) {
+                Some(Err(TryLockError::WouldBlock)) => Ok(()),
                 // Locked, or on a file system that knows no locks.
                 _ => fs::remove_file(&path),
             }
@@ -267,6 +290,14 @@ mod tests {
             explained(ErrorKind::NotFound.into()).to_string(),
             io::Error::from(ErrorKind::NotFound).to_string()
         );
+    }
+
+    #[test]
+    fn writers_without_locks_have_names_of_their_own() {
+        let path = Path::new("x/a.csv");
+        let [one, two] = [own_name(), own_name()].map(|name| partial_path_of(path, &name).unwrap());
+        assert_ne!(one, two);
+        assert!([one, two].iter().all(|path| is_partial(path.file_name().unwrap())));
     }
 
     #[test]

@@ -123,7 +123,7 @@ impl Cuda {
         let folders: Vec<PathBuf> =
             env::split_paths(&named).chain(toolkit).chain(usual.map(PathBuf::from)).collect();
         Self {
-            built: DeviceKind::Cuda.is_built(),
+            built: DeviceKind::Cuda(0).is_built(),
             driver: library(&folders, "libcuda.so"),
             nvrtc: library(&folders, "libnvrtc.so"),
         }

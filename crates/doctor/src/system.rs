@@ -51,7 +51,7 @@ fn processor(machine: &Machine, report: &mut Report) {
 
 fn cuda(question: &Question, machine: &Machine, report: &mut Report) {
     let cuda = &machine.cuda;
-    if question.device != DeviceKind::Cuda {
+    if !matches!(question.device, DeviceKind::Cuda(_)) {
         return;
     }
     if !cuda.built {

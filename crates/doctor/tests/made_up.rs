@@ -134,7 +134,7 @@ fn what_a_machine_lacks_is_said_with_what_to_do() {
 #[test]
 fn cuda_is_asked_for_only_where_it_is_wanted() {
     let folder = tempfile::tempdir().expect("a folder");
-    let wanted = Question { device: DeviceKind::Cuda, ..question(folder.path()) };
+    let wanted = Question { device: DeviceKind::Cuda(0), ..question(folder.path()) };
     let report = examine(&wanted, &machine());
     assert!(complaint(&report, Area::Device).says.contains("built without CUDA"));
     let built = Cuda { built: true, driver: Some("/lib/libcuda.so.1".into()), nvrtc: None };

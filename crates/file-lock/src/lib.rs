@@ -1,13 +1,33 @@
 //! Locks that end with the process that holds them: one at a time works on a file or folder.
 //!
 //! The system's advisory locks on an empty file, which the owner removes. A process that is killed leaves the
-//! file and not the lock, so there is nothing stale to recognize.
+//! file and not the lock, so there is nothing stale to recognize. For folders that several machines share, whose locks may
+//! hang or hold on one machine only, there is a [`Lease`](lease::Lease); [`do_without_system_locks`] then keeps this program
+//! from asking the system for any.
+
+pub mod lease;
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
     io,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
 };
+
+/// Whether the system is asked for locks.
+static SYSTEM_LOCKS: AtomicBool = AtomicBool::new(true);
+
+/// From now on no lock of the system is asked for in this process, since on some network file systems asking hangs: every
+/// [`Lock`] keeps nobody out, as on a file system that knows no locks. What must have one owner takes a
+/// [`Lease`](lease::Lease) besides.
+pub fn do_without_system_locks() {
+    SYSTEM_LOCKS.store(false, Ordering::Relaxed);
+}
+
+/// Whether the system is asked for locks.
+pub fn has_system_locks() -> bool {
+    SYSTEM_LOCKS.load(Ordering::Relaxed)
+}
 
 /// A lock that ends with its owner, also when the owner is killed.
 #[derive(Debug)]
@@ -53,6 +73,9 @@ impl Lock {
                 .write(true)
                 .open(path)
                 .map_err(failed)?;
+            if !has_system_locks() {
+                return Ok(Self { path: path.to_owned(), _file: file });
+            }
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {

@@ -126,6 +126,13 @@ impl Job<'_> {
     }
 }
 
+impl Ready {
+    /// What the run depends on besides its settings.
+    pub fn inputs(&self) -> &Inputs {
+        &self.inputs
+    }
+}
+
 /// What a run needs.
 pub(crate) struct Ready {
     /// Blocks that the prompt module reads.
@@ -265,7 +272,7 @@ impl<'a> Campaign<'a> {
     }
 
     /// Why runs cannot begin, all reasons in one error.
-    fn first_refusal(&mut self) -> Option<RunError> {
+    pub(crate) fn first_refusal(&mut self) -> Option<RunError> {
         let mut reasons: Vec<String> = Vec::new();
         let (mut failed, mut problems) = (0, Vec::new());
         for job in &self.jobs {

@@ -10,18 +10,73 @@ pub enum DeviceKind {
     /// The CPU, through Burn's flex backend.
     #[default]
     Flex,
-    /// The first CUDA device; needs a build with `--features cuda`.
-    Cuda,
+    /// A CUDA device by its number, from 0; needs a build with `--features cuda`.
+    Cuda(usize),
+}
+
+/// One device or several, over which independent runs are spread.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Devices(Vec<DeviceKind>);
+
+impl Devices {
+    /// All of them, at least one.
+    pub fn all(&self) -> &[DeviceKind] {
+        &self.0
+    }
+
+    /// The first one.
+    pub fn first(&self) -> DeviceKind {
+        self.0[0]
+    }
+
+    /// The device of whoever needs one.
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceError::Several`] if there are more.
+    pub fn only(&self) -> Result<DeviceKind, DeviceError> {
+        match self.0.as_slice() {
+            [one] => Ok(*one),
+            _ => Err(DeviceError::Several { names: self.to_string() }),
+        }
+    }
+}
+
+impl Default for Devices {
+    fn default() -> Self {
+        Self(vec![DeviceKind::default()])
+    }
+}
+
+impl fmt::Display for Devices {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<String> = self.0.iter().map(DeviceKind::to_string).collect();
+        f.write_str(&names.join(","))
+    }
+}
+
+impl FromStr for Devices {
+    type Err = DeviceError;
+
+    fn from_str(names: &str) -> Result<Self, Self::Err> {
+        names.split(',').map(|name| name.trim().parse()).collect::<Result<_, _>>().map(Self)
+    }
 }
 
 /// A device that cannot be had.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DeviceError {
     /// No such name.
-    #[error("unknown device `{name}`, expected one of `flex`, `cuda`")]
+    #[error("unknown device `{name}`, expected one of `flex`, `cuda`, `cuda:N`")]
     Unknown {
         /// What was asked for.
         name: String,
+    },
+    /// Several, where one is needed.
+    #[error("one device is needed here, not `{names}`; `ablate` spreads runs over several")]
+    Several {
+        /// What was asked for.
+        names: String,
     },
     /// The program was built without the backend.
     #[error(
@@ -40,11 +95,11 @@ pub enum DeviceError {
 }
 
 impl DeviceKind {
-    /// The name on the command line.
+    /// What kind it is, whatever its number.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Flex => "flex",
-            Self::Cuda => "cuda",
+            Self::Cuda(_) => "cuda",
         }
     }
 
@@ -52,7 +107,7 @@ impl DeviceKind {
     pub const fn is_built(self) -> bool {
         match self {
             Self::Flex => true,
-            Self::Cuda => cfg!(feature = "cuda"),
+            Self::Cuda(_) => cfg!(feature = "cuda"),
         }
     }
 
@@ -66,9 +121,9 @@ impl DeviceKind {
         match self {
             Self::Flex => Ok(Device::flex()),
             #[cfg(feature = "cuda")]
-            Self::Cuda => usable(Device::cuda(0)),
+            Self::Cuda(number) => usable(Device::cuda(number)),
             #[cfg(not(feature = "cuda"))]
-            Self::Cuda => Err(DeviceError::NotBuilt),
+            Self::Cuda(_) => Err(DeviceError::NotBuilt),
         }
     }
 }
@@ -114,7 +169,10 @@ fn usable(device: Device) -> Result<Device, DeviceError> {
 
 impl fmt::Display for DeviceKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        match self {
+            Self::Flex | Self::Cuda(0) => f.write_str(self.name()),
+            Self::Cuda(number) => write!(f, "{}:{number}", self.name()),
+        }
     }
 }
 
@@ -122,9 +180,11 @@ impl FromStr for DeviceKind {
     type Err = DeviceError;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        match name {
-            "flex" => Ok(Self::Flex),
-            "cuda" => Ok(Self::Cuda),
+        let number = name.strip_prefix("cuda:").and_then(|number| number.parse().ok());
+        match (name, number) {
+            ("flex", _) => Ok(Self::Flex),
+            ("cuda", _) => Ok(Self::Cuda(0)),
+            (_, Some(number)) => Ok(Self::Cuda(number)),
             _ => Err(DeviceError::Unknown { name: name.to_owned() }),
         }
     }
@@ -141,10 +201,14 @@ mod tests {
 
     #[test]
     fn names_are_read_back() {
-        for kind in [DeviceKind::Flex, DeviceKind::Cuda] {
+        for kind in [DeviceKind::Flex, DeviceKind::Cuda(0), DeviceKind::Cuda(7)] {
             assert_eq!(kind.to_string().parse(), Ok(kind));
         }
         let error = "gpu".parse::<DeviceKind>().expect_err("no such device").to_string();
-        assert_eq!(error, "unknown device `gpu`, expected one of `flex`, `cuda`");
+        assert_eq!(error, "unknown device `gpu`, expected one of `flex`, `cuda`, `cuda:N`");
+        let two: Devices = "cuda:0,cuda:1".parse().expect("two devices");
+        assert_eq!((two.first(), two.all().len()), (DeviceKind::Cuda(0), 2));
+        assert!(two.only().expect_err("two").to_string().contains("`cuda,cuda:1`"));
+        assert!("cuda:".parse::<Devices>().is_err() && "".parse::<Devices>().is_err());
     }
 }

@@ -7,6 +7,7 @@ use feature_cache::{FeatureCache, Precision};
 use sam_backbone::ResizeMode;
 use serde::Serialize;
 
+pub use crate::features::Shard;
 use crate::{
     feature_store::{Computing, FeatureStore, StoreUse},
     features::{Encoding, Filled, fill_store},
@@ -37,7 +38,8 @@ pub struct EncodedData {
 /// Encodes every image that an experiment trains (unless it augments them), validates and tests on, once per backbone,
 /// way of preparing and precision, with all blocks that any of its methods reads.
 ///
-/// Safe to kill at any moment and to run in several processes at once.
+/// Safe to kill at any moment and to run in several processes at once. Processes with the shards of one number share the
+/// images out among them without asking each other.
 ///
 /// # Errors
 ///
@@ -45,6 +47,7 @@ pub struct EncodedData {
 pub fn encode_experiment(
     experiment: &Experiment,
     context: &Context,
+    shard: Shard,
     computing: Option<Computing>,
 ) -> Result<Vec<EncodedData>, RunError> {
     let device = context.device.device()?;
@@ -81,7 +84,7 @@ pub fn encode_experiment(
     let mut report = Vec::with_capacity(passes.len());
     for pass in passes {
         let backbone = shared.backbone(pass.plan, &device)?;
-        let encoder = format!("{} {}", backbone.variant, context.device);
+        let encoder = format!("{} {}", backbone.variant, context.device.name());
         let mut store =
             FeatureStore::new(cache.clone(), pass.precision, &backbone.sam, &encoder).must_store();
         if let Some(computing) = &computing {
@@ -99,7 +102,8 @@ pub fn encode_experiment(
         let (name, split) = (pass.data.name().to_owned(), pass.data.split().to_owned());
         let strict = pass.plan.spec.data.strict;
         let (progress, stop) = (context.progress.as_ref(), &context.stop);
-        let Filled { images, skipped } = fill_store(&encoding, &pass.data, strict, progress, stop)?;
+        let Filled { images, skipped } =
+            fill_store(&encoding, &pass.data, shard, strict, progress, stop)?;
         report.push(EncodedData {
             data: name,
             split,

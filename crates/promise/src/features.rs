@@ -172,7 +172,54 @@ pub struct Filled {
     pub skipped: Vec<SkippedCase>,
 }
 
-/// Encodes every case of `data` that the store does not have, and keeps nothing in memory.
+/// A part of the images: every `of`-th one, beginning at `number`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shard {
+    number: usize,
+    of: usize,
+}
+
+/// A shard that there is not.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is no shard; expected e.g. `0/4`, the first of four, to `3/4`, the last")]
+pub struct ShardError {
+    /// As given.
+    text: String,
+}
+
+impl Shard {
+    /// All images.
+    pub const ALL: Self = Self { number: 0, of: 1 };
+
+    /// Shard `number` of `of`; nothing if there is none.
+    pub fn new(number: usize, of: usize) -> Option<Self> {
+        (number < of).then_some(Self { number, of })
+    }
+
+    /// Places of its images in a data set of `n`.
+    pub fn places(self, n: usize) -> impl Iterator<Item = usize> {
+        (self.number..n).step_by(self.of)
+    }
+}
+
+impl std::str::FromStr for Shard {
+    type Err = ShardError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let numbers = text.split_once('/').and_then(|(number, of)| {
+            Self::new(number.trim().parse().ok()?, of.trim().parse().ok()?)
+        });
+        numbers.ok_or_else(|| ShardError { text: text.to_owned() })
+    }
+}
+
+impl std::fmt::Display for Shard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.number, self.of)
+    }
+}
+
+/// Encodes every case of a shard of `data` that the store does not have, and keeps nothing in memory.
 ///
 /// # Errors
 ///
@@ -180,13 +227,15 @@ pub struct Filled {
 pub fn fill_store(
     encoding: &Encoding,
     data: &DataSet,
+    shard: Shard,
     strict: bool,
     progress: &dyn Progress,
     stop: &AtomicBool,
 ) -> Result<Filled, EncodeError> {
+    let places: Vec<usize> = shard.places(data.len()).collect();
     let mut images = 0;
     let count = |_, _| images += 1;
-    let skipped = walk(encoding, data, strict, Some(0), progress, stop, count)?;
+    let skipped = walk(encoding, (data, &places), strict, Some(0), progress, stop, count)?;
     Ok(Filled { images, skipped })
 }
 
@@ -328,7 +377,8 @@ impl EncodedSet {
         let mut cases: Vec<Option<EncodedCase>> = Vec::new();
         cases.resize_with(data.len(), || None);
         let keep = |index: usize, case: EncodedCase| cases[index] = Some(case);
-        let skipped = walk(&encoding, &data, strict, memory, progress, stop, keep)?;
+        let all: Vec<usize> = (0..data.len()).collect();
+        let skipped = walk(&encoding, (&data, &all), strict, memory, progress, stop, keep)?;
         let cases: Vec<EncodedCase> = cases.into_iter().flatten().collect();
         let kept = cases.iter().filter(|case| case.features.is_some()).count();
         if memory.is_some() && kept < cases.len() && encoding.store.is_none() {
@@ -559,11 +609,11 @@ impl EncodedSet {
     }
 }
 
-/// Decodes every case of `data`, encodes it as far as `memory` says, and hands it to `keep` with its
-/// place; returns the cases that cannot be read.
+/// Decodes the cases at some places of a data set, encodes them as far as `memory` says, and hands each to `keep` with
+/// its place; returns those that cannot be read.
 fn walk(
     encoding: &Encoding,
-    data: &DataSet,
+    (data, places): (&DataSet, &[usize]),
     strict: bool,
     memory: Option<u64>,
     progress: &dyn Progress,
@@ -574,6 +624,7 @@ fn walk(
         per_image: encoding.bytes_per_image(),
         encoding,
         data,
+        cases: places.len(),
         memory,
         strict,
         stop,
@@ -584,17 +635,17 @@ fn walk(
         View::IDENTITY => format!("encode {} {}", data.name(), data.split()),
         view => format!("encode {} {} {}", data.name(), data.split(), view.id()),
     };
-    progress.start(&what, data.len() as u64);
-    let all: Vec<usize> = (0..data.len()).collect();
-    let left = work.pass(&all, false, progress)?;
+    progress.start(&what, places.len() as u64);
+    let left = work.pass(places, false, progress)?;
     // A pass that waits leaves nothing.
     work.pass(&left, true, progress)?;
     progress.finish();
     let skipped = work.skipped;
-    if skipped.len() == data.len() {
+    // A shard of a small set may have no image at all.
+    if skipped.len() == places.len() && !places.is_empty() {
         return Err(EncodeError::NoCase {
             data: data.name().to_owned(),
-            n: data.len(),
+            n: places.len(),
             first: skipped.first().map_or_else(String::new, |case| case.reason.clone()),
         });
     }
@@ -605,6 +656,8 @@ fn walk(
 struct Work<'a, K> {
     encoding: &'a Encoding,
     data: &'a DataSet,
+    /// How many of its cases are asked for.
+    cases: usize,
     per_image: u64,
     /// Bytes that are left; `None` if nothing is to be encoded.
     memory: Option<u64>,
@@ -646,7 +699,7 @@ impl<K: FnMut(usize, EncodedCase)> Work<'_, K> {
                     Ok(false) => left.push(indices[at]),
                     Err(error) => return ControlFlow::Break(error),
                 }
-                progress.set((self.data.len() - indices.len() + at + 1 - left.len()) as u64);
+                progress.set((self.cases - indices.len() + at + 1 - left.len()) as u64);
                 ControlFlow::Continue(())
             },
         );

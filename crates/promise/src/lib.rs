@@ -8,6 +8,7 @@
 mod adapter_output;
 pub mod backbone;
 pub mod bench_forward;
+pub mod bench_launcher;
 pub mod bench_loader;
 pub mod bench_metrics;
 pub mod bench_scaling;
@@ -15,6 +16,7 @@ pub mod bench_train;
 pub mod campaign;
 mod checkpoints;
 pub mod claim;
+pub mod cluster;
 pub mod device;
 mod drawing;
 pub mod encode;

@@ -227,6 +227,21 @@ pub enum RunError {
     /// The process of a run cannot be started, or what it says is not understood.
     #[error("cannot run in a process of its own")]
     Process(#[source] std::io::Error),
+    /// What a run depends on is not what it was when it was handed over to a cluster.
+    #[error(
+        "{changed} is not what it was when the run was handed over: expected {expected}, found {found}; hand it over again"
+    )]
+    InputsChanged {
+        /// The weights, or a data set.
+        changed: String,
+        /// SHA-256 then.
+        expected: String,
+        /// SHA-256 now.
+        found: String,
+    },
+    /// Runs cannot be handed over to a cluster, or it does not answer.
+    #[error(transparent)]
+    Cluster(#[from] launcher::submission::SubmissionError),
     /// The user asked to stop.
     #[error("interrupted; the same command goes on from there")]
     Interrupted,
@@ -524,7 +539,7 @@ impl Shared {
                 Some(precision) => {
                     let CacheFolder { root, limit } = &context.feature_cache;
                     let cache = FeatureCache::open(root, *limit).map_err(RunError::Cache)?;
-                    let encoder = format!("{} {}", backbone.variant, context.device);
+                    let encoder = format!("{} {}", backbone.variant, context.device.name());
                     Some(Arc::new(FeatureStore::new(cache, precision, &backbone.sam, &encoder)))
                 }
             };

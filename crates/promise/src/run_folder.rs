@@ -312,6 +312,15 @@ pub fn prepare(
     Ok(None)
 }
 
+/// Writes the settings of a run, and nothing else of it: for folders that are made up.
+pub(crate) fn write_resolved(
+    folder: &RunFolder,
+    plan: &RunPlan,
+    inputs: &Inputs,
+) -> Result<(), RunFolderError> {
+    Ok(write_json(&folder.resolved(), &Resolved::new(plan, inputs))?)
+}
+
 /// Removes what a killed process was writing or removing.
 fn remove_leftovers(folder: &RunFolder) -> Result<(), RunFolderError> {
     atomic_file::remove_leftovers(folder.root())

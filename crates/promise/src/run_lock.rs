@@ -1,4 +1,7 @@
 //! One process at a time works on a run.
+//!
+//! On one machine by a lock of the system, which ends with its process. Among machines that share the folder by a lease
+//! besides, which needs nothing of the file system but that of many who create a file one succeeds.
 
 use std::{
     fs,
@@ -6,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use file_lock::{Lock, LockError};
+use file_lock::{Lock, LockError, lease};
 use run_record::RunFolder;
 
 use crate::run_folder::RunFolderError;
@@ -20,6 +23,8 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// The right to work on a run. Ends when it is dropped, or with the process, also a killed one.
 #[derive(Debug)]
 pub(crate) struct RunLock {
+    // In this order: who waits for the lock finds no lease of a process that is here and well.
+    _lease: lease::Lease,
     _lock: Lock,
 }
 
@@ -34,17 +39,28 @@ impl RunLock {
         let path = locks.join(folder.root().file_name().unwrap_or_default());
         let failed = |source| RunFolderError::Prepare { path: path.clone(), source };
         fs::create_dir_all(&locks).map_err(failed)?;
+        let lease_path = path.with_added_extension("lease");
+        let mut seeker = lease::Seeker::new(&lease_path);
         let mut told = false;
         loop {
             match Lock::take(&path) {
-                Ok(lock) => return Ok(Some(Self { _lock: lock })),
+                Ok(lock) => {
+                    let lease = seeker.try_take().map_err(|source| {
+                        let path = lease_path.clone();
+                        RunFolderError::Prepare { path, source: atomic_file::explained(source) }
+                    })?;
+                    if let Some(lease) = lease {
+                        return Ok(Some(Self { _lease: lease, _lock: lock }));
+                    }
+                }
                 Err(LockError::Busy { .. }) => {}
                 Err(LockError::Io { path, source }) => {
                     return Err(RunFolderError::Prepare { path, source });
                 }
             }
             if !told {
-                tracing::info!("another process is at it, waiting: {}", folder.root().display());
+                let who = seeker.holder().unwrap_or_else(|| "another process".into());
+                tracing::info!("{who} is at it, waiting: {}", folder.root().display());
                 told = true;
             }
             if stop.load(Ordering::Relaxed) {

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     path::Path,
+    sync::OnceLock,
 };
 
 use data_loaders::{Catalog, Content, DataError, DataSet};
@@ -74,6 +75,12 @@ impl Sources {
     }
 }
 
+/// The built-in cards, parsed once: there may be thousands of runs.
+fn catalog() -> &'static Catalog {
+    static CATALOG: OnceLock<Catalog> = OnceLock::new();
+    CATALOG.get_or_init(Catalog::built_in)
+}
+
 /// Opens one data set of a plan, from its card or from where `data.sources` says.
 pub(crate) fn open(
     plan: &RunPlan,
@@ -82,7 +89,7 @@ pub(crate) fn open(
     root: Option<&Path>,
 ) -> Result<DataSet, RunError> {
     let Some(source) = plan.spec.data.sources.get(name) else {
-        return Ok(DataSet::open(name, split, root, &Catalog::built_in())?);
+        return Ok(DataSet::open(name, split, root, catalog())?);
     };
     let set = match source {
         SourceSpec { images: Some(images), masks: Some(masks), splits, .. } => {
@@ -97,7 +104,7 @@ pub(crate) fn open(
             DataSet::from_csv(csv, split, root.as_deref().unwrap_or(folder))?
         }
         // Refused when the file was read.
-        _ => DataSet::open(name, split, root, &Catalog::built_in())?,
+        _ => DataSet::open(name, split, root, catalog())?,
     };
     Ok(set.renamed(name))
 }

@@ -29,6 +29,7 @@ use crate::{
         Campaign, OnFailure, PlannedRun, RunOutcome, put_aside_if_stale, record_failure,
         report_end, write_outline,
     },
+    device::DeviceKind,
     plan::Experiment,
     progress::{Progress, Watch},
     run::{Context, FinishedRun, RunError},
@@ -48,8 +49,10 @@ pub struct Workers<'a> {
     pub jobs: NonZeroUsize,
     /// Threads of each.
     pub threads: NonZeroUsize,
-    /// The command that calls [`serve`] for a run of the experiment at a place in the list.
-    pub command: &'a (dyn Fn(usize, &PlannedRun) -> Command + Sync),
+    /// What they compute on, by turns: no device has two runs more than another.
+    pub devices: &'a [DeviceKind],
+    /// The command that calls [`serve`] on a device for a run of the experiment at a place in the list.
+    pub command: &'a (dyn Fn(usize, &PlannedRun, DeviceKind) -> Command + Sync),
 }
 
 /// What a child says, a line each.
@@ -181,7 +184,7 @@ impl Shop<'_> {
         let over = AtomicBool::new(false);
         thread::scope(|scope| {
             let minders: Vec<_> =
-                (0..self.workers.jobs.get()).map(|_| scope.spawn(|| self.mind())).collect();
+                (0..self.workers.jobs.get()).map(|n| scope.spawn(move || self.mind(n))).collect();
             scope.spawn(|| {
                 while !over.load(Ordering::Relaxed) {
                     if self.context.stop.load(Ordering::Relaxed) {
@@ -198,14 +201,16 @@ impl Shop<'_> {
         });
     }
 
-    /// Takes one run after the other from the queue.
-    fn mind(&self) {
+    /// Takes one run after the other from the queue; the `n`-th of those who do.
+    fn mind(&self, n: usize) {
+        let devices = self.workers.devices;
+        let device = devices.get(n % devices.len().max(1)).copied().unwrap_or(self.context.device);
         loop {
             if self.closed.load(Ordering::Relaxed) || self.context.stop.load(Ordering::Relaxed) {
                 return;
             }
             let Some((place, experiment, planned)) = lock(&self.queue).pop_front() else { return };
-            let result = self.run(place, experiment, &planned);
+            let result = self.run(place, experiment, &planned, device);
             report_end(self.watch, &planned, &result);
             if result.is_err() && self.on_failure == OnFailure::Stop {
                 self.closed.store(true, Ordering::Relaxed);
@@ -220,9 +225,10 @@ impl Shop<'_> {
         place: usize,
         experiment: usize,
         planned: &PlannedRun,
+        device: DeviceKind,
     ) -> Result<FinishedRun, RunError> {
         let progress = self.watch.begin(&planned.full_name());
-        let mut child = (self.workers.command)(experiment, planned)
+        let mut child = (self.workers.command)(experiment, planned, device)
             .env("RAYON_NUM_THREADS", self.workers.threads.to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -9,7 +9,7 @@ use std::{
 
 use common::context;
 use promise::{
-    encode::{EncodedData, encode_experiment},
+    encode::{EncodedData, Shard, encode_experiment},
     plan::Experiment,
     run::{CacheFolder, Context, RunError, run_experiment},
 };
@@ -23,7 +23,7 @@ fn experiment(settings: &[&str]) -> Experiment {
 }
 
 fn encode(context: &Context) -> Vec<EncodedData> {
-    encode_experiment(&experiment(&[]), context, None).expect("it encodes")
+    encode_experiment(&experiment(&[]), context, Shard::ALL, None).expect("it encodes")
 }
 
 fn sum(report: &[EncodedData], of: fn(&EncodedData) -> usize) -> usize {
@@ -62,11 +62,32 @@ fn an_image_is_encoded_once_for_ever() {
 }
 
 #[test]
+fn shards_share_the_images_out_and_together_they_are_all() {
+    let runs = tempfile::tempdir().expect("a folder");
+    let context = context(runs.path());
+    let computed: Vec<usize> = ["0/5", "1/5", "2/5", "3/5", "4/5"]
+        .iter()
+        .map(|shard| {
+            let shard: Shard = shard.parse().expect("a shard");
+            let report = encode_experiment(&experiment(&[]), &context, shard, None);
+            sum(&report.expect("it encodes"), |set| set.usage.computed)
+        })
+        .collect();
+    // Of 8, 2 and 2 images: shards beyond the second have none of the small sets.
+    assert_eq!(computed.iter().sum::<usize>(), IMAGES, "{computed:?}");
+    assert!(computed.iter().all(|&images| images > 0), "{computed:?}");
+    assert_eq!(sum(&encode(&context), |set| set.usage.found), IMAGES);
+    for text in ["5/5", "1", "a/b", "0/0", "-1/2"] {
+        assert!(text.parse::<Shard>().is_err(), "{text}");
+    }
+}
+
+#[test]
 fn training_images_are_encoded_once_per_view_and_no_others_are() {
     let runs = tempfile::tempdir().expect("a folder");
     let context = context(runs.path());
-    let report =
-        encode_experiment(&experiment(&["train.views=3"]), &context, None).expect("encoded");
+    let report = encode_experiment(&experiment(&["train.views=3"]), &context, Shard::ALL, None)
+        .expect("encoded");
     let rows: Vec<_> =
         report.iter().map(|set| (set.split.as_str(), set.view.as_str(), set.images)).collect();
     let expected = [
@@ -188,7 +209,8 @@ fn augmented_images_are_in_no_cache_and_the_same_experiment_gives_the_same_bytes
     let augmented = ["train.augmentation={}"];
     let [one, two] = [0; 2].map(|_| tempfile::tempdir().expect("a folder"));
     let context = context(one.path());
-    let report = encode_experiment(&experiment(&augmented), &context, None).expect("it encodes");
+    let report =
+        encode_experiment(&experiment(&augmented), &context, Shard::ALL, None).expect("it encodes");
     let splits: Vec<_> = report.iter().map(|set| (set.split.as_str(), set.images)).collect();
     assert_eq!(splits, [("valid", 2), ("test", 2)]);
     let cache = &context.feature_cache;
@@ -206,7 +228,7 @@ fn a_cache_that_takes_nothing_costs_a_run_time_and_an_encode_its_purpose() {
     let some = CacheFolder { root: more.path().join("feature-cache"), limit: 1 << 30 };
     assert!(results(runs.path(), &none, &[]) == results(more.path(), &some, &[]));
     let context = Context { feature_cache: none, ..context(runs.path()) };
-    let error = encode_experiment(&experiment(&[]), &context, None).expect_err("full");
+    let error = encode_experiment(&experiment(&[]), &context, Shard::ALL, None).expect_err("full");
     assert!(error.to_string().contains("limit of 1000 bytes"), "{error}");
     assert!(entries(cache.path()).is_empty());
 }
@@ -220,7 +242,7 @@ fn a_folder_of_other_things_is_refused_and_left_alone() {
     let context = Context { feature_cache: cache, ..context(&runs.path().join("runs")) };
     for result in [
         run_experiment(&experiment(&[]), &context).map(drop),
-        encode_experiment(&experiment(&[]), &context, None).map(drop),
+        encode_experiment(&experiment(&[]), &context, Shard::ALL, None).map(drop),
     ] {
         let error = result.expect_err("refused");
         assert!(matches!(error, RunError::Cache(_)), "{error}");

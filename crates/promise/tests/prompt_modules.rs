@@ -13,7 +13,7 @@ use std::{
 
 use common::context;
 use promise::{
-    encode::encode_experiment,
+    encode::{Shard, encode_experiment},
     plan::Experiment,
     progress::Progress,
     registry::PROMPT_MODULES,
@@ -85,7 +85,8 @@ fn a_fitted_module_needs_no_epochs_and_gives_the_same_bytes_again() {
 fn encoding_ahead_stores_the_images_of_a_fit_and_no_other_training_images() {
     let runs = tempfile::tempdir().expect("a folder");
     let experiment = Experiment::load(&smoke("self_prompting"), &[]).expect("valid");
-    let report = encode_experiment(&experiment, &context(runs.path()), None).expect("encoded");
+    let report =
+        encode_experiment(&experiment, &context(runs.path()), Shard::ALL, None).expect("encoded");
     let images: Vec<_> = report.iter().map(|data| (data.split.as_str(), data.images)).collect();
     assert_eq!(images, [("train", 3), ("test", 2)]);
 }

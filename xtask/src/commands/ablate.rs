@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use clap::Args;
 use promise::{
     campaign::{Campaign, OnFailure, PlannedRun, RunOutcome, Task, kept},
+    device::DeviceKind,
     plan::Experiment,
     run::FinishedRun,
     run_folder::{Change, Existing, RunState},
@@ -17,7 +18,11 @@ use promise::{
 };
 use serde_json::{Value, json};
 
-use super::{CacheOptions, Common, MemoryOptions, not_drawn_json, write_results};
+use super::{
+    CacheOptions, Common, MemoryOptions,
+    cluster::{ClusterOptions, Handing},
+    not_drawn_json, write_results,
+};
 use crate::{live::Live, outln, output::print_json, stop};
 
 /// Run experiments with all their variants, grids and seeds, skipping what is done.
@@ -36,9 +41,9 @@ pub struct Ablate {
     /// Print the plan and do nothing.
     #[arg(long)]
     dry_run: bool,
-    /// Runs at a time, each in a process of its own with its share of the threads.
-    #[arg(long, value_name = "N", default_value = "1")]
-    jobs: NonZeroUsize,
+    /// Runs at a time, each in a process of its own with its share of the threads; by default one for each device.
+    #[arg(long, value_name = "N")]
+    jobs: Option<NonZeroUsize>,
     /// Threads of each run, instead of its share. The same number gives the same bytes, whatever `--jobs` is.
     #[arg(long, value_name = "N")]
     threads_per_run: Option<NonZeroUsize>,
@@ -48,6 +53,8 @@ pub struct Ablate {
     /// Count runs that another build of this program finished as stale.
     #[arg(long)]
     same_program: bool,
+    #[command(flatten)]
+    cluster: ClusterOptions,
     #[command(flatten)]
     common: Common,
     #[command(flatten)]
@@ -73,11 +80,29 @@ impl Ablate {
                     .with_context(|| format!("cannot run {}", path.display()))
             })
             .collect::<anyhow::Result<Vec<_>>>()?;
-        let context =
-            self.common.context(&self.cache, &self.memory, self.runs.clone(), Existing::Replace)?;
+        let context = self.common.context_with(
+            &self.cache,
+            &self.memory,
+            self.runs.clone(),
+            Existing::Replace,
+            stop::on_interrupt()?,
+        );
         let mut campaign = Campaign::open(&experiments, &context)?;
         if self.same_program {
             campaign = campaign.same_program();
+        }
+        let on_failure = if self.keep_going { OnFailure::KeepGoing } else { OnFailure::Stop };
+        if self.cluster.is_asked_for() {
+            // Of several, a task takes the first that it is given.
+            let arguments = self.arguments(self.common.device.only()?);
+            let handing = Handing {
+                settings: &self.settings,
+                arguments: &arguments,
+                on_failure,
+                dry_run: self.dry_run,
+                json: self.json,
+            };
+            return self.cluster.run(&mut campaign, &handing);
         }
         let plan: Vec<PlannedRun> = campaign.plan().cloned().collect();
         if self.dry_run {
@@ -92,14 +117,17 @@ impl Ablate {
             print_plan(&plan);
         }
 
-        let on_failure = if self.keep_going { OnFailure::KeepGoing } else { OnFailure::Stop };
         let live = Live::new(plan.iter().filter(|run| run.is_to_do()).count());
         let kept = || kept(&experiments, &self.runs);
-        let outcomes = if self.jobs.get() > 1 || self.threads_per_run.is_some() {
-            let threads = self.threads_per_run.unwrap_or_else(|| share(self.jobs));
+        let devices = self.common.device.all();
+        let jobs = self.jobs();
+        let outcomes = if jobs.get() > 1 || self.threads_per_run.is_some() {
+            let threads = self.threads_per_run.unwrap_or_else(|| share(jobs));
             let program = std::env::current_exe().context("cannot find this program")?;
-            let command = |place: usize, run: &PlannedRun| self.worker(&program, place, run);
-            let workers = Workers { jobs: self.jobs, threads, command: &command };
+            let command = |place: usize, run: &PlannedRun, device: DeviceKind| {
+                self.worker(&program, place, run, device)
+            };
+            let workers = Workers { jobs, threads, devices, command: &command };
             campaign.run_in_processes(&workers, on_failure, &live)
         } else {
             campaign.run(on_failure, &live)
@@ -109,17 +137,42 @@ impl Ablate {
         self.report(&experiments, &outcomes)
     }
 
-    /// The command that executes one run.
-    fn worker(&self, program: &Path, place: usize, run: &PlannedRun) -> Command {
+    /// Runs at a time.
+    fn jobs(&self) -> NonZeroUsize {
+        let devices = NonZeroUsize::new(self.common.device.all().len());
+        self.jobs.or(devices).unwrap_or(NonZeroUsize::MIN)
+    }
+
+    /// Options that a task of a cluster gets: where things are.
+    fn arguments(&self, device: DeviceKind) -> Vec<String> {
+        let mut command = Command::new("");
+        command.arg("--runs").arg(&self.runs);
+        self.common.pass_on(&mut command, device);
+        self.memory.pass_on(&mut command, NonZeroUsize::MIN);
+        self.cache.pass_on(&mut command);
+        command.get_args().map(|word| word.to_string_lossy().into_owned()).collect()
+    }
+
+    /// The command that executes one run on a device.
+    fn worker(
+        &self,
+        program: &Path,
+        place: usize,
+        run: &PlannedRun,
+        device: DeviceKind,
+    ) -> Command {
         let mut command = Command::new(program);
         command.args(["-q", "run-one"]).arg(&self.experiments[place]);
         command.args(["--run", &run.name()]);
         for setting in &self.settings {
             command.args(["--set", setting]);
         }
+        if !file_lock::has_system_locks() {
+            command.env("PROMISE_LOCKS", "lease");
+        }
         command.arg("--runs").arg(&self.runs);
-        self.common.pass_on(&mut command);
-        self.memory.pass_on(&mut command, self.jobs);
+        self.common.pass_on(&mut command, device);
+        self.memory.pass_on(&mut command, self.jobs());
         self.cache.pass_on(&mut command);
         command
     }
@@ -216,7 +269,7 @@ fn print_plan(plan: &[PlannedRun]) {
 }
 
 /// A state and what is to be said of it.
-fn words(task: &Task) -> (&'static str, String) {
+pub(super) fn words(task: &Task) -> (&'static str, String) {
     match task {
         Task::Impossible(reason) => ("impossible", reason.clone()),
         Task::Known(RunState::ToDo) => ("to do", String::new()),
@@ -234,7 +287,7 @@ fn words(task: &Task) -> (&'static str, String) {
     }
 }
 
-fn plan_json(run: &PlannedRun) -> Value {
+pub(super) fn plan_json(run: &PlannedRun) -> Value {
     let (state, remark) = words(&run.task);
     let changed = match &run.task {
         Task::Known(RunState::Stale { changed }) => changed.as_slice(),

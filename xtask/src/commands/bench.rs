@@ -1,6 +1,7 @@
 //! `cargo xtask bench`
 
 use std::{
+    num::NonZeroU16,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -8,6 +9,7 @@ use std::{
 use clap::{Args, Subcommand};
 use promise::{
     bench_forward::{Part, Question, bench_forward},
+    bench_launcher::bench_launcher,
     bench_loader::bench_loader,
     bench_metrics::{Pictures, bench_metrics, make_pictures},
     bench_scaling::{Extent, bench_scaling},
@@ -19,7 +21,10 @@ use promise::{
 
 use sam_backbone::{ResizeMode, Variant};
 
-use super::data::Source;
+use promise::run_folder::Existing;
+use reporting::{ResultTable, TableOptions};
+
+use super::{CacheOptions, Common, MemoryOptions, data::Source};
 use crate::{bar::Bar, outln, output::print_json};
 
 /// Measure speed, ours and PyTorch's in one go.
@@ -43,6 +48,48 @@ enum BenchCommand {
     Metrics(Metrics),
     /// Decoding and preparing of a data set against the encoder (ViT-B, 1024 pixels).
     Loader(Loader),
+    /// Handing thousands of runs over to a cluster that exists in memory only: plan, submission, states, table.
+    Launcher(Launcher),
+}
+
+/// Options of `bench launcher`.
+#[derive(Args)]
+struct Launcher {
+    /// Runs of the plan, at most 10,000.
+    #[arg(long, default_value_t = NonZeroU16::new(10_000).expect("not zero"))]
+    runs: NonZeroU16,
+    /// Folder for runs and results; emptied first.
+    #[arg(long, default_value = "target/bench-launcher")]
+    folder: PathBuf,
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    cache: CacheOptions,
+    #[command(flatten)]
+    memory: MemoryOptions,
+    /// Print one JSON document.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Launcher {
+    fn run(self) -> anyhow::Result<ExitCode> {
+        let folder = std::path::absolute(&self.folder)?;
+        let context =
+            self.common.context(&self.cache, &self.memory, folder.clone(), Existing::GoOn)?;
+        let table = |runs: &Path| -> anyhow::Result<()> {
+            let runs = reporting::load(&[runs])?;
+            let table = ResultTable::new(&runs, &TableOptions::default())?;
+            run_record::write_bytes(&folder.join("table.md"), table.markdown().as_bytes())?;
+            Ok(())
+        };
+        let bench = bench_launcher(self.runs.into(), &folder, &context, table)?;
+        match self.json {
+            true => print_json(&bench)?,
+            false => outln!("{}", bench.markdown().trim_end()),
+        }
+        Ok(ExitCode::SUCCESS)
+    }
 }
 
 /// Options of `bench encoder`.
@@ -300,6 +347,7 @@ impl Bench {
             BenchCommand::Scaling(scaling) => scaling.run(),
             BenchCommand::Metrics(metrics) => metrics.run(),
             BenchCommand::Loader(loader) => loader.run(),
+            BenchCommand::Launcher(launcher) => launcher.run(),
         }
     }
 }

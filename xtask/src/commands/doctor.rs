@@ -41,7 +41,7 @@ impl Doctor {
     /// Examines and prints.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let question = Question {
-            device: self.common.device,
+            device: self.common.device.only()?,
             data_root: self.common.data_root.clone(),
             runs: self.runs,
             cache: self.cache.folder(),

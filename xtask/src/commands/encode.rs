@@ -4,7 +4,11 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use anyhow::Context;
 use clap::Args;
-use promise::{encode::encode_experiment, plan::Experiment, run_folder::Existing};
+use promise::{
+    encode::{Shard, encode_experiment},
+    plan::Experiment,
+    run_folder::Existing,
+};
 
 use super::{CacheOptions, Common, MemoryOptions};
 use crate::{
@@ -31,6 +35,9 @@ pub struct Encode {
     cache: CacheOptions,
     #[command(flatten)]
     memory: MemoryOptions,
+    /// Only a part of the images, e.g. `0/4` to `3/4`: several machines with one cache share them out.
+    #[arg(long, value_name = "I/N", default_value_t = Shard::ALL)]
+    shard: Shard,
     /// Print the cache's name of every image before it is encoded, a line each.
     #[arg(long)]
     names: bool,
@@ -49,7 +56,7 @@ impl Encode {
         let computing = self.names.then(|| Arc::new(print_line) as Arc<_>);
         let kept =
             || format!("every image that was encoded, in {}", context.feature_cache.root.display());
-        let report = encode_experiment(&experiment, &context, computing)
+        let report = encode_experiment(&experiment, &context, self.shard, computing)
             .map_err(|error| stop::with_kept(error, kept))
             .with_context(|| format!("cannot encode {}", self.experiment.display()))?;
         let whole = report.iter().all(|set| set.skipped.is_empty());

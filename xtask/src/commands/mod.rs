@@ -3,6 +3,7 @@
 mod ablate;
 mod bench;
 mod cache;
+mod cluster;
 mod data;
 mod doctor;
 mod encode;
@@ -18,6 +19,7 @@ mod report;
 mod run;
 mod run_one;
 mod score;
+mod slurm_task;
 mod table;
 
 use std::{
@@ -31,7 +33,7 @@ use std::{
 use clap::{Args, Subcommand};
 use data_loaders::{error_chain, reasons};
 use promise::{
-    device::DeviceKind,
+    device::{DeviceKind, Devices},
     run::{CacheFolder, Context},
     run_folder::Existing,
 };
@@ -51,6 +53,9 @@ pub enum Command {
     /// Execute one run for `ablate`.
     #[command(hide = true)]
     RunOne(run_one::RunOne),
+    /// Do the work of one task of a Slurm job.
+    #[command(hide = true)]
+    SlurmTask(slurm_task::SlurmTask),
     /// Fill the feature cache for an experiment.
     Encode(encode::Encode),
     /// Show, verify or clear the feature cache.
@@ -92,6 +97,7 @@ impl Command {
             Self::Run(command) => command.run(),
             Self::Ablate(command) => command.run(),
             Self::RunOne(command) => command.run(),
+            Self::SlurmTask(command) => command.run(),
             Self::Encode(command) => command.run(),
             Self::Cache(command) => command.run(),
             Self::Eval(command) => command.run(),
@@ -157,9 +163,10 @@ impl From<ScopeOptions> for reporting::Scope {
 /// Options of every command that computes on data.
 #[derive(Args)]
 pub struct Common {
-    /// Where tensors live: flex (CPU) or cuda.
+    /// Where tensors live: flex (CPU), cuda, or cuda:N. `ablate` takes several (`cuda:0,cuda:1`) and spreads its runs over
+    /// them.
     #[arg(long, default_value_t)]
-    device: DeviceKind,
+    device: Devices,
     /// Folder below which data sets are looked for.
     #[arg(long, env = "PROMISE_DATA")]
     data_root: Option<PathBuf>,
@@ -229,9 +236,9 @@ fn parse_gib(text: &str) -> Result<f64, String> {
 }
 
 impl Common {
-    /// Gives another command of this program the same options.
-    fn pass_on(&self, command: &mut process::Command) {
-        command.args(["--device", self.device.name()]);
+    /// Gives another command of this program the same options, but a device of its own.
+    fn pass_on(&self, command: &mut process::Command, device: DeviceKind) {
+        command.args(["--device", &device.to_string()]);
         if let Some(root) = &self.data_root {
             command.arg("--data-root").arg(root);
         }
@@ -245,6 +252,7 @@ impl Common {
         runs: PathBuf,
         existing: Existing,
     ) -> anyhow::Result<Context> {
+        self.device.only()?;
         Ok(self.context_with(cache, memory, runs, existing, stop::on_interrupt()?))
     }
 
@@ -258,7 +266,7 @@ impl Common {
     ) -> Context {
         watchdog::start(Duration::from_secs(self.read_timeout.get()));
         Context {
-            device: self.device,
+            device: self.device.first(),
             data_root: self.data_root.clone(),
             runs,
             feature_cache: cache.folder(),

@@ -110,7 +110,7 @@ impl Predict {
         if outputs.into_iter().flatten().any(|output| same_file(output, &self.image)) {
             bail!("the result would replace the image: {}", self.image.display());
         }
-        let device = self.common.device.device()?;
+        let device = self.common.device.only()?.device()?;
         let (backbone, adapter, resize) = match (&self.run, self.backbone) {
             (Some(run), _) => {
                 let (plan, backbone, adapter) = load_run(&RunFolder::new(run), &device)

@@ -1,0 +1,185 @@
+//! What `sbatch` is given.
+
+use std::{fmt::Write as _, path::Path};
+
+use crate::profile::Profile;
+
+/// Arguments that only a submission knows come beside the script, so that a path may have any name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Script {
+    /// Name of its file.
+    pub name: String,
+    /// The text.
+    pub text: String,
+    /// Options of `sbatch` besides those in the text.
+    pub arguments: Vec<String>,
+}
+
+/// A job array whose tasks call one command.
+pub struct Array<'a> {
+    /// Name of the job, which is how its tasks are found in the queue.
+    pub job_name: &'a str,
+    /// What its tasks ask for.
+    pub profile: &'a Profile,
+    /// The folder that the command is called in.
+    pub directory: &'a Path,
+    /// Where what the tasks say goes; a file for each.
+    pub log: &'a Path,
+    /// Where a task leaves how its program ended, for tasks whose program cannot say so itself: `<number>.code`.
+    pub ended: &'a Path,
+    /// Beginning of the names in `ended`, e.g. `runs-`.
+    pub kind: &'a str,
+    /// Number of the first task; a task is the sum of it and its place in the array.
+    pub first: usize,
+    /// How many tasks.
+    pub count: usize,
+    /// Program and arguments; the number of the task is added.
+    pub command: &'a [String],
+}
+
+impl Array<'_> {
+    /// The script.
+    pub fn script(&self) -> Script {
+        let Self { job_name, profile, count, .. } = self;
+        let limit = profile.max_tasks.map_or_else(String::new, |limit| format!("%{limit}"));
+        let arguments = vec![
+            format!("--job-name={job_name}"),
+            format!("--array=0-{}{limit}", count.saturating_sub(1)),
+            // Of a path `%` would be the beginning of a pattern.
+            format!("--output={}-%A_%a.log", self.log.display().to_string().replace('%', "%%")),
+        ];
+        Script { name: format!("{job_name}.sh"), text: self.text(), arguments }
+    }
+
+    fn text(&self) -> String {
+        let Self { profile, directory, ended, kind, first, command, .. } = self;
+        let mut text = String::from(
+            "#!/bin/bash\n# Written by `ablate --launcher slurm`. A copy of what was handed over.\n",
+        );
+        let mut option = |name: &str, value: Option<String>| {
+            if let Some(value) = value {
+                // Writing into a text does not fail.
+                let _ = writeln!(text, "#SBATCH --{name}={value}");
+            }
+        };
+        option("partition", profile.partition.clone());
+        option("account", profile.account.clone());
+        option("qos", profile.qos.clone());
+        option("constraint", profile.constraint.clone());
+        option("time", profile.time.clone());
+        option("mem", profile.memory.clone());
+        option("cpus-per-task", profile.cpus.map(|cpus| cpus.to_string()));
+        option("gres", (profile.gpus > 0).then(|| format!("gpu:{}", profile.gpus)));
+        // To the shell alone: what ends a job early is sent to all of its processes.
+        option("signal", Some(format!("B:USR1@{}", profile.signal_lead)));
+        option("open-mode", Some("append".into()));
+        option("kill-on-invalid-dep", Some("yes".into()));
+        text.push_str("#SBATCH --requeue\n");
+        for option in &profile.options {
+            let _ = writeln!(text, "#SBATCH {option}");
+        }
+        let _ = writeln!(text, "\ntask=$(({first} + SLURM_ARRAY_TASK_ID))");
+        let code = quoted(&ended.join(kind).display().to_string());
+        // Job and try, so that what a former try left is not taken for this one's.
+        let _ = writeln!(
+            text,
+            "left() {{\n    printf '%s %s %s\\n' \"$SLURM_JOB_ID\" \"${{SLURM_RESTART_COUNT:-0}}\" \"$1\" >{code}\"$task.code\"\n    \
+             exit \"$1\"\n}}"
+        );
+        text.push_str(
+            r#"# Slurm may stop it before the program has begun.
+asked=
+trap 'asked=USR1' USR1
+trap 'asked=TERM' TERM
+failed() {
+    [ -z "$asked" ] || left 143
+    left 1
+}
+"#,
+        );
+        let _ = writeln!(text, "cd {} || failed", quoted(&directory.display().to_string()));
+        for module in &profile.modules {
+            let _ = writeln!(text, "module load {} || failed", quoted(module));
+        }
+        if !profile.pre_commands.is_empty() {
+            text.push_str("trap failed ERR\n");
+            for command in &profile.pre_commands {
+                let _ = writeln!(text, "{}", command.trim_end());
+            }
+            text.push_str("trap - ERR\n");
+        }
+        for (name, value) in &profile.environment {
+            let _ = writeln!(text, "export {name}={}", quoted(value));
+        }
+        if let Some(cpus) = profile.cpus {
+            let _ = writeln!(text, "export RAYON_NUM_THREADS={cpus}");
+        }
+        let command: Vec<String> = command.iter().map(|word| quoted(word)).collect();
+        let _ = writeln!(text, "\n{} \"$task\" &", command.join(" "));
+        text.push_str(
+            r#"program=$!
+trap 'kill -USR1 "$program" 2>/dev/null' USR1
+trap 'kill -TERM "$program" 2>/dev/null' TERM
+[ -z "$asked" ] || kill "-$asked" "$program"
+# A signal ends a wait, and not the program.
+wait "$program"
+while kill -0 "$program" 2>/dev/null; do wait "$program"; done
+wait "$program"
+left $?
+"#,
+        );
+        text
+    }
+}
+
+/// A word that the shell takes as it is.
+pub(crate) fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_asks_for_what_the_profile_says() {
+        let profile = Profile {
+            partition: Some("gpu".into()),
+            account: Some("lab".into()),
+            time: Some("04:00:00".into()),
+            memory: Some("16G".into()),
+            cpus: std::num::NonZeroU32::new(8),
+            gpus: 1,
+            modules: vec!["cuda/12.4".into()],
+            pre_commands: vec!["source ~/.profile".into()],
+            environment: [("PROMISE_DATA".to_owned(), "/data/it's here".to_owned())].into(),
+            options: vec!["--exclude=node7".into()],
+            max_tasks: std::num::NonZeroU32::new(50),
+            ..Profile::default()
+        };
+        let command =
+            ["/runs/.slurm/programs/ab/xtask", "slurm-task", "/runs/a b"].map(String::from);
+        let array = Array {
+            job_name: "promise-points-3-runs-1000",
+            profile: &profile,
+            directory: Path::new("/home/a b"),
+            log: Path::new("/runs/50% points/.slurm/3/logs/runs"),
+            ended: Path::new("/runs/50% points/.slurm/3/ended"),
+            kind: "runs-",
+            first: 1000,
+            count: 260,
+            command: &command,
+        };
+        let script = array.script();
+        insta::assert_snapshot!(format!("sbatch {}\n{}", script.arguments.join(" "), script.text));
+    }
+
+    #[test]
+    fn a_word_with_quotes_stays_one_word() {
+        let output = std::process::Command::new("sh")
+            .args(["-c", &format!("printf %s {}", quoted("it's $HOME `x` \"y\" \\"))])
+            .output()
+            .expect("a shell");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "it's $HOME `x` \"y\" \\");
+    }
+}

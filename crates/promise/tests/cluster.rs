@@ -1,0 +1,131 @@
+//! What is handed over to a cluster is worked off, without one: the scheduler is made up, the tasks are real.
+
+mod common;
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use common::context;
+use launcher::{
+    ended::{Ended, How},
+    fake::FakeScheduler,
+    profile::Profile,
+    state::State,
+    submission::Kind,
+};
+use promise::{
+    campaign::{Campaign, OnFailure},
+    cluster::{Assignment, Cluster, HandedOver, Next, work},
+    plan::Experiment,
+    progress::{OneAtATime, Silent},
+    run::Context,
+};
+
+const SMOKE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../experiments/smoke/apm.toml");
+
+struct Setting {
+    _folder: tempfile::TempDir,
+    context: Context,
+    experiments: [Experiment; 1],
+    fake: FakeScheduler,
+    profile: Profile,
+}
+
+impl Setting {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let fake = FakeScheduler::new(1001);
+        fake.set_own("7", "RUNNING None");
+        Self {
+            context: context(folder.path()),
+            _folder: folder,
+            experiments: [Experiment::load(Path::new(SMOKE), &[]).expect("valid")],
+            fake,
+            profile: Profile { encode_tasks: 2, ..Profile::default() },
+        }
+    }
+
+    fn open(&self) -> Campaign<'_> {
+        Campaign::open(&self.experiments, &self.context).expect("opened")
+    }
+
+    fn hand_over(&self, retry_failed: bool) -> Vec<HandedOver> {
+        let cluster = Cluster {
+            scheduler: &self.fake,
+            profile: &self.profile,
+            settings: &[],
+            arguments: &[],
+            directory: Path::new("/"),
+            retry_failed,
+            on_failure: OnFailure::Stop,
+        };
+        self.open().hand_over(&cluster).expect("handed over")
+    }
+
+    fn work(&self, over: &HandedOver, kind: Kind, number: usize, tries: u32, stop: bool) -> Ended {
+        let context = Context { stop: Arc::new(AtomicBool::new(stop)), ..self.context.clone() };
+        let submission = &over.folder;
+        let assignment = Assignment { submission, kind, number, job: "7", tries };
+        let (time_is_up, watch) = (AtomicBool::new(stop), OneAtATime(Arc::new(Silent)));
+        let ended = work(&assignment, &context, &self.fake, &time_is_up, &watch).expect("it ends");
+        assert_eq!(context.stop.load(Ordering::Relaxed), stop);
+        ended
+    }
+
+    fn next(&self) -> (Next, Option<State>) {
+        let view = self.open().on_cluster(&self.fake, false).expect("an answer");
+        let run = view.runs.first().expect("a run");
+        (run.next, run.task.as_ref().map(|task| task.state))
+    }
+}
+
+#[test]
+fn what_is_handed_over_is_worked_off_and_goes_on_after_an_interruption() {
+    let setting = Setting::new();
+    assert_eq!(setting.next(), (Next::HandOver, None));
+    let handed_over = setting.hand_over(false);
+    let [over] = handed_over.as_slice() else { panic!("one experiment") };
+    let counts: Vec<_> = over.submission.jobs.iter().map(|job| (job.kind, job.count)).collect();
+    assert_eq!(counts, [(Kind::Encode, 2), (Kind::Runs, 1)]);
+    assert!(over.submission.program.exists(), "the program is copied");
+    assert_eq!(setting.next(), (Next::Waits, Some(State::Pending)));
+    assert!(setting.hand_over(true).is_empty(), "nothing is handed over twice");
+
+    for share in 0..2 {
+        assert_eq!(setting.work(over, Kind::Encode, share, 0, false).how, How::Done);
+    }
+    let stopped = setting.work(over, Kind::Runs, 0, 0, true);
+    assert_eq!((stopped.how, setting.fake.requeued()), (How::Interrupted, vec!["7".to_owned()]));
+    // The same again, and the time was too short for an epoch: another try would be no better.
+    assert_eq!(setting.work(over, Kind::Runs, 0, 1, true).how, How::TimedOut);
+    assert_eq!(setting.fake.requeued().len(), 1);
+    setting.fake.set_all("FAILED");
+    assert_eq!(setting.next(), (Next::FailedBefore, Some(State::TimedOut)));
+    assert!(setting.hand_over(false).is_empty());
+
+    let again = setting.hand_over(true);
+    assert_eq!(again[0].submission.number, 2);
+    assert_eq!(setting.work(&again[0], Kind::Runs, 0, 0, false).how, How::Done);
+    assert_eq!(setting.next().0, Next::Done);
+    assert!(setting.hand_over(true).is_empty());
+}
+
+#[test]
+fn a_task_whose_run_fails_says_why() {
+    let setting = Setting::new();
+    let over = setting.hand_over(false).remove(0);
+    // The copy that the task reads is broken.
+    std::fs::write(over.folder.join("experiment.toml"), "name = 3\n").expect("written");
+    let ended = setting.work(&over, Kind::Runs, 0, 0, false);
+    assert_eq!(ended.how, How::Failed);
+    assert!(ended.reasons.join(" ").contains("not a valid experiment"), "{:?}", ended.reasons);
+    setting.fake.set_all("FAILED");
+    assert_eq!(setting.next(), (Next::FailedBefore, Some(State::Failed)));
+    let missing = setting.work(&over, Kind::Runs, 99, 0, false);
+    assert_eq!(missing.how, How::Failed);
+}
