@@ -1,7 +1,7 @@
 //! `cargo xtask ablate`
 
 use std::{
-    num::NonZeroUsize,
+    num::{NonZeroU64, NonZeroUsize},
     path::{Path, PathBuf},
     process::{Command, ExitCode},
 };
@@ -64,7 +64,9 @@ pub struct Ablate {
 
 impl Ablate {
     /// Plans, runs, then writes and prints table, claims and figures of every experiment.
-    pub fn run(self) -> anyhow::Result<ExitCode> {
+    ///
+    /// - `read_timeout`: seconds, for the processes of runs
+    pub fn run(self, read_timeout: NonZeroU64) -> anyhow::Result<ExitCode> {
         let experiments = self
             .experiments
             .iter()
@@ -98,7 +100,11 @@ impl Ablate {
         let outcomes = if self.jobs.get() > 1 || self.threads_per_run.is_some() {
             let threads = self.threads_per_run.unwrap_or_else(|| share(self.jobs));
             let program = std::env::current_exe().context("cannot find this program")?;
-            let command = |place: usize, run: &PlannedRun| self.worker(&program, place, run);
+            let command = |place: usize, run: &PlannedRun| {
+                let mut command = self.worker(&program, place, run);
+                command.args(["--read-timeout", &read_timeout.to_string()]);
+                command
+            };
             let workers = Workers { jobs: self.jobs, threads, command: &command };
             campaign.run_in_processes(&workers, on_failure, &live)
         } else {
