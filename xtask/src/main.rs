@@ -11,7 +11,7 @@ mod output;
 mod stop;
 mod watchdog;
 
-use std::process::ExitCode;
+use std::{num::NonZeroU64, process::ExitCode, time::Duration};
 
 use clap::Parser;
 
@@ -32,6 +32,9 @@ struct Cli {
     /// (`promise=debug,feature_cache=trace`). The log of a run (`run.log`) has warnings and epochs in any case.
     #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
     verbose: u8,
+    /// Seconds after which a file or folder that does not answer ends the command: a network share may hang for ever.
+    #[arg(long, global = true, value_name = "SECONDS", default_value = "600")]
+    read_timeout: NonZeroU64,
     /// How one process at a time works on a run: `system` asks the system for locks, `lease` keeps to files that the owner
     /// renews. For folders on network file systems whose locks hang or do not hold.
     #[arg(long, global = true, env = "PROMISE_LOCKS", value_enum, default_value_t = Locks::System)]
@@ -53,7 +56,8 @@ fn main() -> ExitCode {
     if cli.locks == Locks::Lease {
         file_lock::do_without_system_locks();
     }
-    match cli.command.run() {
+    watchdog::start(Duration::from_secs(cli.read_timeout.get()));
+    match cli.command.run(cli.read_timeout) {
         Ok(code) => code,
         Err(error) if stop::is_interruption(&error) => {
             let kept = error.downcast_ref::<stop::Kept>().map(ToString::to_string);

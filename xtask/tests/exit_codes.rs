@@ -225,3 +225,24 @@ fn the_doctor_is_1_if_there_is_a_problem_and_0_if_not() {
     assert!(text.contains("PROBLEM  data       the data root is not a folder: nowhere"), "{text}");
     assert!(text.contains("PROBLEM  experiment nowhere.toml"), "{text}");
 }
+
+/// Like a share that hangs: whoever writes a file waits for the lock on its temporary name, which nobody gives back here.
+#[test]
+fn a_command_whose_files_do_not_come_ends_and_names_the_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let partial = folder.path().join(".sheet.png.partial");
+    let held = fs::File::create(&partial).expect("a file");
+    held.lock().expect("a lock");
+    let preview = ["data", "preview", "phantom", "--n=1", "--columns=1", "--size=64", "--tile=16"];
+    let arguments = [&preview[..], &["--out", "sheet.png", "--read-timeout", "1"]].concat();
+    let ended = output(folder.path(), &arguments);
+    assert_eq!(ended.status.code(), Some(1), "{}", errors(&ended));
+    let text = errors(&ended);
+    assert!(text.contains("error: no answer for 1 s") && text.contains("sheet.png"), "{text}");
+    assert!(text.contains("--read-timeout"), "what can be done? {text}");
+    drop(held);
+    let ended = output(folder.path(), &arguments);
+    assert!(ended.status.success(), "{}", errors(&ended));
+    let left: Vec<_> = fs::read_dir(folder.path()).expect("the folder").collect();
+    assert_eq!(left.len(), 1, "the sheet and nothing else: {left:?}");
+}

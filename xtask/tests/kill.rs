@@ -1,7 +1,8 @@
 //! Commands that are killed without warning at random moments, once or several times, then started again: what they leave
 //! is byte for byte what an uninterrupted one leaves.
 //!
-//! `PROMISE_KILLS=20` tries so many moments for each command instead of [`KILLS`].
+//! `PROMISE_KILLS=20` tries so many moments for each command instead of [`KILLS`]; with `PROMISE_KILLS_TABLES=FOLDER` each
+//! command leaves a table there, a row for each moment after which its results were found identical.
 #![cfg(unix)]
 
 mod common;
@@ -16,44 +17,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{EXPERIMENT, RUN, assert_same, errors, files, folder_with, success, xtask};
+use common::{EXPERIMENT, RECIPE, RUN, assert_same, errors, files, folder_with, success, xtask};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
 /// Moments for each command unless `PROMISE_KILLS` says otherwise.
 const KILLS: usize = 1;
 const SEED: u64 = 7;
-
-const RECIPE: &str = r#"
-backbone = "micro"
-seed = 7
-output = "out/micro.safetensors"
-rounds = 2
-shards = 2
-warmup_steps = 1
-weight_decay = 0.1
-max_gradient_norm = 1.0
-checkpoint_every = 2
-
-[[stage]]
-image_size = 64
-steps = 5
-batch_size = 2
-masks_per_image = 1
-area_exponent = 0.5
-box_share = 0.3
-box_jitter = 0.1
-learning_rate = 1e-3
-
-[[stage]]
-image_size = 256
-steps = 2
-batch_size = 2
-masks_per_image = 1
-area_exponent = 0.5
-box_share = 0.3
-box_jitter = 0.1
-"#;
 
 /// A command and the file that it needs.
 struct Task {
@@ -128,6 +98,7 @@ impl Task {
     /// Kills the command at `moments` random moments, once to three times each.
     fn killed_at_random(&self, moments: usize) {
         let (whole, takes) = self.whole();
+        let mut table = "moment,kills,killed,after_seconds\n".to_owned();
         let mut kills = 0;
         for moment in 0..moments {
             // A function of (command, moment): the same moments of the same run, as far as a clock can say.
@@ -135,7 +106,7 @@ impl Task {
             let mut rng = ChaCha8Rng::seed_from_u64(SEED);
             rng.set_stream(stream);
             let folder = self.folder();
-            let mut after = Vec::new();
+            let (mut after, mut whom) = (Vec::new(), Vec::new());
             loop {
                 let wait = takes.mul_f64(rng.random_range(0.0..1.0));
                 let mut child = self.start(folder.path());
@@ -144,7 +115,8 @@ impl Task {
                 let with_children = rng.random_bool(0.5);
                 if kill(&mut child, with_children) {
                     kills += 1;
-                    after.push(format!("{:.3} s", wait.as_secs_f64()));
+                    after.push(format!("{:.3}", wait.as_secs_f64()));
+                    whom.push(if with_children { "group" } else { "process" });
                 } else if after.is_empty() {
                     // It was done before: another moment.
                     drop(fs::remove_dir_all(folder.path()));
@@ -156,7 +128,13 @@ impl Task {
                     break;
                 }
             }
-            self.end(folder.path(), &whole, &format!("after {}", after.join(", ")));
+            self.end(folder.path(), &whole, &format!("after {} s", after.join(", ")));
+            let (n, whom, after) = (after.len(), whom.join(" "), after.join(" "));
+            table += &format!("{moment},{n},{whom},{after}\n");
+            if let Some(tables) = env::var_os("PROMISE_KILLS_TABLES") {
+                let path = Path::new(&tables).join(format!("{}.csv", self.name));
+                fs::write(path, &table).expect("a table");
+            }
         }
         println!(
             "{}: {moments} of {moments} identical, killed {kills} times within {:.1} s",
@@ -284,16 +262,69 @@ fn a_run_that_is_terminated_or_interrupted_stops_says_so_and_goes_on() {
         // Nothing is wrong with the run.
         assert!(!folder.path().join(RUN).join("failure.json").exists());
     }
-    let [.., recipe] = tasks();
-    let folder = folder_with(recipe.file, &RECIPE.replace("steps = 5", "steps = 4000"));
-    let mut command = xtask(folder.path(), recipe.arguments);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+}
+
+/// Sends a signal once something is at `place`; the exit code, and what was said.
+fn signalled(task: &Task, folder: &Path, place: &Path, signal: &str) -> (Option<i32>, String) {
+    let mut command = xtask(folder, task.arguments);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).process_group(0);
     let mut child = command.spawn().expect("the program starts");
-    let position = folder.path().join("runs/pretrain/recipe/position.json");
-    assert!(appears(&position, &mut child), "pre-training ended early");
-    let sent = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
+    assert!(appears(&folder.join(place), &mut child), "{} ended early", task.name);
+    // Ctrl-C goes to all processes of a terminal; a batch system asks the one that it started.
+    let (id, group) = (child.id().to_string(), format!("-{}", child.id()));
+    let whom = if signal == "INT" { &group } else { &id };
+    let sent = Command::new("kill").args([&format!("-{signal}"), "--", whom]).status();
     assert!(sent.expect("kill").success());
     let output = child.wait_with_output().expect("it ends");
-    assert_eq!(output.status.code(), Some(143), "{}", errors(&output));
-    assert!(errors(&output).contains("the same command goes on"), "{}", errors(&output));
+    let left = Command::new("kill").args(["-0", "--", &group]).stderr(Stdio::null()).status();
+    assert!(!left.expect("kill").success(), "{}: a child is left at work", task.name);
+    (output.status.code(), errors(&output))
+}
+
+#[test]
+fn ablating_encoding_and_pretraining_stop_at_a_signal_say_so_and_go_on() {
+    let [_, ablate, encode, pretrain] = tasks();
+    let long = |text: &str, short: &str, long: &str| {
+        assert!(text.contains(short));
+        text.replace(short, long)
+    };
+    let cases = [
+        (
+            long(&ablate.text, "epochs = 4", "epochs = 400"),
+            &ablate,
+            "runs/short/points-2-seed1/epochs.csv",
+            &["TERM", "INT"][..],
+        ),
+        (
+            long(&encode.text, "train_limit = 60", "train_limit = 300"),
+            &encode,
+            ".feature-cache/v1",
+            &["INT"],
+        ),
+        (
+            long(&pretrain.text, "steps = 5", "steps = 4000"),
+            &pretrain,
+            "runs/pretrain/recipe/position.json",
+            &["TERM"],
+        ),
+    ];
+    for (text, task, place, signals) in cases {
+        for signal in signals {
+            let folder = folder_with(task.file, &text);
+            let (code, said) = signalled(task, folder.path(), Path::new(place), signal);
+            let expected = if *signal == "INT" { 130 } else { 143 };
+            assert_eq!(code, Some(expected), "{} {signal}: {said}", task.name);
+            assert!(
+                said.contains("stopping at the next safe place"),
+                "{} {signal}: {said}",
+                task.name
+            );
+            assert!(said.contains("the same command goes on"), "{} {signal}: {said}", task.name);
+            assert!(folder.path().join(place).exists(), "{}: what was done is kept", task.name);
+            // Nothing is done, and nothing is wrong.
+            for name in files(folder.path()).keys() {
+                assert!(!name.ends_with("record.json") && !name.ends_with("failure.json"));
+            }
+        }
+    }
 }

@@ -1,5 +1,5 @@
 //! Links within the documentation lead somewhere: to a file or folder of the repository, and to a heading if
-//! they name one.
+//! they name one. Tests that the page on reliability names are there.
 
 use std::{
     collections::BTreeSet,
@@ -163,4 +163,31 @@ fn a_link_to_nothing_is_broken() {
     for bad in ["README.md", "deviations.md#nothing", "#nothing", "../..", "../docs#code-map"] {
         assert!(is_broken(bad), "{bad}");
     }
+}
+
+/// Names of tests in a page: they are sentences.
+fn named_tests(page: &str) -> BTreeSet<&str> {
+    let code = page.split('`').skip(1).step_by(2);
+    code.filter(|text| text.matches('_').count() >= 3)
+        .filter(|text| {
+            text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+        })
+        .collect()
+}
+
+#[test]
+fn every_test_that_the_page_on_reliability_names_is_there() {
+    let root = root();
+    let page = unfenced(&read(&root.join("docs/book/src/reliability.md")));
+    let named = named_tests(&page);
+    assert!(named.len() > 50, "only {} tests are named", named.len());
+    let sources =
+        ["crates", "xtask"].into_iter().flat_map(|folder| files(&root.join(folder), true));
+    let code: String = sources
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+        .map(|path| read(&path))
+        .collect();
+    let absent: Vec<_> =
+        named.into_iter().filter(|name| !code.contains(&format!("fn {name}("))).collect();
+    assert!(absent.is_empty(), "no such tests: {absent:#?}");
 }

@@ -11,7 +11,8 @@ use std::{
 };
 
 use common::{
-    EXPERIMENT, RUN, assert_same, errors, files, folder_with, success, without_settings, xtask,
+    EXPERIMENT, RECIPE, RUN, assert_same, errors, files, folder_with, success, without_settings,
+    xtask,
 };
 
 const FILE: &str = "short.toml";
@@ -35,18 +36,29 @@ fn may_mount() -> bool {
         .is_ok_and(|output| output.status.success())
 }
 
-/// Fills a small disk of its own, `size` KiB, then gives it room and starts the same command again. What the disk holds in
-/// the end is copied to `kept`.
-fn run_on_a_disk_of(folder: &Path, size: u64) -> Output {
+/// Fills a small disk of its own, `size` KiB, at `runs`, then gives it room and starts the same command again. What the
+/// disk holds in the end is copied to `kept`.
+///
+/// - `done`: what must not be there when the disk is full
+fn on_a_disk_of(folder: &Path, size: u64, command: &str, done: &str) -> Output {
     let script = format!(
         "mkdir runs kept && mount -t tmpfs -o size={size}k none runs || exit 70
-         \"$1\" run {FILE} && exit 71
-         test -e runs/short/short-seed1/record.json && exit 72
-         mount -o remount,size=64m none runs || exit 73
-         \"$1\" -q run {FILE} > again.txt || exit 74
+         \"$1\" {command} && exit 71
+         test -e {done} && exit 72
+         mount -o remount,size=256m none runs || exit 73
+         \"$1\" -q {command} > again.txt || exit 74
          cp -r runs/. kept/"
     );
     shell(folder, "unshare", &["-rm"], &script)
+}
+
+/// That a command said what is wrong with which disk and what to do.
+fn assert_said(output: &Output, disk: &str, size: u64) {
+    let text = errors(output);
+    assert!(output.status.success(), "{size} KiB, exit {:?}: {text}", output.status.code());
+    assert!(text.contains("No space left on device"), "{size} KiB: {text}");
+    assert!(text.contains("free some space"), "{size} KiB: {text}");
+    assert!(text.contains(disk), "which disk? {size} KiB: {text}");
 }
 
 #[test]
@@ -65,15 +77,58 @@ fn a_run_on_a_full_disk_says_so_and_goes_on_when_there_is_room() {
         / 1024;
     for size in [4, 2 * model, 9 * model] {
         let folder = folder_with(FILE, EXPERIMENT);
-        let output = run_on_a_disk_of(folder.path(), size);
-        let text = errors(&output);
-        assert!(output.status.success(), "{size} KiB, exit {:?}: {text}", output.status.code());
-        assert!(text.contains("No space left on device"), "{size} KiB: {text}");
-        assert!(text.contains("free some space"), "{size} KiB: {text}");
-        assert!(text.contains("runs/short"), "which disk? {size} KiB: {text}");
+        let record = format!("{RUN}/record.json");
+        let output = on_a_disk_of(folder.path(), size, &RUN_IT.join(" "), &record);
+        assert_said(&output, "runs/short", size);
         let kept = files(&folder.path().join("kept"));
         assert_same(&expected, &kept, &format!("a disk of {size} KiB was full"));
     }
+}
+
+#[test]
+fn an_ablation_on_a_full_disk_says_so_and_goes_on_when_there_is_room() {
+    if !may_mount() {
+        println!("skipped: this process may not mount a small disk");
+        return;
+    }
+    // Two runs in processes of their own, both of which write.
+    let text = format!("seeds = [1, 2]\n{EXPERIMENT}").replace("epochs = 4", "epochs = 2");
+    let arguments = ["ablate", FILE, "--jobs", "2", "--threads-per-run", "1"];
+    let whole = folder_with(FILE, &text);
+    success(xtask(whole.path(), &arguments));
+    let model = fs::metadata(whole.path().join(RUN).join("adapters.safetensors"))
+        .expect("the adapters")
+        .len()
+        / 1024;
+    let folder = folder_with(FILE, &text);
+    // A checkpoint takes three times the model.
+    let size = 5 * model;
+    let output = on_a_disk_of(folder.path(), size, &arguments.join(" "), "runs/short/table.md");
+    assert_said(&output, "runs/short", size);
+    let expected = files(&whole.path().join("runs"));
+    assert_same(&expected, &files(&folder.path().join("kept")), "an ablation on a full disk");
+}
+
+#[test]
+fn pretraining_on_a_full_disk_says_so_and_goes_on_when_there_is_room() {
+    if !may_mount() {
+        println!("skipped: this process may not mount a small disk");
+        return;
+    }
+    let (recipe, arguments) = ("recipe.toml", ["pretrain", "recipe.toml"]);
+    let whole = folder_with(recipe, RECIPE);
+    success(xtask(whole.path(), &arguments));
+    let checkpoints = fs::read_dir(whole.path().join("runs/pretrain/recipe")).expect("it is there");
+    let bytes: u64 =
+        checkpoints.map(|entry| entry.expect("an entry").metadata().expect("a file").len()).sum();
+    let folder = folder_with(recipe, RECIPE);
+    // Two checkpoints stay in the end: the first fits, the second does not.
+    let size = bytes * 3 / 4 / 1024;
+    let output = on_a_disk_of(folder.path(), size, &arguments.join(" "), "out/micro.safetensors");
+    assert_said(&output, "runs/pretrain/recipe", size);
+    assert!(folder.path().join("kept/pretrain/recipe/position.json").exists());
+    let weights = |folder: &Path| fs::read(folder.join("out/micro.safetensors")).expect("weights");
+    assert!(weights(folder.path()) == weights(whole.path()), "other weights after a full disk");
 }
 
 #[test]

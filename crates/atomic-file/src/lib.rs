@@ -13,6 +13,8 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
+use file_watchdog::watched;
+
 /// Beginning and end of temporary names: hidden, so that nobody who lists images takes the rest of a killed process for
 /// one.
 const PARTIAL: (&str, &str) = (".", ".partial");
@@ -25,13 +27,14 @@ const LONGEST_NAME: usize = 200;
 /// The temporary name depends on `path` alone: what a killed process left is overwritten by the next one that writes the
 /// same file. Two that write it at once take turns, by a lock that ends with its process. Where no locks are asked for
 /// ([`file_lock::has_system_locks`]), every process has a temporary name of its own, and the last one that renames wins.
+/// A [watchdog](file_watchdog) sees it: a share that hangs keeps a writer waiting like a reader.
 ///
 /// # Errors
 ///
 /// What the system said, e.g. if the folder is missing; for a full disk and its like with what can be done about it (see
 /// [`explained`]). A file that was there before is then unchanged.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    replace(path, bytes).map_err(explained)
+    watched(path, || replace(path, bytes)).map_err(explained)
 }
 
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {

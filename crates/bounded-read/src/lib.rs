@@ -8,6 +8,8 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 
+use file_watchdog::watched;
+
 /// The longest TOML file that is read, 256 KiB: nearly fifty times the longest experiment or data set card here.
 ///
 /// A TOML text takes many times its length while it is parsed, and an experiment is parsed once for each method.
@@ -42,12 +44,16 @@ impl From<Refused> for io::Error {
     }
 }
 
-/// Reads a regular file of at most `limit` bytes.
+/// Reads a regular file of at most `limit` bytes, which a [watchdog](file_watchdog) sees.
 ///
 /// # Errors
 ///
 /// What the system says, or [`Refused`] as an [`io::Error`].
 pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    watched(path, || read_unwatched(path, limit))
+}
+
+fn read_unwatched(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     // Before it is opened: that may already wait.
     if !fs::metadata(path)?.is_file() {
         return Err(Refused::NotAFile.into());

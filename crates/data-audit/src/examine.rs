@@ -8,6 +8,7 @@ use data_loaders::{
     DataError, DecodedImage, FilePair, Fit, Shown, decode_image_with_facts, decode_mask,
     error_chain, fit, mask_histogram,
 };
+use file_watchdog::watched;
 use sha2::{Digest as _, Sha256};
 
 use crate::fingerprint::Fingerprint;
@@ -143,11 +144,11 @@ fn hash_pixels(size: [u32; 2], pixels: &[u8]) -> [u8; 32] {
 }
 
 fn hash_file(path: &Path) -> io::Result<[u8; 32]> {
-    let mut file = File::open(path)?;
+    let mut file = watched(path, || File::open(path))?;
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 64 << 10];
     loop {
-        match file.read(&mut buffer)? {
+        match watched(path, || file.read(&mut buffer))? {
             0 => return Ok(hash.finalize().into()),
             count => hash.update(&buffer[..count]),
         }

@@ -4,11 +4,12 @@ use std::fs::{self, File};
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
+use file_watchdog::watched;
 use sha2::{Digest, Sha256};
 
 use crate::data_set::{PHANTOM_SEED, Source};
 use crate::error::is_storage_lost;
-use crate::{DataError, DataSet, while_reading};
+use crate::{DataError, DataSet};
 
 /// Files up to this size are read as a whole.
 const WHOLE: u64 = 1 << 20;
@@ -56,13 +57,13 @@ impl DataSet {
             text(&mut hasher, &entry.id);
             let image = match &entry.source {
                 Source::Files { image, mask } => {
-                    let image = while_reading(image, || piece(image))?;
+                    let image = watched(image, || piece(image))?;
                     hasher.update(&image);
-                    hasher.update(while_reading(mask, || piece(mask))?);
+                    hasher.update(watched(mask, || piece(mask))?);
                     image
                 }
                 Source::NoMask { image, .. } => {
-                    let image = while_reading(image, || piece(image))?;
+                    let image = watched(image, || piece(image))?;
                     hasher.update(&image);
                     text(&mut hasher, "no mask");
                     image

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{Cursor, Read};
 use std::path::Path;
 
+use file_watchdog::watched;
 use image::error::{UnsupportedError, UnsupportedErrorKind};
 use image::metadata::Orientation;
 use image::{
@@ -12,7 +13,7 @@ use image::{
 
 use crate::fit::{Fit, Shown, fit};
 use crate::levels::Levels;
-use crate::{DataError, TruthMask, jpeg, pictures, while_reading};
+use crate::{DataError, TruthMask, jpeg, pictures};
 
 /// The most pixels an image may have: 64 Mi, e.g. 8192 x 8192.
 ///
@@ -193,7 +194,7 @@ pub(crate) fn decode(path: &Path) -> Result<(DynamicImage, Orientation), DataErr
     let open_error = |source| DataError::Open { path: path.into(), source };
     let decode_error = |source| DataError::Decode { path: path.into(), source };
 
-    let bytes = while_reading(path, || read(path))?;
+    let bytes = watched(path, || read(path))?;
     let mut reader =
         ImageReader::new(Cursor::new(&bytes)).with_guessed_format().map_err(open_error)?;
     let format = reader.format();

@@ -5,8 +5,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use file_watchdog::watched;
+
 use crate::card::{NAME, Split};
-use crate::{Card, DataError, Ignored, Layout, while_reading};
+use crate::{Card, DataError, Ignored, Layout};
 
 /// Extensions that count as images, in order of preference; case does not matter.
 pub const IMAGE_EXTENSIONS: [&str; 6] = ["png", "jpg", "jpeg", "bmp", "tif", "tiff"];
@@ -138,7 +140,7 @@ pub(crate) fn warn_left_out(folder: &Path, mut left_out: Vec<Ignored>) {
 ///
 /// What the system says if it does not tell, e.g. for want of rights: that is not the same as absent.
 fn is_folder(path: &Path) -> io::Result<bool> {
-    match std::fs::metadata(path) {
+    match watched(path, || std::fs::metadata(path)) {
         Ok(what) => Ok(what.is_dir()),
         Err(error) if is_absence(&error) => Ok(false),
         Err(error) => Err(error),
@@ -151,7 +153,7 @@ fn is_folder(path: &Path) -> io::Result<bool> {
 ///
 /// As of [`is_folder`].
 pub(crate) fn is_file(path: &Path) -> io::Result<bool> {
-    match std::fs::metadata(path) {
+    match watched(path, || std::fs::metadata(path)) {
         Ok(what) => Ok(what.is_file()),
         Err(error) if is_absence(&error) => Ok(false),
         Err(error) => Err(error),
@@ -433,7 +435,7 @@ pub(crate) struct Scan {
 
 impl Scan {
     pub(crate) fn of(folder: &Path) -> Result<Self, DataError> {
-        while_reading(folder, || Self::list(folder))
+        watched(folder, || Self::list(folder))
     }
 
     fn list(folder: &Path) -> Result<Self, DataError> {

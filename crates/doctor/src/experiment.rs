@@ -9,6 +9,7 @@ use data_loaders::error_chain;
 use promise::{
     campaign::{Campaign, Task},
     memory::gib,
+    memory_need::Fit,
     needs::Needs,
     plan::Experiment,
     progress::Silent,
@@ -90,21 +91,20 @@ fn needs(needs: &Needs, question: &Question, machine: &Machine, report: &mut Rep
     if needs.images == 0 {
         return;
     }
-    let memory = needs.memory();
-    let says = format!(
-        "needs {} of memory at least: the model {}, batches {}, features up to {}",
-        gib(memory),
-        gib(needs.model_bytes),
-        gib(needs.batch_bytes),
-        gib(needs.kept_bytes)
-    );
-    let advice = "a smaller `train.batch_size`, fewer blocks (`prompt.options.taps`), a smaller backbone, or `--memory-gib`";
-    if memory > machine.memory.most() {
-        report.problem(Area::Experiment, says, advice);
-    } else if memory > machine.memory.available {
-        report.warn(Area::Experiment, format!("{says}; less is free"), advice);
-    } else {
-        report.ok(Area::Experiment, says);
+    if let Some(need) = &needs.memory {
+        let says = format!("needs {} of memory at least: {need}", gib(need.bytes()));
+        let advice = "a smaller `train.batch_size`, fewer blocks (`prompt.options.taps`), a smaller backbone, or `--memory-gib`";
+        let limit = &machine.memory.limit;
+        match need.fit(limit) {
+            Fit::Impossible => report.problem(Area::Experiment, format!("{says}; {limit}"), advice),
+            _ if need.bytes() > machine.memory.available => {
+                report.warn(Area::Experiment, format!("{says}; less is free"), advice);
+            }
+            Fit::Tight => {
+                report.warn(Area::Experiment, format!("{says}; {limit}, which is little"), advice);
+            }
+            Fit::Ample => report.ok(Area::Experiment, says),
+        }
     }
     let says = format!(
         "{} images through the encoder, once each; {} on the disk for their features",

@@ -112,8 +112,8 @@ fn threads(machine: &Machine, report: &mut Report) {
 fn memory(question: &Question, machine: &Machine, report: &mut Report) {
     let memory = machine.memory;
     let limit = match memory.limit {
-        Some(limit) => format!(", a control group allows {}", gib(limit)),
-        None => String::new(),
+        limit if limit.bytes < memory.total => format!("; {limit}"),
+        _ => String::new(),
     };
     let says = format!("{} free of {}{limit}", gib(memory.available), gib(memory.total));
     if memory.available < LITTLE_MEMORY {

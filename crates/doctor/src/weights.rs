@@ -6,6 +6,7 @@ use std::{
     path::Path,
 };
 
+use file_watchdog::watched;
 use sam_backbone::{KNOWN_CHECKPOINTS, KnownCheckpoint};
 use sha2::{Digest as _, Sha256};
 
@@ -13,7 +14,7 @@ use crate::{Area, Question, Report};
 
 pub(crate) fn examine(question: &Question, report: &mut Report) {
     let folder = &question.weights;
-    let mut files: Vec<_> = match fs::read_dir(folder) {
+    let mut files: Vec<_> = match watched(folder, || fs::read_dir(folder)) {
         Ok(entries) => entries.filter_map(|entry| Some(entry.ok()?.path())).collect(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
         Err(error) => {
@@ -92,10 +93,10 @@ fn file(path: &Path, published: &[KnownCheckpoint], report: &mut Report) {
 }
 
 fn digest(path: &Path) -> io::Result<String> {
-    let (mut file, mut hasher) = (File::open(path)?, Sha256::new());
+    let (mut file, mut hasher) = (watched(path, || File::open(path))?, Sha256::new());
     let mut buffer = vec![0; 1 << 20];
     loop {
-        match file.read(&mut buffer) {
+        match watched(path, || file.read(&mut buffer)) {
             Ok(0) => return Ok(hex::encode(hasher.finalize())),
             Ok(read) => hasher.update(&buffer[..read]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

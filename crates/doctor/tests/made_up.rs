@@ -6,9 +6,16 @@ use std::{
 };
 
 use doctor::{Area, Build, Cuda, Finding, Machine, Question, Report, Verdict, X86, examine};
-use promise::{device::DeviceKind, memory::MachineMemory, run::CacheFolder};
+use promise::{
+    device::DeviceKind, memory::MachineMemory, memory_limit::MemoryLimit, run::CacheFolder,
+};
 
 const GIB: u64 = 1 << 30;
+
+fn memory_of(total: u64, available: u64) -> MachineMemory {
+    let limit = MemoryLimit { bytes: total, by: "the memory of this machine" };
+    MachineMemory { total, available, limit }
+}
 
 /// A machine without fault.
 fn machine() -> Machine {
@@ -18,7 +25,7 @@ fn machine() -> Machine {
         processors: 8,
         usable: 8,
         threads_asked: None,
-        memory: MachineMemory { total: 64 * GIB, available: 32 * GIB, limit: None },
+        memory: memory_of(64 * GIB, 32 * GIB),
         purge_delay: Some("-1".into()),
         cuda: Cuda::default(),
         build: Build { profile: "debug".into(), opt_level: "3".into() },
@@ -72,7 +79,8 @@ fn a_good_machine_has_no_complaint_but_about_its_disk() {
 fn what_a_machine_lacks_is_said_with_what_to_do() {
     let folder = tempfile::tempdir().expect("a folder");
     let question = question(folder.path());
-    let small = MachineMemory { total: 64 * GIB, available: GIB, limit: Some(2 * GIB) };
+    let limit = MemoryLimit { bytes: 2 * GIB, by: "the memory of this container" };
+    let small = MachineMemory { limit, ..memory_of(64 * GIB, GIB) };
     for (machine, area, verdict, part) in [
         (
             Machine { x86: Some(X86 { avx2: false, avx512: false }), ..machine() },
@@ -102,7 +110,7 @@ fn what_a_machine_lacks_is_said_with_what_to_do() {
             Machine { memory: small, ..machine() },
             Area::Memory,
             Verdict::Warning,
-            "1.00 GiB free of 64.00 GiB, a control group allows 2.00 GiB",
+            "1.00 GiB free of 64.00 GiB; the memory of this container is 2.00 GiB",
         ),
         (
             Machine { purge_delay: None, ..machine() },
@@ -229,7 +237,7 @@ fn an_experiment_is_planned_and_not_run() {
     assert!(says[2].starts_with("12 images through the encoder"), "{says:?}");
     assert!(!folder.path().join("runs").exists() && !folder.path().join("cache").exists());
 
-    let tiny = MachineMemory { total: 1 << 20, available: 1 << 20, limit: None };
+    let tiny = memory_of(1 << 20, 1 << 20);
     let report = examine(&question, &Machine { memory: tiny, ..machine() });
     let problem = |finding: &&&Finding| finding.verdict == Verdict::Problem;
     assert_eq!(of(&report, Area::Experiment).iter().filter(problem).count(), 1);

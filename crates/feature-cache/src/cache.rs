@@ -4,7 +4,7 @@ use std::{
     collections::{HashSet, hash_map::RandomState},
     fs::{self, File},
     hash::BuildHasher as _,
-    io::Write,
+    io::{self, Write},
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
@@ -12,6 +12,8 @@ use std::{
     },
     time::{Duration, SystemTime},
 };
+
+use file_watchdog::watched;
 
 use crate::{CacheError, Damage, FeatureKey, claim, entry};
 
@@ -160,21 +162,32 @@ impl FeatureCache {
         let digest = key.digest();
         let path = self.path(&digest);
         let verify = !self.verified().contains(&digest);
-        let damage = match entry::open(&path, verify).map_err(CacheError::io("read", &path))? {
-            None => return Ok(Lookup::Absent),
-            Some(Ok((mapped, _))) if mapped.key() != key => Damage::OtherKey,
-            Some(Err(damage)) => damage,
-            Some(Ok((mapped, file))) => {
+        // The numbers of a mapped file are read where they are looked at.
+        let read = watched(&path, || -> io::Result<_> {
+            Ok(match entry::open(&path, verify)? {
+                None => None,
+                Some(Ok((mapped, _))) if mapped.key() != key => Some(Err(Damage::OtherKey)),
+                Some(Err(damage)) => Some(Err(damage)),
+                Some(Ok((mapped, file))) => {
+                    self.note_use(&file);
+                    let shape = mapped.shape().to_vec();
+                    Some(Ok(Stored { shape, values: mapped.values() }))
+                }
+            })
+        });
+        match read.map_err(CacheError::io("read", &path))? {
+            None => Ok(Lookup::Absent),
+            Some(Ok(stored)) => {
                 if verify {
                     self.verified().insert(digest);
                 }
-                self.note_use(&file);
-                let shape = mapped.shape().to_vec();
-                return Ok(Lookup::Found(Stored { shape, values: mapped.values() }));
+                Ok(Lookup::Found(stored))
             }
-        };
-        remove(&path)?;
-        Ok(Lookup::Damaged { damage, path })
+            Some(Err(damage)) => {
+                remove(&path)?;
+                Ok(Lookup::Damaged { damage, path })
+            }
+        }
     }
 
     /// Stores a tensor. `false` if it does not fit: the cache has reached its limit, and everything
@@ -206,7 +219,8 @@ impl FeatureCache {
         fs::create_dir_all(&folder).map_err(CacheError::io("make the folder", folder))?;
         let temporary = self.folder(TEMPORARY).join(format!("{digest}.{}", chance()));
         let replaced = fs::metadata(&path).map_or(0, |metadata| metadata.len());
-        let written = write_locked(&temporary, &bytes).and_then(|file| {
+        let written = watched(&path, || {
+            let file = write_locked(&temporary, &bytes)?;
             fs::rename(&temporary, &path).map(|()| drop(file)).inspect_err(|_| {
                 // Nothing can be done about a temporary file that cannot be removed either.
                 let _ = fs::remove_file(&temporary);
@@ -340,11 +354,12 @@ pub(crate) fn version_folder() -> String {
 
 /// What a folder holds, by name.
 pub(crate) fn list(folder: &Path) -> Result<Vec<PathBuf>, CacheError> {
-    let items = fs::read_dir(folder).map_err(CacheError::io("list", folder))?;
-    let mut paths = items
-        .map(|item| item.map(|item| item.path()))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(CacheError::io("list", folder))?;
+    let listed = watched(folder, || {
+        fs::read_dir(folder)?
+            .map(|item| item.map(|item| item.path()))
+            .collect::<Result<Vec<_>, _>>()
+    });
+    let mut paths = listed.map_err(CacheError::io("list", folder))?;
     paths.sort();
     Ok(paths)
 }
@@ -352,7 +367,7 @@ pub(crate) fn list(folder: &Path) -> Result<Vec<PathBuf>, CacheError> {
 /// Removes a file that may be gone already.
 pub(crate) fn remove(path: &Path) -> Result<(), CacheError> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(CacheError::io("remove", path)(error))
         }
         _ => Ok(()),
@@ -360,7 +375,7 @@ pub(crate) fn remove(path: &Path) -> Result<(), CacheError> {
 }
 
 /// Writes a file; its lock lasts as long as what is returned.
-fn write_locked(path: &Path, bytes: &[u8]) -> std::io::Result<File> {
+fn write_locked(path: &Path, bytes: &[u8]) -> io::Result<File> {
     let mut file = File::create_new(path)?;
     let written = match file.try_lock() {
         // Nobody else knows the name, and some file systems know no locks.

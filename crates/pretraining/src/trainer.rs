@@ -2,7 +2,8 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fs::{self, File},
+    io::{self, Read as _},
     path::{Path, PathBuf},
     sync::mpsc,
     thread,
@@ -17,6 +18,7 @@ use burn::{
     tensor::{DType, Device},
 };
 use file_lock::{Lock, LockError};
+use file_watchdog::watched;
 use rand::RngExt;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use sam_backbone::{Sam, SamConfig, save_weights, tensor_hash};
@@ -333,11 +335,11 @@ impl Checkpoint {
 
     fn check(&self, position: &Position) -> Result<(), PretrainError> {
         for path in self.paths(position.step) {
-            let bytes = fs::read(&path)
+            let sum = file_sha256(&path)
                 .map_err(|source| PretrainError::Read { path: path.clone(), source })?;
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             if let Some(written) = position.files.get(name.as_ref())
-                && sha256(&bytes) != *written
+                && sum != *written
             {
                 let message = "changed since it was written, by its checksum";
                 return Err(PretrainError::checkpoint(&path, &message));
@@ -369,7 +371,7 @@ impl Checkpoint {
             Ok(bytes) => serde_json::from_slice(&bytes)
                 .map(Some)
                 .map_err(|error| PretrainError::checkpoint(&path, &error)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(PretrainError::Read { path, source }),
         }
     }
@@ -438,6 +440,23 @@ fn step_of(name: &str) -> Option<usize> {
 fn write(path: &Path, bytes: &[u8]) -> Result<(), PretrainError> {
     atomic_file::write(path, bytes)
         .map_err(|source| PretrainError::Write { path: path.to_owned(), source })
+}
+
+/// The checksum of a file of any length, read in pieces.
+fn file_sha256(path: &Path) -> io::Result<String> {
+    // Before it is opened: to open a pipe is to wait for somebody who writes.
+    if !watched(path, || fs::metadata(path))?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    let mut file = watched(path, || File::open(path))?;
+    let mut hasher = Sha256::new();
+    let mut piece = vec![0; 1 << 20];
+    loop {
+        match watched(path, || file.read(&mut piece))? {
+            0 => return Ok(hex::encode(hasher.finalize())),
+            read => hasher.update(&piece[..read]),
+        }
+    }
 }
 
 fn sha256(bytes: &[u8]) -> String {

@@ -19,7 +19,8 @@ use sam_backbone::SamConfig;
 
 use crate::{
     memory::{Demand, MachineMemory, feature_bytes, gib},
-    memory_need::{Fit, MemoryLimit, MemoryNeed},
+    memory_limit::MemoryLimit,
+    memory_need::{Fit, MemoryNeed},
     plan::{CheckError, Experiment, RunPlan},
     progress::{Ended, Progress, Watch},
     registry,
@@ -107,6 +108,7 @@ pub struct Campaign<'a> {
     pub(crate) context: &'a Context,
     device: Device,
     shared: Shared,
+    limit: MemoryLimit,
     pub(crate) jobs: Vec<Job<'a>>,
 }
 
@@ -139,13 +141,11 @@ pub(crate) struct Ready {
     taps: Vec<usize>,
     pub sources: Sources,
     inputs: Inputs,
-    memory: MemoryNeed,
+    pub memory: MemoryNeed,
+    /// What is read. Pixels of the largest image are 0 where nobody asks for them.
+    demand: Demand,
     /// Sizes of SAM.
     pub sam: SamConfig,
-    /// Its parameters.
-    pub parameters: usize,
-    /// Pixels; 0 where it is of no interest.
-    largest_image: u64,
 }
 
 impl<'a> Campaign<'a> {
@@ -163,8 +163,8 @@ impl<'a> Campaign<'a> {
             return Err(RunError::TwoExperiments { name: twice.name.clone() });
         }
         let device = context.device.device()?;
-        let mut campaign =
-            Self { experiments, context, device, shared: Shared::default(), jobs: Vec::new() };
+        let (shared, limit) = (Shared::default(), MachineMemory::now().limit);
+        let mut campaign = Self { experiments, context, device, shared, limit, jobs: Vec::new() };
         let mut contents = Contents::default();
         for (place, experiment) in experiments.iter().enumerate() {
             for plan in &experiment.runs {
@@ -172,6 +172,7 @@ impl<'a> Campaign<'a> {
                 campaign.jobs.push(job);
             }
         }
+        campaign.refuse_misfits();
         Ok(campaign)
     }
 
@@ -225,11 +226,22 @@ impl<'a> Campaign<'a> {
             Some(_) => contents.largest_image(&sources),
             None => 0,
         };
-        let per_image = feature_bytes(backbone.sam.config(), &taps);
-        refuse_misfits(plan, &sources, per_image, largest_image, self.context.memory)?;
-        let parameters = backbone.sam.num_params();
-        let (config, budget) = (backbone.sam.config(), self.context.memory);
-        let memory = MemoryNeed::of(plan, config, parameters, &taps, &sources, budget);
+        let demand = Demand {
+            batch: if plan.trains() {
+                plan.spec.train.batch_size.min(sources.train.len())
+            } else {
+                0
+            },
+            per_image: feature_bytes(backbone.sam.config(), &taps),
+            largest_image,
+        };
+        let memory = MemoryNeed::new(
+            4 * backbone.sam.num_params() as u64,
+            &demand,
+            kept_images(plan, &sources),
+            plan.spec.data.feature_memory(),
+            self.context.memory,
+        );
         if let Some(images) = plan.fitted_to() {
             // So that too few of them are found out before anything is written.
             sources.examples(plan, images)?;
@@ -239,33 +251,38 @@ impl<'a> Campaign<'a> {
             data_sha256: contents.of(&sources, plan.learns())?,
         };
         let sam = backbone.sam.config().clone();
-        Ok(Ready { taps, sources, inputs, memory, sam, parameters, largest_image })
+        Ok(Ready { taps, sources, inputs, memory, demand, sam })
     }
 
-    /// Makes failures of the runs that are to be executed and cannot fit into `limit`; warns once if one may not.
-    fn refuse_beyond(&mut self, limit: &MemoryLimit) {
+    /// Makes failures of the runs that are to be executed and whose numbers do not fit their images or the memory.
+    /// What is done needs nothing.
+    fn refuse_misfits(&mut self) {
         let anew = self.context.existing == Existing::StartOver;
-        let mut tight: Option<MemoryNeed> = None;
+        let (limit, budget) = (self.limit, self.context.memory);
         for job in &mut self.jobs {
-            let Ok(Ready { memory: need, .. }) = job.ready else { continue };
             if job.planned.is_done() && !anew {
                 continue;
             }
-            match need.fit(limit) {
-                Fit::Ample => {}
-                Fit::Tight if tight.is_some_and(|other| other.bytes() >= need.bytes()) => {}
-                Fit::Tight => tight = Some(need),
-                Fit::Impossible => {
-                    let (method, limit) = (job.plan.method.clone(), limit.clone());
-                    job.ready = Err(RunError::BeyondMachine { method, need, limit });
-                }
+            let Ok(ready) = &job.ready else { continue };
+            if let Some(error) = misfit(job.plan, ready, &limit, budget) {
+                job.planned.task = Task::Impossible(error_chain(&error));
+                job.ready = Err(error);
             }
         }
-        if let Some(need) = tight {
+    }
+
+    /// Warns once if there may be too little memory for a run that is to be executed.
+    fn warn_of_little_memory(&self) {
+        let anew = self.context.existing == Existing::StartOver;
+        let needs = self.jobs.iter().filter(|job| anew || !job.planned.is_done());
+        let needs = needs.filter_map(|job| Some(job.ready()?.memory));
+        let tight = needs.filter(|need| need.fit(&self.limit) == Fit::Tight);
+        if let Some(need) = tight.max_by_key(MemoryNeed::bytes) {
             tracing::warn!(
-                "little memory: {limit}, and at least {} are needed ({need}). If it runs out, the system ends the program \
+                "little memory: {}, and at least {} are needed ({need}). If it runs out, the system ends the program \
                  without an error (\"memory allocation failed\", \"Killed\"); then lower data.feature_memory_gib or \
                  train.batch_size",
+                self.limit,
                 gib(need.bytes())
             );
         }
@@ -311,9 +328,9 @@ impl<'a> Campaign<'a> {
     /// Refuses what cannot begin and removes what is to start over. With [`OnFailure::Stop`] nothing was written
     /// before the first refusal.
     pub(crate) fn begin(&mut self, on_failure: OnFailure) -> Result<(), RunError> {
-        if let Some(limit) = MemoryLimit::of_this_process() {
-            self.refuse_beyond(&limit);
-        }
+        // Again: what was done may have become stale.
+        self.refuse_misfits();
+        self.warn_of_little_memory();
         if on_failure == OnFailure::Stop
             && let Some(error) = self.first_refusal()
         {
@@ -394,7 +411,7 @@ impl<'a> Campaign<'a> {
 
     fn attempt(&mut self, place: usize, watch: &dyn Watch) -> Result<FinishedRun, RunError> {
         let taps = self.all_taps(place);
-        let Self { experiments, context, device, shared, jobs } = self;
+        let Self { experiments, context, device, shared, jobs, .. } = self;
         let job = &mut jobs[place];
         let ready = match &mut job.ready {
             Ok(ready) => ready,
@@ -422,7 +439,7 @@ impl<'a> Campaign<'a> {
             sources: &ready.sources,
             folder: &folder,
             taps,
-            largest_image: ready.largest_image,
+            largest_image: ready.demand.largest_image,
         };
         let run = || execute(run, &context, device, shared);
         let result = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
@@ -463,10 +480,8 @@ impl<'a> Campaign<'a> {
 
 /// Takes the error out of a result that is known to be one. A job is asked once.
 fn take_error<T>(failed: &mut Result<T, RunError>) -> RunError {
-    match std::mem::replace(failed, Err(RunError::Interrupted)) {
-        Err(error) => error,
-        Ok(_) => unreachable!("asked of a failure only"),
-    }
+    let taken = std::mem::replace(failed, Err(RunError::Interrupted));
+    taken.err().unwrap_or(RunError::Interrupted)
 }
 
 /// Refuses test images that are trained on, unless the experiment allows it.
@@ -490,15 +505,25 @@ fn refuse_overlaps(plan: &RunPlan, overlaps: Vec<Overlap>) -> Result<(), RunErro
     Ok(())
 }
 
-/// Refuses numbers that do not fit the images or the memory.
-fn refuse_misfits(
+/// Images whose features a run can keep.
+fn kept_images(plan: &RunPlan, sources: &Sources) -> usize {
+    let trained = match (plan.trains(), &plan.spec.train.augmentation) {
+        (false, _) => 0,
+        // What is augmented is never kept.
+        (true, Some(_)) => sources.valid.len(),
+        (true, None) => sources.train.len() * plan.spec.train.views + sources.valid.len(),
+    };
+    trained + sources.test.iter().map(|set| set.len()).sum::<usize>()
+}
+
+/// Why a run cannot begin: numbers that do not fit the images, the budget or the memory.
+fn misfit(
     plan: &RunPlan,
-    sources: &Sources,
-    per_image: u64,
-    largest_image: u64,
+    ready: &Ready,
+    limit: &MemoryLimit,
     budget: Option<u64>,
-) -> Result<(), RunError> {
-    let spec = &plan.spec;
+) -> Option<RunError> {
+    let (spec, sources) = (&plan.spec, &ready.sources);
     let mut problems = Vec::new();
     for set in &sources.test {
         let (panels, n) = (spec.evaluate.panels, set.len());
@@ -508,8 +533,8 @@ fn refuse_misfits(
             problems.push(plan.problem("evaluate.panels", reason));
         }
     }
-    let (batch, n) = (spec.train.batch_size, sources.train.len());
     if plan.trains() {
+        let (batch, n) = (spec.train.batch_size, sources.train.len());
         if batch > n && plan.is_written("train.batch_size") {
             let reason = format!(
                 "is {batch}, but there are {n} training images ({} are held out)",
@@ -517,14 +542,12 @@ fn refuse_misfits(
             );
             problems.push(plan.problem("train.batch_size", reason));
         }
-        let demand = Demand { batch: batch.min(n), per_image, largest_image };
-        let (needed, most) = (demand.batches(), MachineMemory::now().most());
-        if needed > most {
+        let demand = &ready.demand;
+        if demand.batches() > limit.bytes {
             let reason = format!(
-                "is {batch}: features of so many images need {} ({} an image, three batches at a time), and this machine has {}",
-                gib(needed),
-                gib(per_image),
-                gib(most)
+                "is {batch}: features of so many images need {} ({} an image, three batches at a time), and {limit}",
+                gib(demand.batches()),
+                gib(demand.per_image)
             );
             problems.push(plan.problem("train.batch_size", reason));
         } else if let Some(budget) = budget
@@ -538,10 +561,12 @@ fn refuse_misfits(
             problems.push(plan.problem("train.batch_size", reason));
         }
     }
-    match problems.is_empty() {
-        true => Ok(()),
-        false => Err(RunError::Misfit(CheckError { problems })),
+    if !problems.is_empty() {
+        return Some(RunError::Misfit(CheckError { problems }));
     }
+    let (need, method) = (ready.memory, plan.method.clone());
+    let beyond = need.fit(limit) == Fit::Impossible;
+    beyond.then(|| RunError::BeyondMachine { method, need, limit: *limit })
 }
 
 /// Says in the log of a run that it begins, with what and where.

@@ -121,25 +121,55 @@ impl DeviceKind {
         match self {
             Self::Flex => Ok(Device::flex()),
             #[cfg(feature = "cuda")]
-            Self::Cuda(number) => usable(Device::cuda(number)),
+            Self::Cuda(number) => {
+                use std::{
+                    collections::BTreeMap,
+                    sync::{Mutex, PoisonError},
+                };
+
+                // Asked once for each, before anything else works: meanwhile nobody else's panic is shown.
+                static ASKED: Mutex<BTreeMap<usize, Result<(), DeviceError>>> =
+                    Mutex::new(BTreeMap::new());
+                let mut asked = ASKED.lock().unwrap_or_else(PoisonError::into_inner);
+                let answer = asked.entry(number).or_insert_with(|| usable(&Device::cuda(number)));
+                answer.clone().map(|()| Device::cuda(number))
+            }
             #[cfg(not(feature = "cuda"))]
             Self::Cuda(_) => Err(DeviceError::NotBuilt),
         }
     }
 }
 
-/// The device, if it computes. Burn panics where there is no driver, on whatever thread computes first.
+/// Whether a device computes.
+///
+/// Burn panics where there is no driver, on whatever thread computes first, so what panics say is heard by a hook of the
+/// whole process, one caller at a time. The former hook comes back however this ends.
 #[cfg(any(feature = "cuda", test))]
-fn usable(device: Device) -> Result<Device, DeviceError> {
+fn usable(device: &Device) -> Result<(), DeviceError> {
     use std::{
-        panic,
+        panic::{self, PanicHookInfo},
         sync::{Arc, Mutex, PoisonError},
     };
 
     use burn::tensor::Tensor;
 
+    type Hook = Box<dyn Fn(&PanicHookInfo<'_>) + Send + Sync>;
+
+    /// Puts a hook back.
+    struct Former(Option<Hook>);
+    impl Drop for Former {
+        fn drop(&mut self) {
+            if let Some(hook) = self.0.take() {
+                panic::set_hook(hook);
+            }
+        }
+    }
+
+    // Two at once would each take the other's hook for the former one.
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let said = Arc::new(Mutex::new(None));
-    let hook = panic::take_hook();
+    let former = Former(Some(panic::take_hook()));
     let heard = said.clone();
     panic::set_hook(Box::new(move |info| {
         // The first panic is the cause, others follow from it.
@@ -147,15 +177,17 @@ fn usable(device: Device) -> Result<Device, DeviceError> {
         let payload = info.payload();
         let said = payload.downcast_ref::<String>().map(String::as_str);
         let said = said.or_else(|| payload.downcast_ref::<&str>().copied());
-        heard.get_or_insert_with(|| said.unwrap_or("no reason given").to_owned());
+        let said = said.unwrap_or("no reason given");
+        tracing::debug!("a panic while a device was tried: {said}");
+        heard.get_or_insert_with(|| said.to_owned());
     }));
     let sum = panic::catch_unwind(|| {
-        Tensor::<1>::ones([2], &device).sum().into_data().try_to_vec::<f32>().ok()
+        Tensor::<1>::ones([2], device).sum().into_data().try_to_vec::<f32>().ok()
     });
-    panic::set_hook(hook);
+    drop(former);
     let said = said.lock().unwrap_or_else(PoisonError::into_inner).take();
     match (sum, said) {
-        (Ok(Some(sum)), _) if sum == [2.0] => Ok(device),
+        (Ok(Some(sum)), _) if sum == [2.0] => Ok(()),
         (_, Some(reason)) => Err(DeviceError::Unusable {
             reason: reason.split_whitespace().collect::<Vec<_>>().join(" "),
         }),
@@ -196,7 +228,7 @@ mod tests {
 
     #[test]
     fn a_device_that_computes_is_usable() {
-        assert!(usable(Device::flex()).is_ok());
+        assert_eq!(usable(&Device::flex()), Ok(()));
     }
 
     #[test]

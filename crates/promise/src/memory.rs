@@ -6,6 +6,8 @@
 use sam_backbone::SamConfig;
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
+use crate::memory_limit::MemoryLimit;
+
 /// Decoded images that may wait for the encoder without a budget.
 const DECODE_AHEAD: usize = 8;
 
@@ -126,14 +128,14 @@ pub fn feature_bytes(sam: &SamConfig, taps: &[usize]) -> u64 {
 }
 
 /// The memory of a machine, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MachineMemory {
     /// All of it.
     pub total: u64,
     /// What programs can still get.
     pub available: u64,
-    /// What this program may take at most, if a control group (a container, a batch system) says so.
-    pub limit: Option<u64>,
+    /// What this program may take at most, and what says so.
+    pub limit: MemoryLimit,
 }
 
 impl MachineMemory {
@@ -142,17 +144,11 @@ impl MachineMemory {
         let memory = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
         let system = System::new_with_specifics(memory);
         let total = system.total_memory();
-        let limits = system.cgroup_limits();
+        let group = system.cgroup_limits().filter(|group| group.total_memory < total);
         let limit =
-            limits.as_ref().map(|limits| limits.total_memory).filter(|limit| *limit < total);
-        let free = limits.filter(|_| limit.is_some()).map(|limits| limits.free_memory);
-        let available = system.available_memory();
-        Self { total, available: free.map_or(available, |free| free.min(available)), limit }
-    }
-
-    /// What a program can have at most.
-    pub fn most(&self) -> u64 {
-        self.limit.unwrap_or(self.total)
+            MemoryLimit::of_this_process(total, group.as_ref().map(|group| group.total_memory));
+        let free = group.map_or(u64::MAX, |group| group.free_memory);
+        Self { total, available: system.available_memory().min(free).min(limit.bytes), limit }
     }
 }
 
@@ -202,7 +198,7 @@ mod tests {
     #[test]
     fn a_machine_has_memory() {
         let machine = MachineMemory::now();
-        assert!(machine.available <= machine.most() && machine.most() <= machine.total);
-        assert!(machine.total > 1 << 20);
+        assert!(machine.available <= machine.limit.bytes);
+        assert!(machine.available > 1 << 20 && machine.total > 1 << 20);
     }
 }

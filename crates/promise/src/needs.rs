@@ -3,31 +3,17 @@
 use data_loaders::DataSet;
 use feature_cache::Precision;
 
-use crate::{
-    campaign::Campaign,
-    memory::{Demand, feature_bytes},
-};
+use crate::{campaign::Campaign, memory::feature_bytes, memory_need::MemoryNeed};
 
 /// What runs that are to do need at least.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Needs {
     /// Images that go through the encoder, views counted by themselves.
     pub images: usize,
     /// Bytes of their features on the disk, if nothing of them is there.
     pub stored_bytes: u64,
-    /// Bytes of the largest model's parameters.
-    pub model_bytes: u64,
-    /// Bytes of the features of the batches that are in memory at a time.
-    pub batch_bytes: u64,
-    /// Bytes of features that are kept in memory, in the run that keeps most.
-    pub kept_bytes: u64,
-}
-
-impl Needs {
-    /// Bytes of memory that a run cannot do without: features need not be kept.
-    pub fn memory(&self) -> u64 {
-        self.model_bytes + self.batch_bytes
-    }
+    /// Memory of the run that needs most; nothing if none is to do.
+    pub memory: Option<MemoryNeed>,
 }
 
 impl Campaign<'_> {
@@ -54,10 +40,8 @@ impl Campaign<'_> {
                 spec.backbone.precision,
                 spec.backbone.resize
             );
-            let mut kept = 0_u64;
             for (set, views) in sets {
                 let images = views * set.len();
-                kept += images as u64 * per_image;
                 let known = |(other, data): &(String, DataSet)| *other == encoding && data == set;
                 if seen.iter().any(known) {
                     continue;
@@ -73,13 +57,10 @@ impl Campaign<'_> {
                 };
                 needs.stored_bytes += images as u64 * stored;
             }
-            let most = (spec.data.feature_memory_gib * f64::from(1 << 30)) as u64;
-            let batch = if job.plan.trains() { spec.train.batch_size } else { 1 };
-            let demand =
-                Demand { batch: batch.min(sources.train.len()), per_image, largest_image: 0 };
-            needs.kept_bytes = needs.kept_bytes.max(kept.min(most));
-            needs.batch_bytes = needs.batch_bytes.max(demand.batches());
-            needs.model_bytes = needs.model_bytes.max(4 * ready.parameters as u64);
+            let more = |most: MemoryNeed| ready.memory.bytes() > most.bytes();
+            if needs.memory.is_none_or(more) {
+                needs.memory = Some(ready.memory);
+            }
         }
         needs
     }

@@ -276,8 +276,7 @@ impl Experiment {
         if too_many.is_some() {
             // Not even to be checked one by one.
             problems.extend(too_many);
-            problems.into_result(path, n_methods)?;
-            unreachable!("there is a problem");
+            return Err(problems.into_error(path, n_methods));
         }
         let methods = Method::all(&text, &document, &base_spec, points.clone(), settings)?;
         let catalog = Catalog::built_in();
@@ -402,9 +401,14 @@ impl<'a> Problems<'a> {
 
     /// Nothing, if nothing was found.
     fn into_result(self, path: &Path, methods: usize) -> Result<(), SpecError> {
-        if self.found.is_empty() {
-            return Ok(());
+        match self.is_empty() {
+            true => Ok(()),
+            false => Err(self.into_error(path, methods)),
         }
+    }
+
+    /// All that was found.
+    fn into_error(self, path: &Path, methods: usize) -> SpecError {
         let mut problems: Vec<Problem> = self
             .found
             .into_iter()
@@ -418,10 +422,7 @@ impl<'a> Problems<'a> {
             })
             .collect();
         problems.sort_by_key(|problem| (problem.place.is_none(), problem.place));
-        Err(SpecError::Check {
-            origin: path.display().to_string(),
-            source: CheckError { problems },
-        })
+        SpecError::Check { origin: path.display().to_string(), source: CheckError { problems } }
     }
 }
 

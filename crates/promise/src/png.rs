@@ -9,7 +9,7 @@ use image::{DynamicImage, ImageFormat, ImageResult};
 /// # Errors
 ///
 /// What the encoder or the system said.
-pub(crate) fn save(picture: &DynamicImage, path: &Path) -> ImageResult<()> {
+pub fn save(picture: &DynamicImage, path: &Path) -> ImageResult<()> {
     let mut bytes = Cursor::new(Vec::new());
     picture.write_to(&mut bytes, ImageFormat::Png)?;
     Ok(atomic_file::write(path, bytes.get_ref())?)

@@ -25,7 +25,8 @@ use crate::{
     feature_store::FeatureStore,
     features::{EncodeError, EncodedSet, Encoding},
     memory::{Demand, TooLittle, feature_bytes, gib},
-    memory_need::{MemoryLimit, MemoryNeed},
+    memory_limit::MemoryLimit,
+    memory_need::MemoryNeed,
     model::{Adapter, BuildError},
     no_prompt::NO_PROMPT,
     plan::{CheckError, Experiment, RunPlan, SpecError},
@@ -520,7 +521,7 @@ impl Shared {
         context: &Context,
     ) -> Result<Encoding, RunError> {
         let per_image = feature_bytes(backbone.sam.config(), &taps);
-        let wanted = (plan.spec.data.feature_memory_gib * f64::from(1 << 30)) as u64;
+        let wanted = plan.spec.data.feature_memory();
         let demand = Demand { batch, per_image, largest_image };
         let (reading, features) =
             demand.share(context.memory, wanted).map_err(|TooLittle { needed }| {

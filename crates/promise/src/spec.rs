@@ -131,6 +131,13 @@ pub struct DataSpec {
     pub sources: BTreeMap<String, SourceSpec>,
 }
 
+impl DataSpec {
+    /// Bytes of features that may be kept in memory.
+    pub fn feature_memory(&self) -> u64 {
+        (self.feature_memory_gib * f64::from(1 << 30)) as u64
+    }
+}
+
 /// `data.feature_cache`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -28,6 +28,7 @@ use burn::{
     },
     tensor::DType,
 };
+use file_watchdog::watched;
 use sha2::{Digest, Sha256};
 use weights_check::{Format, Refused, check, check_tensor, file_length};
 
@@ -227,7 +228,7 @@ pub fn load_weights(sam: &mut Sam, source: &WeightsSource) -> Result<LoadReport,
         source => WeightsError::Refused { origin: origin.clone(), source },
     };
     let length = match source {
-        WeightsSource::File(path) => file_length(path).map_err(refused)?,
+        WeightsSource::File(path) => watched(path, || file_length(path)).map_err(refused)?,
         WeightsSource::Embedded { bytes, .. } => bytes.len() as u64,
     };
     let sha256 = match source {
@@ -238,18 +239,18 @@ pub fn load_weights(sam: &mut Sam, source: &WeightsSource) -> Result<LoadReport,
     // First, since it says what to do: a published file that was cut is to be downloaded again.
     let known = known_checkpoint(source, &sha256)?;
     if let WeightsSource::File(path) = source {
-        check(path, Format::of(path)).map_err(refused)?;
+        watched(path, || check(path, Format::of(path))).map_err(refused)?;
     }
 
     let format_error = |message: String| WeightsError::Format { message, origin: origin.clone() };
     let tensors = match source {
-        WeightsSource::File(path) if Format::of(path) == Format::Safetensors => {
-            all_tensors(&mut SafetensorsStore::from_file(path.clone()))
-        }
-        WeightsSource::File(path) => all_tensors(
-            // The names keep the gaps that activations leave in a `Sequential`.
-            &mut PytorchStore::from_file(path.clone()).map_indices_contiguous(false),
-        ),
+        WeightsSource::File(path) => watched(path, || match Format::of(path) {
+            Format::Safetensors => all_tensors(&mut SafetensorsStore::from_file(path.clone())),
+            Format::Pickle => all_tensors(
+                // The names keep the gaps that activations leave in a `Sequential`.
+                &mut PytorchStore::from_file(path.clone()).map_indices_contiguous(false),
+            ),
+        }),
         WeightsSource::Embedded { bytes, .. } => {
             all_tensors(&mut SafetensorsStore::from_bytes(Some(bytes.to_vec())))
         }
@@ -265,7 +266,9 @@ pub fn load_weights(sam: &mut Sam, source: &WeightsSource) -> Result<LoadReport,
         tensors.iter().map(|tensor| (tensor.name.clone(), tensor.shape.to_vec())).collect();
 
     let adapter = PyTorchToBurnAdapter.chain(FloatCastAdapter::to(DType::F32));
-    let result = sam.apply(tensors, None, Some(Box::new(adapter)), true);
+    // Only now the numbers are read.
+    let result =
+        watched(Path::new(&origin), || sam.apply(tensors, None, Some(Box::new(adapter)), true));
 
     let mut misshapen = Vec::new();
     for error in &result.errors {
@@ -375,11 +378,11 @@ fn known_checkpoint(
 }
 
 fn file_sha256(path: &Path) -> io::Result<String> {
-    let mut file = File::open(path)?;
+    let mut file = watched(path, || File::open(path))?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
     loop {
-        match file.read(&mut buffer)? {
+        match watched(path, || file.read(&mut buffer))? {
             0 => return Ok(hex::encode(hasher.finalize())),
             n => hasher.update(&buffer[..n]),
         }

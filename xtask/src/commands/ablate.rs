@@ -1,7 +1,7 @@
 //! `cargo xtask ablate`
 
 use std::{
-    num::NonZeroUsize,
+    num::{NonZeroU64, NonZeroUsize},
     path::{Path, PathBuf},
     process::{Command, ExitCode},
 };
@@ -71,7 +71,9 @@ pub struct Ablate {
 
 impl Ablate {
     /// Plans, runs, then writes and prints table, claims and figures of every experiment.
-    pub fn run(self) -> anyhow::Result<ExitCode> {
+    ///
+    /// - `read_timeout`: seconds, for the processes of runs
+    pub fn run(self, read_timeout: NonZeroU64) -> anyhow::Result<ExitCode> {
         let experiments = self
             .experiments
             .iter()
@@ -125,7 +127,9 @@ impl Ablate {
             let threads = self.threads_per_run.unwrap_or_else(|| share(jobs));
             let program = std::env::current_exe().context("cannot find this program")?;
             let command = |place: usize, run: &PlannedRun, device: DeviceKind| {
-                self.worker(&program, place, run, device)
+                let mut command = self.worker(&program, place, run, device);
+                command.args(["--read-timeout", &read_timeout.to_string()]);
+                command
             };
             let workers = Workers { jobs, threads, devices, command: &command };
             campaign.run_in_processes(&workers, on_failure, &live)

@@ -27,7 +27,6 @@ use std::{
     path::{Path, PathBuf},
     process::{self, ExitCode},
     sync::{Arc, atomic::AtomicBool},
-    time::Duration,
 };
 
 use clap::{Args, Subcommand};
@@ -41,7 +40,7 @@ use promise::{
 use reporting::Results;
 use serde_json::{Value, json};
 
-use crate::{bar::Bar, stop, watchdog};
+use crate::{bar::Bar, stop};
 
 /// What can be asked for.
 #[derive(Subcommand)]
@@ -92,10 +91,12 @@ pub enum Command {
 
 impl Command {
     /// Does it.
-    pub fn run(self) -> anyhow::Result<ExitCode> {
+    ///
+    /// - `read_timeout`: seconds, for processes that it starts
+    pub fn run(self, read_timeout: NonZeroU64) -> anyhow::Result<ExitCode> {
         match self {
             Self::Run(command) => command.run(),
-            Self::Ablate(command) => command.run(),
+            Self::Ablate(command) => command.run(read_timeout),
             Self::RunOne(command) => command.run(),
             Self::SlurmTask(command) => command.run(),
             Self::Encode(command) => command.run(),
@@ -170,9 +171,6 @@ pub struct Common {
     /// Folder below which data sets are looked for.
     #[arg(long, env = "PROMISE_DATA")]
     data_root: Option<PathBuf>,
-    /// Seconds after which a file of data that does not come ends the command: a network share may hang for ever.
-    #[arg(long, value_name = "SECONDS", default_value = "600")]
-    read_timeout: NonZeroU64,
 }
 
 /// How much memory may be taken.
@@ -242,7 +240,6 @@ impl Common {
         if let Some(root) = &self.data_root {
             command.arg("--data-root").arg(root);
         }
-        command.args(["--read-timeout", &self.read_timeout.to_string()]);
     }
 
     fn context(
@@ -264,7 +261,6 @@ impl Common {
         existing: Existing,
         stop: Arc<AtomicBool>,
     ) -> Context {
-        watchdog::start(Duration::from_secs(self.read_timeout.get()));
         Context {
             device: self.device.first(),
             data_root: self.data_root.clone(),

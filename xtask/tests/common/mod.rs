@@ -41,6 +41,38 @@ panels = 1
 save_predictions = true
 "#;
 
+/// A pre-training of a few seconds, with several checkpoints.
+pub const RECIPE: &str = r#"
+backbone = "micro"
+seed = 7
+output = "out/micro.safetensors"
+rounds = 2
+shards = 2
+warmup_steps = 1
+weight_decay = 0.1
+max_gradient_norm = 1.0
+checkpoint_every = 2
+
+[[stage]]
+image_size = 64
+steps = 5
+batch_size = 2
+masks_per_image = 1
+area_exponent = 0.5
+box_share = 0.3
+box_jitter = 0.1
+learning_rate = 1e-3
+
+[[stage]]
+image_size = 256
+steps = 2
+batch_size = 2
+masks_per_image = 1
+area_exponent = 0.5
+box_share = 0.3
+box_jitter = 0.1
+"#;
+
 /// Results of a run of [`EXPERIMENT`], below the folder that it was started in.
 pub const RUN: &str = "runs/short/short-seed1";
 

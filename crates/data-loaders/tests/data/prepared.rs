@@ -120,6 +120,8 @@ fn bad_cases_are_named_and_the_others_written() {
     assert_eq!(result.written, 2);
     assert_eq!(result.skipped.len(), 1);
     assert_eq!((result.skipped[0].index, result.skipped[0].id.as_str()), (1, "b"));
+    let why = result.skipped[0].reason.to_string();
+    assert!(why.contains("empty") && why.ends_with("images/b.png"), "{why}");
     assert!(!out.path().join("images/b.png").exists());
 }
 

@@ -327,6 +327,17 @@ mod unit {
 
     use super::{BLOCK, Block, Line, STEP, TILE};
 
+    /// `asm!` that leaves other values in every tile.
+    macro_rules! changing_tiles {
+        ($($assembly:tt)*) => {
+            asm!(
+                $($assembly)*
+                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+            )
+        };
+    }
+
     /// Asks processor and system.
     pub fn request() -> bool {
         const FEATURES: u32 = 7;
@@ -399,7 +410,7 @@ mod unit {
             // SAFETY: processor and system have the unit, asserted above; the operand has 64 bytes of the documented
             // form.
             unsafe {
-                asm!("ldtilecfg [{}]", in(reg) &raw const configuration, options(nostack, readonly));
+                changing_tiles!("ldtilecfg [{}]", in(reg) &raw const configuration, options(nostack, readonly),);
             }
             Self { not_send: PhantomData }
         }
@@ -443,7 +454,7 @@ mod unit {
         fn drop(&mut self) {
             // SAFETY: the unit is there, since `new` configured it. Tiles that are not in use cost nothing when the
             // system changes threads.
-            unsafe { asm!("tilerelease", options(nostack)) };
+            unsafe { changing_tiles!("tilerelease", options(nostack),) };
         }
     }
 
@@ -460,10 +471,9 @@ mod unit {
     ) {
         // Tiles 0 to 3 hold the result, 4 and 5 the rows, 6 and 7 the columns. Parts of a factor lie 2048 bytes
         // apart, h, m, l. A part stays where it is while the other factor's change.
-        // SAFETY: reads and writes what the caller vouches for, and no register but those named and tiles, which
-        // the compiler does not use.
+        // SAFETY: reads and writes what the caller vouches for, and no register but those named.
         unsafe {
-            asm!(
+            changing_tiles!(
                 "tilezero tmm0",
                 "tilezero tmm1",
                 "tilezero tmm2",

@@ -103,6 +103,8 @@ fn misshapen_tensors_are_named_in_the_layout_of_the_file() {
         (weight.expected.as_slice(), weight.actual.as_slice()),
         (&[96, 32][..], &[64, 32][..])
     );
+    let line = format!("misshapen {}: [64, 32], expected [96, 32]", weight.name);
+    assert!(error.to_string().contains(&line), "{error}");
 }
 
 /// A file of `weights-check`, written by its `make.py`.

@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 use clap::Args;
 use data_loaders::augment::{AugmentSpec, Pair, contact_sheet, drawn_cases, sample_key};
 use data_loaders::{TruthMask, error_chain};
-use promise::frame::prepared;
+use promise::{frame::prepared, png};
 use sam_backbone::ResizeMode;
 
 use super::source::Source;
@@ -62,8 +62,8 @@ impl Preview {
             outln!("skipped {}: {}", case.id, error_chain(&case.reason));
         }
         ensure!(!pairs.is_empty(), "none of the {} drawn images can be read", drawn.len());
-        contact_sheet(&pairs, &spec, self.seed, self.columns, self.tile)
-            .save(&self.out)
+        let sheet = contact_sheet(&pairs, &spec, self.seed, self.columns, self.tile);
+        png::save(&sheet.into(), &self.out)
             .with_context(|| format!("cannot write {}", self.out.display()))?;
         outln!(
             "{}: {} images of {} {}, seed {}, each as it is and {} times augmented",
