@@ -143,6 +143,26 @@ fn a_smoke_run_is_recorded_evaluated_drawn_and_used() {
         }
     }
 
+    // A simulated user, twice the same.
+    let clicks = || {
+        let clicked =
+            xtask(here, &["eval", name, "--prompts", "simulated", "--rounds", "2", "--json"]);
+        (json(&clicked), std::fs::read(here.join(name).join("clicks.csv")).expect("click rows"))
+    };
+    let (clicked, rows) = clicks();
+    let scores = clicked["curves"][0]["scores"].as_object().expect("a curve");
+    assert_eq!(scores.keys().collect::<Vec<_>>(), ["0", "1", "2"]);
+    assert_eq!(scores["2"]["n"], 2);
+    assert!(clicks() == (clicked, rows), "the same clicks are the same bytes");
+    let alone = xtask(here, &["eval", name, "--prompts", "simulated", "--prompts", "grid"]);
+    assert!(failure(&alone).contains("stands alone"));
+    let unknown = xtask(here, &["eval", name, "--prompts", "mouse"]);
+    let unknown = String::from_utf8_lossy(&unknown.stderr).into_owned();
+    assert!(unknown.contains("`box_full`; or `simulated`, or a file `*.json`"), "{unknown}");
+    let figure = xtask(here, &["figure", "clicks-vs-dice", name, "-o", "clicks"]);
+    assert!(figure.status.success(), "{}", String::from_utf8_lossy(&figure.stderr));
+    assert!(here.join("clicks.pdf").is_file());
+
     let image = write_image(here, 97, 64);
     let latex = xtask(here, &["table", "runs/smoke_apm", "--format", "latex", "--out", "t.tex"]);
     assert!(latex.status.success(), "{}", String::from_utf8_lossy(&latex.stderr));
@@ -158,6 +178,34 @@ fn a_smoke_run_is_recorded_evaluated_drawn_and_used() {
     let auto = xtask(here, &["predict", "--run", name, "--image", &image, "-o", "auto.png"]);
     assert!(auto.status.success(), "{}", String::from_utf8_lossy(&auto.stderr));
     assert_mask(&here.join("auto.png"), 97, 64);
+
+    // With a person's prompts beside its own, four points: all at once, or in rounds, or without them.
+    let predicted = |more: &[&str]| {
+        let image = ["predict", "--run", name, "--image", &image, "-o", "m.png", "--json"];
+        let document = json(&xtask(here, &[&image, more].concat()));
+        let points = document["points"].as_array().expect("points").len();
+        (points, document["box"].is_array())
+    };
+    let person = ["--point", "40,30,foreground", "--point", "1,1,background"];
+    let and = |more: &[&'static str]| [&person[..], more].concat();
+    assert_eq!(predicted(&person), (2, false));
+    assert_eq!(predicted(&and(&["--combine", "add"])), (6, false));
+    let corners = ["--combine", "correct", "--box", "20,10,70,50"];
+    assert_eq!(predicted(&and(&corners)), (6, true));
+    let file =
+        r#"{"version": 1, "images": {"image.png": {"automatic": true, "box": [20, 10, 70, 50]}}}"#;
+    std::fs::write(here.join("prompts.json"), file).expect("written");
+    assert_eq!(predicted(&["--prompts", "prompts.json"]), (4, true));
+    assert_eq!(predicted(&["--prompts", "prompts.json", "--combine", "replace"]), (0, true));
+    std::fs::write(here.join("prompts.json"), file.replace("image.png", "other.png"))
+        .expect("written");
+    let other =
+        ["predict", "--run", name, "--image", &image, "-o", "m.png", "--prompts", "prompts.json"];
+    let other = failure(&xtask(here, &other));
+    assert!(
+        other.contains("no prompts for `image.png`; there are some for `other.png`"),
+        "{other}"
+    );
 }
 
 #[test]
@@ -294,6 +342,10 @@ fn what_cannot_be_done_is_said_in_words_and_fails() {
     assert!(outside.contains("(98, 1) lies outside") && outside.contains("97 x 64"), "{outside}");
     assert!(predict(&["--backbone", "micro", "--point", "1,1,7"]).contains("label is 1"));
     assert!(predict(&["--backbone", "micro", "--box", "9,9,3,3"]).contains("first corner"));
+    let add = predict(&["--backbone", "micro", "--point", "1,1,1", "--combine", "add"]);
+    assert!(add.contains("no automatic prompts to add to"), "{add}");
+    let word = predict(&["--backbone", "micro", "--point", "1,1,1", "--combine", "mix"]);
+    assert!(word.contains("`replace` or `add` or `correct`"), "{word}");
     assert!(!here.join("mask.png").exists());
 
     std::fs::write(here.join("empty.jpg"), b"").expect("written");

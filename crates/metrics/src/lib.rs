@@ -12,6 +12,7 @@
 //!   [`normalized_surface_distance`](fn@normalized_surface_distance) of outlines
 //! - [`LevelCounts`], [`CurveMeasure`]: curves over 256 thresholds
 //! - [`spearman`], [`RankCorrelation`]: whether one number follows the order of another
+//! - [`error_center`](fn@error_center): where a prediction is wrong most, which a simulated user clicks
 //! - [`Protocol`]: how one case is scored, by name
 //! - [`Summary`]: mean, deviation and bootstrap interval over cases
 //! - [`PairedComparison`], [`SignedRank`], [`holm`](fn@holm): two methods on the same cases
@@ -24,6 +25,7 @@ mod dice;
 mod distance;
 mod e_measure;
 mod error;
+mod error_center;
 mod f_beta;
 mod holm;
 mod iou;
@@ -53,6 +55,7 @@ pub use counts::MaskCounts;
 pub use dice::dice;
 pub use e_measure::e_measure;
 pub use error::MetricsError;
+pub use error_center::{ErrorCenter, error_center};
 pub use f_beta::{BETA_SQUARED, f_beta};
 pub use holm::holm;
 pub use iou::iou;

@@ -1,7 +1,7 @@
 //! Scores of a method: every test case, every prompt source, one protocol.
 
 use std::{
-    fs,
+    fmt, fs,
     ops::ControlFlow,
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
@@ -11,7 +11,7 @@ use std::{
 use burn::tensor::{Int, Tensor, TensorData, activation};
 use data_loaders::{TruthMask, prefetch};
 use metrics::{Mask, MetricsError, Protocol, SoftMap};
-use prompting::{PromptInput, Prompts, Proposal};
+use prompting::{PromptInput, Prompts};
 use run_record::{CaseRow, CurveRow, PanelPoint, ResultRow};
 use sam_backbone::{Frame, FrozenSam, ImageSize, ResizeMode, masks_in_image};
 use scoring::{
@@ -19,14 +19,63 @@ use scoring::{
 };
 
 use crate::{
+    dialogue::{Dialogue, MaskChoice, MaskInput},
     features::{EncodedCase, EncodedSet, FeatureError},
-    hypotheses::decode_best,
-    model::{Adapter, USED_MASK},
+    model::Adapter,
+    person::{Combine, OutsideError, PromptFile},
+    predict::{Wanting, answer},
     progress::Progress,
     prompt_source::{
         HostPrompt, PromptSource, case_generator, fixed_prompt, ground_truth_points, prompt_seed,
     },
 };
+
+/// Where the prompts of a row come from: a source that knows what to say about any case, or a person who has said
+/// something about some.
+#[derive(Debug, Clone, Copy)]
+pub enum CasePrompts<'a> {
+    /// A source.
+    Source(PromptSource),
+    /// A person, by a file. Only the cases that it names are scored.
+    Person {
+        /// The prompts.
+        file: &'a PromptFile,
+        /// How they go together with the run's; by default as the file says.
+        combine: Option<Combine>,
+    },
+}
+
+impl From<PromptSource> for CasePrompts<'_> {
+    fn from(source: PromptSource) -> Self {
+        Self::Source(source)
+    }
+}
+
+impl CasePrompts<'_> {
+    /// Whether the prompts are made from the truth.
+    pub fn is_oracle(&self) -> bool {
+        matches!(self, Self::Source(source) if source.is_oracle())
+    }
+
+    /// Whether the run's prompt module may be asked.
+    fn may_propose(&self) -> bool {
+        matches!(self, Self::Source(PromptSource::Auto) | Self::Person { .. })
+    }
+}
+
+impl fmt::Display for CasePrompts<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Source(source) => source.name(),
+            Self::Person { combine, .. } => match combine {
+                None => "person",
+                Some(Combine::Replace) => "person_replace",
+                Some(Combine::Add) => "person_add",
+                Some(Combine::Correct) => "person_correct",
+            },
+        })
+    }
+}
 
 /// What is scored, and how.
 #[derive(Debug, Clone)]
@@ -38,7 +87,7 @@ pub struct Evaluation<'a> {
     /// Seed of the run; oracle points and bootstrap intervals depend on it.
     pub seed: u64,
     /// Where prompts come from.
-    pub source: PromptSource,
+    pub prompts: CasePrompts<'a>,
     /// How masks are scored.
     pub protocol: Protocol,
     /// Points of `ground_truth` and `grid`.
@@ -94,6 +143,25 @@ pub enum EvaluateError {
         /// The method.
         method: String,
     },
+    /// Prompts are to be added to those of a module, and there is none.
+    #[error(
+        "`{method}` has no prompt module, so there are no automatic prompts to add those of {case} to; `--combine replace` \
+         takes them alone"
+    )]
+    NothingToAddTo {
+        /// The method.
+        method: String,
+        /// Data set and case.
+        case: String,
+    },
+    /// A person's prompt lies outside of the image.
+    #[error("{place}: {case}")]
+    Outside {
+        /// The place, and the size of the image.
+        place: OutsideError,
+        /// Data set and case.
+        case: String,
+    },
     /// Features of an image cannot be had.
     #[error(transparent)]
     Features(#[from] FeatureError),
@@ -137,29 +205,32 @@ pub fn evaluate(
     stop: &AtomicBool,
 ) -> Result<Evaluated, EvaluateError> {
     let data = set.cases.first().map_or("", |case| &case.data).to_owned();
-    let Evaluation { source, seed, .. } = *evaluation;
-    progress.start(
-        &format!("evaluate {} on {data} with {source}", evaluation.method),
-        set.cases.len() as u64,
-    );
+    let Evaluation { prompts, seed, .. } = *evaluation;
+    let asked: Vec<usize> = (0..set.cases.len())
+        .filter(|&index| match prompts {
+            CasePrompts::Source(_) => true,
+            CasePrompts::Person { file, .. } => file.of(&set.cases[index].id).is_some(),
+        })
+        .collect();
+    let n = asked.len();
+    progress.start(&format!("evaluate {} on {data} with {prompts}", evaluation.method), n as u64);
     if let Some(folder) = evaluation.predictions {
         let failed = |source| EvaluateError::Folder { path: folder.to_owned(), source };
         fs::create_dir_all(folder).map_err(failed)?;
     }
-    let wanted = evenly_spaced(evaluation.panels, set.cases.len());
-    let n = set.cases.len();
+    let wanted = evenly_spaced(evaluation.panels, n);
     let mut rows = Vec::with_capacity(n);
     let (mut curves, mut levels, mut pictures) = (Vec::new(), Vec::new(), Vec::new());
     let (mut case_secs, mut prompt_secs) = (0.0, None::<f64>);
     // One case at a time leaves threads idle: many of its operations are too small to be shared out.
     let workers = set.reading().workers;
-    let score_case = |index: usize| {
-        let case = &set.cases[index];
-        let scored = score(evaluation, adapter, sam, set, case)?;
-        let picture = wanted.contains(&index).then(|| scored.picture(index));
+    let score_case = |place: usize| {
+        let index = asked[place];
+        let scored = score(evaluation, adapter, sam, set, &set.cases[index])?;
+        let picture = wanted.contains(&place).then(|| scored.picture(index));
         Ok((scored.case, picture, scored.secs, scored.prompt_secs))
     };
-    let outcome = prefetch(n, workers, 2 * workers, score_case, |index, scored| {
+    let outcome = prefetch(n, workers, 2 * workers, score_case, |place, scored| {
         if stop.load(Ordering::Relaxed) {
             return ControlFlow::Break(EvaluateError::Interrupted);
         }
@@ -176,7 +247,7 @@ pub fn evaluate(
             }
             Err(error) => return ControlFlow::Break(error),
         }
-        progress.set(index as u64 + 1);
+        progress.set(place as u64 + 1);
         ControlFlow::Continue(())
     });
     if let ControlFlow::Break(error) = outcome {
@@ -221,62 +292,77 @@ fn score(
     case: &EncodedCase,
 ) -> Result<Scored, EvaluateError> {
     // The image itself is at hand too: it is read for the module alone.
-    let image = adapter.needs_image() && evaluation.source == PromptSource::Auto;
+    let image = adapter.needs_image() && evaluation.prompts.may_propose();
     let seed = prompt_seed(evaluation.seed, 0, &case.data, &case.id);
     let input = set.prompt_input(case, &adapter.taps(), image, seed, sam.device())?;
     let start = Instant::now();
-    let prediction = predict_case(evaluation, adapter, sam, case, input)?;
+    let Predicted { logits, points, box_xyxy, prompt_secs } =
+        predict_case(evaluation, adapter, sam, case, input)?;
     let failed = |source| EvaluateError::Score {
         method: evaluation.method.to_owned(),
-        case: format!("{}/{}", case.data, case.id),
+        case: case_name(case),
         source,
     };
-    let TruthMask { width, height, values } = case.truth.mask();
-    let (width, height) = (width as usize, height as usize);
-    let truth = Mask::new(width, height, values).map_err(failed)?;
-    let map = SoftMap::from_f32(width, height, &prediction.probabilities).map_err(failed)?;
+    let truth = true_mask(case).map_err(failed)?;
     let named = CaseRow {
         experiment: evaluation.experiment.to_owned(),
         method: evaluation.method.to_owned(),
         seed: evaluation.seed,
         data: case.data.clone(),
         split: set.data().split().to_owned(),
-        prompts: evaluation.source.to_string(),
-        oracle: evaluation.source.is_oracle(),
+        prompts: evaluation.prompts.to_string(),
+        oracle: evaluation.prompts.is_oracle(),
         file: case.id.clone(),
         ..CaseRow::default()
     };
-    let compared = match prediction.compared {
-        Some(ImageMap { size, probabilities }) => {
-            Some(SoftMap::from_f32(size.width, size.height, &probabilities).map_err(failed)?)
-        }
-        None => None,
-    };
-    let compared = compared.as_ref().unwrap_or(&map);
-    let scored = score_case(evaluation.protocol, compared, &truth, named).map_err(failed)?;
+    let (scored, map) =
+        score_logits(evaluation.protocol, logits, &case.frame, &truth, named).map_err(failed)?;
     let secs = start.elapsed().as_secs_f64();
     if let Some(folder) = evaluation.predictions {
         write_prediction(&folder.join(prediction_file(&case.id)), &map)?;
     }
-    let Prediction { points, box_xyxy, prompt_secs, .. } = prediction;
     Ok(Scored { case: scored, map, points, box_xyxy, secs, prompt_secs })
 }
 
-struct Prediction {
-    /// At the image's size, row-major.
-    probabilities: Vec<f32>,
-    /// At the size that the protocol compares at, straight from the decoder, where that is another one and
-    /// possible.
-    compared: Option<ImageMap>,
+/// Data set and case, for messages.
+pub(crate) fn case_name(case: &EncodedCase) -> String {
+    format!("{}/{}", case.data, case.id)
+}
+
+/// The true mask at the image's own size.
+pub(crate) fn true_mask(case: &EncodedCase) -> Result<Mask, MetricsError> {
+    let TruthMask { width, height, values } = case.truth.mask();
+    Mask::new(width as usize, height as usize, values)
+}
+
+/// The scores of an answer by a protocol, and its soft map at the image's own size.
+///
+/// - `logits`: `[1, 1, h, w]`
+pub(crate) fn score_logits(
+    protocol: Protocol,
+    logits: Tensor<4>,
+    frame: &Frame,
+    truth: &Mask,
+    named: CaseRow,
+) -> Result<(ScoredCase, SoftMap), MetricsError> {
+    let at = |frame: &Frame| {
+        let ImageSize { width, height } = frame.image;
+        let probabilities = floats(activation::sigmoid(masks_in_image(logits.clone(), frame)));
+        SoftMap::from_f32(width, height, &probabilities)
+    };
+    let map = at(frame)?;
+    // At the size that the protocol compares at, straight from the decoder, where that is another one and possible.
+    let compared = compared_frame(protocol, frame).map(|frame| at(&frame)).transpose()?;
+    let scored = score_case(protocol, compared.as_ref().unwrap_or(&map), truth, named)?;
+    Ok((scored, map))
+}
+
+struct Predicted {
+    /// `[1, 1, h, w]`
+    logits: Tensor<4>,
     points: Vec<PanelPoint>,
     box_xyxy: Option<[f32; 4]>,
     prompt_secs: Option<f64>,
-}
-
-/// Probabilities of a size, row-major.
-struct ImageMap {
-    size: ImageSize,
-    probabilities: Vec<f32>,
 }
 
 fn predict_case(
@@ -285,39 +371,50 @@ fn predict_case(
     sam: &FrozenSam,
     case: &EncodedCase,
     input: PromptInput,
-) -> Result<Prediction, EvaluateError> {
+) -> Result<Predicted, EvaluateError> {
     let embedding = input.image_embedding.clone();
     let mut prompt_secs = None;
-    let proposal: Proposal = match evaluation.source {
-        PromptSource::Auto => {
-            let start = Instant::now();
-            let proposal = adapter
-                .propose(input)
-                .ok_or_else(|| EvaluateError::NoModule { method: evaluation.method.to_owned() })?;
-            // A device may still be at it. If it cannot say so, reading the prompts will.
-            let _ = sam.device().sync();
-            prompt_secs = Some(start.elapsed().as_secs_f64());
-            proposal
-        }
-        PromptSource::GroundTruth => {
+    let no_module = || EvaluateError::NoModule { method: evaluation.method.to_owned() };
+    let propose = || {
+        let start = Instant::now();
+        let proposal = adapter.propose(input)?;
+        // A device may still be at it. If it cannot say so, reading the prompts will.
+        let _ = sam.device().sync();
+        prompt_secs = Some(start.elapsed().as_secs_f64());
+        Some(proposal)
+    };
+    let shift = adapter.token_shift(embedding.clone());
+    let (mask_input, choice) = (MaskInput::Previous, MaskChoice::Used);
+    let mut dialogue = Dialogue::new(sam, embedding, shift, mask_input, choice);
+    let reply = match evaluation.prompts {
+        CasePrompts::Source(PromptSource::Auto) => dialogue.begin(propose().ok_or_else(no_module)?),
+        CasePrompts::Source(PromptSource::GroundTruth) => {
             let mut rng = case_generator(evaluation.seed, 0, &case.data, &case.id);
             let points =
                 ground_truth_points(&case.truth.mask(), &case.frame, evaluation.n_points, &mut rng);
-            host_prompts(&points, sam).into()
+            dialogue.begin(host_prompts(&points, sam).into())
         }
-        source => {
+        CasePrompts::Source(source) => {
             let fixed = fixed_prompt(source, &case.frame, evaluation.n_points).unwrap_or_default();
-            host_prompts(&fixed, sam).into()
+            dialogue.begin(host_prompts(&fixed, sam).into())
+        }
+        CasePrompts::Person { file, combine } => {
+            let prompt = file.of(&case.id).cloned().unwrap_or_default().user_prompt(combine);
+            let given = prompt
+                .in_input(&case.frame)
+                .map_err(|place| EvaluateError::Outside { place, case: case_name(case) })?;
+            let wanting = |wanting| match wanting {
+                Wanting::Prompt => no_module(),
+                Wanting::Module => EvaluateError::NothingToAddTo {
+                    method: evaluation.method.to_owned(),
+                    case: case_name(case),
+                },
+            };
+            answer(&mut dialogue, sam, &prompt, &given, propose).map_err(wanting)?
         }
     };
-    let shift = adapter.token_shift(embedding.clone());
-    let (prompts, output) = decode_best(sam, &embedding, proposal, shift.as_ref());
-    let (points, box_xyxy) = prompts_in_image(&prompts, &case.frame);
-    let logits = output.low_res_logits.slice_dim(1, USED_MASK..USED_MASK + 1);
-    let at = |frame: &Frame| floats(activation::sigmoid(masks_in_image(logits.clone(), frame)));
-    let compared = compared_frame(evaluation.protocol, &case.frame)
-        .map(|frame| ImageMap { size: frame.image, probabilities: at(&frame) });
-    Ok(Prediction { probabilities: at(&case.frame), compared, points, box_xyxy, prompt_secs })
+    let (points, box_xyxy) = prompts_in_image(&dialogue.into_prompts(), &case.frame);
+    Ok(Predicted { logits: reply.logits(), points, box_xyxy, prompt_secs })
 }
 
 /// The frame that brings logits straight to the size that a protocol compares at: there and back by way of the image

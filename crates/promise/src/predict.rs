@@ -5,29 +5,21 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Tensor;
 use data_loaders::{DataError, decode_image};
 use image::{DynamicImage, GrayImage, Rgb, RgbImage};
-use prompting::PromptInput;
+use prompting::{PromptInput, Proposal};
 use run_record::PanelPoint;
 use safetensors::{Dtype, tensor::TensorView};
-use sam_backbone::{MaskDecoderOutput, PointLabel, ResizeMode, input_tensor, masks_in_image};
+use sam_backbone::{FrozenSam, MaskDecoderOutput, ResizeMode, input_tensor, masks_in_image};
 
 use crate::{
     backbone::Backbone,
+    dialogue::{Dialogue, MaskChoice, MaskInput, Reply, with},
     evaluate::{host_prompts, prompts_in_image},
     frame::frame_of,
-    hypotheses::decode_best,
-    model::{Adapter, USED_MASK},
+    model::Adapter,
+    person::{Combine, OutsideError, UserPrompt},
     png,
     prompt_source::{HostPrompt, prompt_seed},
 };
-
-/// A person's prompt, in pixels of the image.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct UserPrompt {
-    /// `(x, y)` and label, 1 foreground, 0 background.
-    pub points: Vec<([f32; 2], PointLabel)>,
-    /// `(x0, y0, x1, y1)`.
-    pub box_xyxy: Option<[f32; 4]>,
-}
 
 /// A prediction.
 #[derive(Debug)]
@@ -60,17 +52,14 @@ pub enum PredictError {
         "no prompt: give --point x,y,label or --box x0,y0,x1,y1, or a run with a prompt module"
     )]
     NoPrompt,
+    /// Prompts are to be added to those of a module, and there is none.
+    #[error("there is no prompt module, so there are no automatic prompts to add to")]
+    NoModule,
     /// A point or box lies outside of the image.
-    #[error("({x}, {y}) lies outside of the image, which is {width} x {height}: {}", path.display())]
+    #[error("{place}: {}", path.display())]
     Outside {
-        /// Column.
-        x: f32,
-        /// Row.
-        y: f32,
-        /// Width of the image.
-        width: u32,
-        /// Height of the image.
-        height: u32,
+        /// The place, and the size of the image.
+        place: OutsideError,
         /// The image.
         path: PathBuf,
     },
@@ -86,9 +75,9 @@ pub enum PredictError {
 
 /// Predicts the mask of one image.
 ///
-/// With a run, its token shift is applied, and its prompt module proposes if the person does not;
-/// the mask is the one that the run was trained for. Without a run, the mask with the highest
-/// predicted IoU is taken, as SAM's own predictor does.
+/// With a run, its token shift is applied, its prompt module proposes if the person does not or as
+/// [`UserPrompt::combine`] says, and the mask is the one that the run was trained for. Without a run, the mask with the
+/// highest predicted IoU is taken, as SAM's own predictor does.
 ///
 /// # Errors
 ///
@@ -102,29 +91,17 @@ pub fn predict(
 ) -> Result<Prediction, PredictError> {
     let image = decode_image(path)?;
     let (width, height) = image.dimensions();
-    let corners = prompt.box_xyxy.iter().flat_map(|&[x0, y0, x1, y1]| [[x0, y0], [x1, y1]]);
-    for [x, y] in prompt.points.iter().map(|(at, _)| *at).chain(corners) {
-        if !(0.0..=width as f32).contains(&x) || !(0.0..=height as f32).contains(&y) {
-            return Err(PredictError::Outside { x, y, width, height, path: path.to_owned() });
-        }
-    }
     let frame = frame_of(&image, resize, backbone.sam.config().image_encoder.image_size);
+    let given = prompt
+        .in_input(&frame)
+        .map_err(|place| PredictError::Outside { place, path: path.to_owned() })?;
     let taps = adapter.map_or_else(Vec::new, Adapter::taps);
     let device = backbone.sam.device();
     let input = input_tensor(&image, &frame, device);
     let encoded = backbone.sam.encode(input.clone(), &taps);
     let embedding = encoded.image_embedding.clone();
 
-    // What lies on a border that was cropped away moves to the edge of what is shown.
-    let in_input = |at| frame.input_from_image(frame.nearest_shown(at));
-    let given = HostPrompt {
-        points: prompt.points.iter().map(|(at, label)| (in_input(*at), *label)).collect(),
-        box_xyxy: prompt.box_xyxy.map(|[x0, y0, x1, y1]| {
-            let [[x0, y0], [x1, y1]] = [in_input([x0, y0]), in_input([x1, y1])];
-            [x0, y0, x1, y1]
-        }),
-    };
-    let proposal = if given == HostPrompt::default() {
+    let propose = || {
         // Whatever a module draws, it draws by the name of the file.
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
         let input = PromptInput {
@@ -133,32 +110,84 @@ pub fn predict(
             image: adapter.is_some_and(Adapter::needs_image).then_some(input),
             seeds: vec![prompt_seed(0, 0, "", &name)],
         };
-        adapter.and_then(|adapter| adapter.propose(input)).ok_or(PredictError::NoPrompt)?
-    } else {
-        host_prompts(&given, &backbone.sam).into()
+        adapter.and_then(|adapter| adapter.propose(input))
     };
     let shift = adapter.and_then(|adapter| adapter.token_shift(embedding.clone()));
-    let (prompts, output) = decode_best(&backbone.sam, &embedding, proposal, shift.as_ref());
-    let (points, box_xyxy) = prompts_in_image(&prompts, &frame);
-
-    let iou = floats(output.iou_predictions.clone());
-    let best = (0..iou.len()).max_by(|&a, &b| iou[a].total_cmp(&iou[b])).unwrap_or(USED_MASK);
-    let used_mask = if adapter.is_some() { USED_MASK } else { best };
-    let logits = output.low_res_logits.clone().slice_dim(1, used_mask..used_mask + 1);
-    let mask = floats(masks_in_image(logits, &frame))
+    let choice = if adapter.is_some() { MaskChoice::Used } else { MaskChoice::Best };
+    let sam = &backbone.sam;
+    let mut dialogue = Dialogue::new(sam, embedding.clone(), shift, MaskInput::Previous, choice);
+    let reply = answer(&mut dialogue, sam, prompt, &given, propose)?;
+    let (points, box_xyxy) = prompts_in_image(&dialogue.into_prompts(), &frame);
+    let mask = floats(masks_in_image(reply.logits(), &frame))
         .into_iter()
         .map(|logit| if logit > 0.0 { 255 } else { 0 })
         .collect();
+    let Reply { output, used_mask, iou_prediction } = reply;
     Ok(Prediction {
         mask: GrayImage::from_raw(width, height, mask).expect("one logit per pixel"),
         image,
         points,
         box_xyxy,
         used_mask,
-        iou_prediction: iou[used_mask],
+        iou_prediction,
         image_embedding: embedding,
         output,
     })
+}
+
+/// Why a person's prompts and a run's cannot be combined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanting {
+    /// Nobody prompts.
+    Prompt,
+    /// There is no prompt module to add to.
+    Module,
+}
+
+impl From<Wanting> for PredictError {
+    fn from(wanting: Wanting) -> Self {
+        match wanting {
+            Wanting::Prompt => Self::NoPrompt,
+            Wanting::Module => Self::NoModule,
+        }
+    }
+}
+
+/// The last answer of a dialogue about a person's prompt and a run's, combined as the person says. `given` is the
+/// prompt in input pixels; `propose` gives the run's, `None` without a prompt module.
+pub(crate) fn answer(
+    dialogue: &mut Dialogue<'_>,
+    sam: &FrozenSam,
+    prompt: &UserPrompt,
+    given: &HostPrompt,
+    propose: impl FnOnce() -> Option<Proposal>,
+) -> Result<Reply, Wanting> {
+    if prompt.is_empty() {
+        return Ok(dialogue.begin(propose().ok_or(Wanting::Prompt)?));
+    }
+    match prompt.combine {
+        Combine::Replace => Ok(dialogue.begin(host_prompts(given, sam).into())),
+        Combine::Add => {
+            let mut proposal = propose().ok_or(Wanting::Module)?;
+            for hypothesis in &mut proposal.hypotheses {
+                *hypothesis = with(std::mem::take(hypothesis), given, sam);
+            }
+            Ok(dialogue.begin(proposal))
+        }
+        Combine::Correct => {
+            let proposal = if prompt.without_automatic { None } else { propose() };
+            let first = proposal.map(|proposal| dialogue.begin(proposal));
+            let corners = given
+                .box_xyxy
+                .map(|corners| HostPrompt { box_xyxy: Some(corners), ..HostPrompt::default() });
+            let points = given
+                .points
+                .iter()
+                .map(|&point| HostPrompt { points: vec![point], box_xyxy: None });
+            let rounds = corners.into_iter().chain(points);
+            rounds.fold(first, |_, round| Some(dialogue.add(&round))).ok_or(Wanting::Prompt)
+        }
+    }
 }
 
 impl Prediction {

@@ -2,7 +2,7 @@
 //! [`campaign`](crate::campaign).
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     sync::{Arc, atomic::AtomicBool},
 };
@@ -11,7 +11,7 @@ use burn::tensor::Device;
 use data_loaders::{DataError, DataSet, augment::View};
 use feature_cache::{CacheError, FeatureCache};
 use run_record::{
-    BackboneRecord, CaseRow, CurveRow, EvaluationTiming, FORMAT_VERSION, Failure, Panel,
+    BackboneRecord, CaseRow, ClickRow, CurveRow, EvaluationTiming, FORMAT_VERSION, Failure, Panel,
     ParameterCounts, ResultRow, RunFolder, RunRecord, RunRecordError, SkippedCase, Timing,
 };
 use sam_backbone::{ResizeMode, UnknownVariantError};
@@ -21,7 +21,7 @@ use crate::{
     backbone::{Backbone, BackboneError},
     campaign::{Campaign, OnFailure},
     device::{DeviceError, DeviceKind},
-    evaluate::{EvaluateError, Evaluated, Evaluation, evaluate},
+    evaluate::{CasePrompts, EvaluateError, Evaluated, Evaluation, evaluate},
     feature_store::FeatureStore,
     features::{EncodeError, EncodedSet, Encoding},
     memory::{Demand, TooLittle, feature_bytes, gib},
@@ -29,11 +29,13 @@ use crate::{
     memory_need::MemoryNeed,
     model::{Adapter, BuildError},
     no_prompt::NO_PROMPT,
+    person::{PromptFile, named, stem},
     plan::{CheckError, Experiment, RunPlan, SpecError},
     progress::{OneAtATime, Progress},
     prompt_source::PromptSource,
     registry::{self, UnknownPromptError},
     run_folder::{self, Existing, RunFolderError},
+    simulated_user::{Simulated, Simulation, simulate},
     sources::open,
     train::{StepImages, TrainError, TrainingSet},
     viewed_set::ViewedSet,
@@ -112,6 +114,21 @@ pub enum RunError {
     /// Evaluation failed.
     #[error(transparent)]
     Evaluate(#[from] EvaluateError),
+    /// A person prompts images that are in none of the evaluated sets.
+    #[error(
+        "there are prompts for {}, which {} not have; one set is named by `--data`",
+        named(unknown),
+        match data.as_slice() {
+            [one] => format!("`{one}` does"),
+            several => format!("{} do", named(several)),
+        }
+    )]
+    NoSuchCase {
+        /// Names without a case.
+        unknown: Vec<String>,
+        /// The sets.
+        data: Vec<String>,
+    },
     /// The run folder cannot be used.
     #[error(transparent)]
     Folder(#[from] RunFolderError),
@@ -405,7 +422,7 @@ pub(crate) fn execute(
                 experiment,
                 method: &plan.method,
                 seed: plan.seed,
-                source,
+                prompts: source.into(),
                 protocol: spec.evaluate.protocol.0,
                 n_points: spec.evaluate.points,
                 panels: spec.evaluate.panels,
@@ -600,53 +617,87 @@ impl Shared {
     }
 }
 
+/// A finished run with its test sets, ready to be evaluated again.
+struct Reopened {
+    record: RunRecord,
+    plan: RunPlan,
+    backbone: Backbone,
+    adapter: Box<dyn Adapter>,
+    /// Hash of SAM before anything was done.
+    before: String,
+    sets: Vec<Arc<EncodedSet>>,
+}
+
+impl Reopened {
+    /// The test sets of the run keep its `test_limit`; a set named by `data` is used as a whole.
+    fn new(folder: &RunFolder, data: Option<&str>, context: &Context) -> Result<Self, RunError> {
+        let device = context.device.device()?;
+        let record = folder.read_record()?;
+        let (plan, backbone, adapter) = load_run(folder, &device)?;
+        let before = backbone.sam.hash();
+        let root = context.data_root.as_deref();
+        let sets = match data {
+            Some(name) => vec![open(&plan, name, &plan.spec.data.test_split, root)?],
+            None => Sources::open_test(&plan, context)?,
+        };
+        let mut shared = Shared::default();
+        let largest =
+            sets.iter().filter(|_| context.memory.is_some()).map(DataSet::largest_image).max();
+        let (taps, largest) = (adapter.taps(), largest.unwrap_or(0));
+        let encoding = shared.encoding(&plan, &backbone, taps, 0, largest, context)?;
+        let sets = sets
+            .iter()
+            .map(|data| shared.encode(data, &plan, &encoding, context))
+            .collect::<Result<_, _>>()?;
+        Ok(Self { record, plan, backbone, adapter, before, sets })
+    }
+}
+
 /// Evaluates a finished run again, on other data or with other prompts. Nothing is written.
 ///
-/// The test sets of the run keep its `test_limit`; a set named by `data` is used as a whole.
+/// The test sets of the run keep its `test_limit`; a set named by `data` is used as a whole. Of a set, only the cases
+/// that a file of prompts names are scored with it.
 ///
 /// # Errors
 ///
-/// See [`RunError`].
+/// See [`RunError`]; [`RunError::NoSuchCase`] if a file of prompts names an image that no set has.
 pub fn evaluate_run(
     folder: &RunFolder,
     data: Option<&str>,
-    sources: &[PromptSource],
+    prompts: &[CasePrompts<'_>],
     protocol: Option<metrics::Protocol>,
     context: &Context,
 ) -> Result<RunRecord, RunError> {
-    let device = context.device.device()?;
-    let mut record = folder.read_record()?;
-    let (plan, backbone, adapter) = load_run(folder, &device)?;
-    let before = backbone.sam.hash();
+    let Reopened { mut record, plan, backbone, adapter, before, sets } =
+        Reopened::new(folder, data, context)?;
     let spec = &plan.spec;
-    let root = context.data_root.as_deref();
-    let sets = match data {
-        Some(name) => vec![open(&plan, name, &spec.data.test_split, root)?],
-        None => Sources::open_test(&plan, context)?,
-    };
-    let sources = if sources.is_empty() { &spec.evaluate.prompts } else { sources };
-    let mut shared = Shared::default();
-    let largest =
-        sets.iter().filter(|_| context.memory.is_some()).map(DataSet::largest_image).max();
-    let (taps, largest) = (adapter.taps(), largest.unwrap_or(0));
-    let encoding = shared.encoding(&plan, &backbone, taps, 0, largest, context)?;
+    let own: Vec<CasePrompts<'_>> = spec.evaluate.prompts.iter().map(|&own| own.into()).collect();
+    let prompts = if prompts.is_empty() { &own } else { prompts };
+    for prompts in prompts {
+        if let CasePrompts::Person { file, .. } = prompts {
+            check_names(file, &sets)?;
+        }
+    }
     let mut rows = Vec::new();
     let mut skipped = Vec::new();
-    for data in &sets {
-        let set = shared.encode(data, &plan, &encoding, context)?;
+    for set in &sets {
         skipped.extend(set.skipped.iter().cloned());
-        for &source in sources {
+        for &prompts in prompts {
             let evaluation = Evaluation {
                 experiment: &record.experiment,
                 method: &plan.method,
                 seed: plan.seed,
-                source,
+                prompts,
                 protocol: protocol.unwrap_or(spec.evaluate.protocol.0),
                 n_points: spec.evaluate.points,
                 panels: 0,
                 predictions: None,
             };
-            rows.push(score(&evaluation, adapter.as_ref(), &backbone, &set, context)?.row);
+            let evaluated = score(&evaluation, adapter.as_ref(), &backbone, set, context)?;
+            // A person may have looked at another set only.
+            if !evaluated.cases.is_empty() {
+                rows.push(evaluated.row);
+            }
         }
     }
     record.frozen_hash_after = unchanged(&plan.method, before.clone(), &backbone)?;
@@ -654,6 +705,55 @@ pub fn evaluate_run(
     record.rows = rows;
     record.skipped = skipped;
     Ok(record)
+}
+
+/// Refuses prompts for images that no set has: most likely a mistyped name, and left out they would be missed by nobody.
+fn check_names(file: &PromptFile, sets: &[Arc<EncodedSet>]) -> Result<(), RunError> {
+    let cases: BTreeSet<&str> =
+        sets.iter().flat_map(|set| &set.cases).map(|case| stem(&case.id)).collect();
+    let has = |name: &String| cases.contains(stem(name));
+    let unknown: Vec<String> = file.images.keys().filter(|name| !has(name)).cloned().collect();
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let data = sets.iter().map(|set| set.data().name().to_owned()).collect();
+    Err(RunError::NoSuchCase { unknown, data })
+}
+
+/// Lets a simulated user click through the test sets of a finished run, or another one. The rows are not written;
+/// [`simulated_user::keep`](crate::simulated_user::keep) does that.
+///
+/// # Errors
+///
+/// See [`RunError`].
+pub fn simulate_run(
+    folder: &RunFolder,
+    data: Option<&str>,
+    protocol: Option<metrics::Protocol>,
+    simulation: Simulation,
+    context: &Context,
+) -> Result<Vec<ClickRow>, RunError> {
+    let Reopened { record, plan, backbone, adapter, before, sets } =
+        Reopened::new(folder, data, context)?;
+    let mut rows = Vec::new();
+    for set in &sets {
+        let simulated = Simulated {
+            experiment: &record.experiment,
+            method: &plan.method,
+            seed: plan.seed,
+            protocol: protocol.unwrap_or(plan.spec.evaluate.protocol.0),
+            simulation,
+        };
+        let (progress, stop) = (context.progress.as_ref(), &context.stop);
+        let adapter = adapter.as_ref();
+        let of_set = simulate(&simulated, adapter, &backbone.sam, set, progress, stop);
+        rows.extend(of_set.map_err(|error| match error {
+            EvaluateError::Interrupted => RunError::Interrupted,
+            error => error.into(),
+        })?);
+    }
+    unchanged(&plan.method, before, &backbone)?;
+    Ok(rows)
 }
 
 /// Builds the model of a finished run.

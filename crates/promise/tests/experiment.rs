@@ -253,7 +253,7 @@ fn auto_prompts_of_a_method_without_a_module_are_refused() {
     let record = folder.read_record().expect("a record");
     let sources: Vec<_> = record.rows.iter().map(|row| row.prompts.as_str()).collect();
     assert_eq!(sources, ["ground_truth"], "`auto` is left out of the table");
-    let sources = [promise::prompt_source::PromptSource::Auto];
+    let sources = [promise::prompt_source::PromptSource::Auto.into()];
     let error =
         evaluate_run(&folder, None, &sources, None, &context(runs.path())).expect_err("no module");
     assert!(error.to_string().contains("has no prompt module"), "{error}");

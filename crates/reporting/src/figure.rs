@@ -9,6 +9,7 @@ mod axes;
 mod boxes;
 mod by_turns;
 mod canvas;
+mod clicks_vs_dice;
 mod cost_vs_dice;
 mod encode;
 mod font;
@@ -39,6 +40,7 @@ use self::canvas::{Area, DrawResult, Drawing, POINTS_PER_MM, Picture, Sketch};
 use self::cost_vs_dice::{Cost, CostVsDice};
 use self::legend::Footer;
 use crate::entries::{Entries, Remarks, Scope};
+use crate::load::LoadError;
 use crate::provenance::Provenance;
 use crate::{MethodName, Run, TableError};
 
@@ -80,6 +82,8 @@ pub enum FigureKind {
     QualitativeGrid,
     /// Where point prompts lie in the image.
     PromptHeatmap,
+    /// The score by the number of clicks of a simulated user.
+    ClicksVsDice,
 }
 
 impl FigureKind {
@@ -96,6 +100,7 @@ impl FigureKind {
         Self::TimeVsDice,
         Self::QualitativeGrid,
         Self::PromptHeatmap,
+        Self::ClicksVsDice,
     ];
 
     /// The name used on the command line and in file names.
@@ -112,6 +117,7 @@ impl FigureKind {
             Self::TimeVsDice => "time-vs-dice",
             Self::QualitativeGrid => "qualitative-grid",
             Self::PromptHeatmap => "prompt-heatmap",
+            Self::ClicksVsDice => "clicks-vs-dice",
         }
     }
 
@@ -133,6 +139,7 @@ impl FigureKind {
                 "the same cases with every method: best, median, worst, random"
             }
             Self::PromptHeatmap => "where point prompts lie in the image",
+            Self::ClicksVsDice => "the score by the number of clicks of a simulated user",
         }
     }
 
@@ -149,7 +156,8 @@ impl FigureKind {
             | Self::PointsVsDice
             | Self::ParametersVsDice
             | Self::TimeVsDice
-            | Self::PromptHeatmap => ONE_COLUMN_MM,
+            | Self::PromptHeatmap
+            | Self::ClicksVsDice => ONE_COLUMN_MM,
         }
     }
 
@@ -166,6 +174,7 @@ impl FigureKind {
             Self::AblationBars => runs.iter().any(|run| !run.record.rows.is_empty()),
             Self::Boxes => runs.iter().any(|run| !run.cases.is_empty()),
             Self::ThresholdCurves => runs.iter().any(|run| run.folder.curves().is_file()),
+            Self::ClicksVsDice => runs.iter().any(|run| run.folder.clicks().is_file()),
             Self::Qualitative => with_panels().next().is_some(),
             Self::PromptHeatmap => {
                 with_panels().flat_map(|run| &run.panels).any(|panel| !panel.points.is_empty())
@@ -242,6 +251,7 @@ impl FigureKind {
             Self::PromptHeatmap => {
                 Box::new(prompt_heatmap::PromptHeatmap::new(runs, options, width)?)
             }
+            Self::ClicksVsDice => Box::new(clicks_vs_dice::clicks_vs_dice(runs, options, width)?),
         };
         let sketch = Noted::new(sketch, &remarks.sentences());
         let command = format!("figure {}", self.name());
@@ -265,6 +275,7 @@ impl FigureKind {
             Self::TrainingCurves => with(&|run| !run.epochs.is_empty()),
             Self::Qualitative => with(&|run| run.panels.iter().any(shows)),
             Self::QualitativeGrid => qualitative_grid::shown_runs(runs, options),
+            Self::ClicksVsDice => with(&|run| run.folder.clicks().is_file()),
             Self::PromptHeatmap => with(&|run| {
                 let sources = overlay::shown_sources(run, &options.scope);
                 let mut panels = run.panels.iter().filter(|panel| shows(panel));
@@ -506,6 +517,9 @@ pub enum FigureError {
     /// A file of a run cannot be read, or a figure cannot be written.
     #[error(transparent)]
     Record(#[from] RunRecordError),
+    /// A file of a run holds what no run writes.
+    #[error(transparent)]
+    Load(#[from] LoadError),
     /// The curve of a case cannot be read.
     #[error("broken curve in {}", path.display())]
     Levels {

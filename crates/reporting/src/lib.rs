@@ -9,6 +9,7 @@
 //! - [`ResultTable`]: results as a data frame, as Markdown and as CSV
 //! - [`PaperTable`]: methods by data sets, as LaTeX and as Markdown, with significance
 //! - [`ClaimReport`]: whether the cases bear out what an experiment claims
+//! - [`ClickCurve`]: what a simulated user's clicks bring
 //! - [`FigureKind`]: what can be drawn, each as SVG, PNG and PDF
 //! - [`Results`]: table, claims and figures as files beside the runs
 //! - [`Report`]: all of it as one HTML page
@@ -26,6 +27,7 @@
 //! ```
 
 mod claims;
+mod clicks;
 mod columns;
 mod entries;
 mod figure;
@@ -42,6 +44,7 @@ mod table;
 mod testing;
 
 pub use claims::{ClaimNumbers, ClaimReport, ClaimResult, SeedDifference, Verdict};
+pub use clicks::{ClickCurve, click_table};
 pub use columns::{ColumnName, UnknownColumn};
 pub use entries::Scope;
 pub use figure::{

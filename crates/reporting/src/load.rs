@@ -6,8 +6,8 @@ use std::path::{Component, Path, PathBuf};
 
 use metrics::Measure;
 use run_record::{
-    CaseRow, CurveRow, Environment, EpochRow, Outline, Panel, RunFolder, RunRecord, RunRecordError,
-    read_bytes, read_json, read_rows,
+    CaseRow, ClickRow, CurveRow, Environment, EpochRow, Outline, Panel, RunFolder, RunRecord,
+    RunRecordError, read_bytes, read_json, read_rows,
 };
 use sha2::{Digest, Sha256};
 
@@ -100,6 +100,26 @@ impl Run {
     pub fn curves(&self) -> Result<Vec<CurveRow>, RunRecordError> {
         Ok(if_present(&self.folder.curves(), read_rows)?.unwrap_or_default())
     }
+
+    /// What the clicks of a simulated user bring; empty if nobody has asked. Read only when asked for.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`read_rows`], and [`LoadError::CaseScore`] for a score that no case can have.
+    pub fn clicks(&self) -> Result<Vec<ClickRow>, LoadError> {
+        let path = self.folder.clicks();
+        let rows: Vec<ClickRow> = if_present(&path, read_rows)?.unwrap_or_default();
+        for row in &rows {
+            for measure in ClickRow::MEASURES {
+                let Some(score) = row.get(measure) else { continue };
+                if !(-ROUNDING..=1.0 + ROUNDING).contains(&score) {
+                    let (measure, case, most) = (measure.name(), row.file.clone(), 1.0);
+                    return Err(LoadError::CaseScore { measure, case, score, most, path });
+                }
+            }
+        }
+        Ok(rows)
+    }
 }
 
 /// Why runs could not be loaded.
@@ -133,7 +153,7 @@ pub enum LoadError {
         score: f64,
         /// The largest score that there is, infinite for a distance.
         most: f64,
-        /// `cases.csv`
+        /// `cases.csv` or `clicks.csv`
         path: PathBuf,
     },
     /// The rows of a result are others than the record counts: one of the two files was changed.

@@ -7,9 +7,9 @@ use std::path::Path;
 use image::{GrayImage, Luma, Rgb, RgbImage};
 use metrics::{LEVELS, LevelCounts};
 use run_record::{
-    BackboneRecord, CaseRow, CurveRow, EpochChoice, EpochRow, EvaluationTiming, FORMAT_VERSION,
-    Outline, Panel, PanelPart, PanelPoint, ParameterCounts, ResultRow, RunFolder, RunRecord,
-    Timing, TrainingSummary, write_json, write_rows,
+    BackboneRecord, CaseRow, ClickRow, CurveRow, EpochChoice, EpochRow, EvaluationTiming,
+    FORMAT_VERSION, Outline, Panel, PanelPart, PanelPoint, ParameterCounts, ResultRow, RunFolder,
+    RunRecord, Timing, TrainingSummary, write_json, write_rows,
 };
 use serde_json::json;
 
@@ -219,6 +219,35 @@ pub(crate) fn with_panels(runs: &Path, record: &RunRecord, sizes: &[(u32, u32)])
     load(&[folder.root()]).unwrap().remove(0)
 }
 
+/// Rows of `clicks.csv` on `kvasir`: for each case its Dice after each number of clicks, from 0 on if `start` is `auto`
+/// and from 1 on if it is `click`.
+pub(crate) fn clicks(method: &str, seed: u64, start: &str, dice: &[&[f64]]) -> Vec<ClickRow> {
+    let first = usize::from(start == "click");
+    let row = |case: usize, clicks: usize, dice: f64| ClickRow {
+        experiment: "polyps".into(),
+        method: method.into(),
+        seed,
+        data: "kvasir".into(),
+        split: "test".into(),
+        protocol: "default".into(),
+        start: start.into(),
+        mask_input: "previous".into(),
+        mask_choice: "used".into(),
+        file: format!("case-{case}.jpg"),
+        clicks,
+        x: (clicks > 0).then_some(3),
+        y: (clicks > 0).then_some(4),
+        label: (clicks > 0).then_some(1),
+        dice: Some(dice),
+        iou: Some(dice / (2.0 - dice)),
+        iou_prediction: Some(0.75),
+    };
+    let of_case = |(case, dice): (usize, &&[f64])| -> Vec<ClickRow> {
+        dice.iter().enumerate().map(|(at, &dice)| row(case, first + at, dice)).collect()
+    };
+    dice.iter().enumerate().flat_map(of_case).collect()
+}
+
 /// The settings of a run of `method` with so many points, trained and tested on `kvasir`.
 pub(crate) fn settings(method: &str, points: usize) -> Settings {
     Settings::of(json!({
@@ -296,6 +325,17 @@ pub(crate) fn study(runs: &Path) -> Vec<Run> {
                 }
             }
             write_rows(&run.folder.curves(), &curves).unwrap();
+            let start = if rank == 0 { "click" } else { "auto" };
+            let scores: Vec<Vec<f64>> = (0..30)
+                .map(|case| {
+                    let wave = 0.1 * (case as f64 * 1.7 + seed as f64).sin();
+                    (0..6)
+                        .map(|clicks| 0.4 + 0.1 * rank as f64 + 0.05 * clicks as f64 + wave)
+                        .collect()
+                })
+                .collect();
+            let scores: Vec<&[f64]> = scores.iter().map(Vec::as_slice).collect();
+            write_rows(&run.folder.clicks(), &clicks(method, seed, start, &scores)).unwrap();
             // The more parameters, the longer an image takes.
             let evaluations = run.record.rows.iter().map(|row| EvaluationTiming {
                 data: row.data.clone(),

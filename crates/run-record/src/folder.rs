@@ -32,6 +32,8 @@ pub const EPOCHS_FILE: &str = "epochs.csv";
 pub const CASES_FILE: &str = "cases.csv";
 /// Lines of [`CurveRow`](crate::CurveRow): what curves over thresholds are made of.
 pub const CURVES_FILE: &str = "curves.csv";
+/// Lines of [`ClickRow`](crate::ClickRow): what a simulated user's clicks bring; absent until somebody asks for it.
+pub const CLICKS_FILE: &str = "clicks.csv";
 /// Predictions as pictures, if the experiment asked for them.
 pub const PREDICTIONS_DIR: &str = "predictions";
 /// The trained tensors; absent for a method that is not trained.
@@ -119,6 +121,11 @@ impl RunFolder {
     /// Path of [`CURVES_FILE`].
     pub fn curves(&self) -> PathBuf {
         self.root.join(CURVES_FILE)
+    }
+
+    /// Path of [`CLICKS_FILE`].
+    pub fn clicks(&self) -> PathBuf {
+        self.root.join(CLICKS_FILE)
     }
 
     /// The folder of the predictions on one data set with one prompt source:

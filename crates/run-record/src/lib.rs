@@ -11,7 +11,7 @@
 //! - [`Failure`]: `failure.json`, why it did not finish
 //! - [`Timing`]: `timing.json`, how long it took
 //! - [`LOG_FILE`]: `run.log`, what happened, for people
-//! - [`EpochRow`], [`CaseRow`], [`CurveRow`]: lines of `epochs.csv`, `cases.csv` and `curves.csv`
+//! - [`EpochRow`], [`CaseRow`], [`CurveRow`], [`ClickRow`]: lines of `epochs.csv`, `cases.csv`, `curves.csv` and `clicks.csv`
 //! - [`Panel`]: `panels/panels.json`, images that show the result
 //! - [`read_json`], [`write_json`], [`read_rows`], [`write_rows`], [`read_bytes`], [`write_bytes`]: single files
 //!
@@ -37,8 +37,8 @@ pub use file::{
     write_rows,
 };
 pub use folder::{
-    ADAPTERS_FILE, CASES_FILE, CHECKPOINT_DIR, CURVES_FILE, ENVIRONMENT_FILE, EPOCHS_FILE,
-    EXPERIMENT_FILE, FAILURE_FILE, LOG_FILE, OUTLINE_FILE, PANELS_DIR, PANELS_FILE,
+    ADAPTERS_FILE, CASES_FILE, CHECKPOINT_DIR, CLICKS_FILE, CURVES_FILE, ENVIRONMENT_FILE,
+    EPOCHS_FILE, EXPERIMENT_FILE, FAILURE_FILE, LOG_FILE, OUTLINE_FILE, PANELS_DIR, PANELS_FILE,
     PREDICTIONS_DIR, RECORD_FILE, RESOLVED_FILE, RunFolder, TIMING_FILE,
 };
 pub use outline::{Claim, Outline, Side};
@@ -47,5 +47,5 @@ pub use record::{
     BackboneRecord, EpochChoice, FORMAT_VERSION, FitSummary, MeasureSummary, ParameterCounts,
     ResultRow, RunRecord, SkippedCase, TrainingSummary,
 };
-pub use rows::{BadLevels, CaseRow, CsvRow, CurveRow, EpochRow};
+pub use rows::{BadLevels, CaseRow, ClickRow, CsvRow, CurveRow, EpochRow};
 pub use timing::{EvaluationTiming, Timing};

@@ -237,6 +237,92 @@ impl CsvRow for CurveRow {
         &["data", "split", "prompts", "file", "foreground", "background"];
 }
 
+/// One line of `clicks.csv`: the score of one image after so many clicks of a simulated user.
+///
+/// Every image has a line for each number of clicks up to the number of rounds. Where nothing is wrong any more, or
+/// nothing that was not clicked already, no click is made: its place is empty and the score stays.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ClickRow {
+    /// Name of the experiment.
+    pub experiment: String,
+    /// Name of the method.
+    pub method: String,
+    /// Seed of the run.
+    pub seed: u64,
+    /// Name of the data set.
+    pub data: String,
+    /// Name of the split.
+    pub split: String,
+    /// Name of the evaluation protocol.
+    pub protocol: String,
+    /// What there is before the first click: `auto`, the run's own prompts and a line for 0 clicks, or `click`,
+    /// nothing.
+    pub start: String,
+    /// Mask input from the second answer on: `previous`, the logits of the answer before, or `none`.
+    pub mask_input: String,
+    /// Which of SAM's three masks counts: `used`, the one that runs are trained for, or `best`, the one with the
+    /// highest predicted IoU.
+    pub mask_choice: String,
+    /// File as the split names it.
+    pub file: String,
+    /// Clicks so far.
+    pub clicks: usize,
+    /// Column of the last click, in pixels of the image; empty where none was made.
+    pub x: Option<u32>,
+    /// Its row.
+    pub y: Option<u32>,
+    /// 1 if it says foreground, 0 if background.
+    pub label: Option<i32>,
+    /// Dice; empty where it is undefined.
+    pub dice: Option<f64>,
+    /// Intersection over union; empty where it is undefined.
+    pub iou: Option<f64>,
+    /// The IoU that SAM predicts for the mask; empty where nobody had to ask it.
+    pub iou_prediction: Option<f64>,
+}
+
+impl ClickRow {
+    /// A score; nothing where it is undefined, or not among those that are kept.
+    pub fn get(&self, measure: Measure) -> Option<f64> {
+        match measure {
+            Measure::Dice => self.dice,
+            Measure::Iou => self.iou,
+            _ => None,
+        }
+    }
+
+    /// Measures that are kept.
+    pub const MEASURES: [Measure; 2] = [Measure::Dice, Measure::Iou];
+
+    /// What lines of one evaluation have in common: data set, split, protocol, start, mask input, choice of the mask.
+    pub fn evaluation(&self) -> [&str; 6] {
+        let Self { data, split, protocol, start, mask_input, mask_choice, .. } = self;
+        [data, split, protocol, start, mask_input, mask_choice]
+    }
+}
+
+impl CsvRow for ClickRow {
+    const COLUMNS: &'static [&'static str] = &[
+        "experiment",
+        "method",
+        "seed",
+        "data",
+        "split",
+        "protocol",
+        "start",
+        "mask_input",
+        "mask_choice",
+        "file",
+        "clicks",
+        "x",
+        "y",
+        "label",
+        "dice",
+        "iou",
+        "iou_prediction",
+    ];
+}
+
 /// Counts by level that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{entry}` is no `level:count` with a level up to {}, in the curve of `{file}`", LEVELS - 1)]

@@ -1,28 +1,60 @@
 //! `cargo xtask eval`
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, str::FromStr};
 
-use anyhow::Context;
+use anyhow::{Context as _, bail};
 use clap::Args;
-use promise::{prompt_source::PromptSource, run::evaluate_run, run_folder::Existing};
-use reporting::{ResultTable, Run};
+use metrics::Measure;
+use promise::{
+    dialogue::{MaskChoice, MaskInput},
+    evaluate::CasePrompts,
+    person::{Combine, PromptFile},
+    prompt_source::PromptSource,
+    run::{Context, evaluate_run, simulate_run},
+    run_folder::Existing,
+    simulated_user::{Simulation, Start, keep},
+};
+use reporting::{ClickCurve, ResultTable, Run, Scope, click_table};
 use run_record::RunFolder;
 use serde_json::json;
 
 use super::{CacheOptions, Common, MemoryOptions};
 use crate::{outln, output::print_json};
 
-/// Evaluate a finished run again, on other data or with other prompts. Writes nothing.
+/// Evaluate finished runs again, on other data or with other prompts. Writes nothing, but `clicks.csv` into the folder of
+/// a run with `--prompts simulated`.
 #[derive(Args)]
 pub struct Eval {
-    /// Run folder, e.g. `runs/quickstart/apm_ips-seed1`.
-    run: PathBuf,
+    /// Run folders, e.g. `runs/quickstart/apm_ips-seed1`.
+    #[arg(required = true, value_name = "RUN")]
+    runs: Vec<PathBuf>,
     /// Data set, instead of those of the run.
     #[arg(long)]
     data: Option<String>,
-    /// Prompt source, instead of those of the run. May be given several times.
+    /// Prompts, instead of those of the run: a source (`auto`, `ground_truth`, `grid`, `center`, `box_full`), a person's
+    /// file of prompts (`FILE.json`), or `simulated`, a user who clicks where the error is largest. May be given several
+    /// times, `simulated` alone.
+    #[arg(long, value_name = "PROMPTS")]
+    prompts: Vec<Asked>,
+    /// How a person's prompts and the run's go together: `replace`, `add` or `correct` (in rounds). By default they are
+    /// added where the file says `automatic`, and else replace them.
     #[arg(long)]
-    prompts: Vec<PromptSource>,
+    combine: Option<Combine>,
+    /// Clicks of the simulated user for each image.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// What there is before the simulated user's first click: `auto`, the run's own prompts, or `click`, nothing. By
+    /// default the run's own prompts, if it makes any.
+    #[arg(long)]
+    start: Option<Start>,
+    /// What SAM gets as mask input after the first answer: `previous`, the logits of the answer before, as in its
+    /// training, or `none`.
+    #[arg(long, default_value = "previous")]
+    mask_input: MaskInput,
+    /// Which of SAM's three masks the simulated user sees: `used`, the one that runs are trained for, or `best`, the one
+    /// with the highest predicted IoU.
+    #[arg(long, default_value = "used")]
+    mask_choice: MaskChoice,
     /// Protocol, instead of that of the run.
     #[arg(long)]
     protocol: Option<metrics::Protocol>,
@@ -37,24 +69,79 @@ pub struct Eval {
     json: bool,
 }
 
+/// What `--prompts` may name.
+#[derive(Clone)]
+enum Asked {
+    Source(PromptSource),
+    File(PathBuf),
+    Simulated,
+}
+
+impl FromStr for Asked {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "simulated" {
+            return Ok(Self::Simulated);
+        }
+        let path = PathBuf::from(text);
+        if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("json")) {
+            return Ok(Self::File(path));
+        }
+        let source = text.parse().map(Self::Source);
+        source.map_err(|error| format!("{error}; or `simulated`, or a file `*.json`"))
+    }
+}
+
 impl Eval {
     /// Evaluates and prints.
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        let folder = RunFolder::new(&self.run);
         let context =
             self.common.context(&self.cache, &self.memory, PathBuf::new(), Existing::GoOn)?;
-        let record =
-            evaluate_run(&folder, self.data.as_deref(), &self.prompts, self.protocol, &context)
-                .with_context(|| format!("cannot evaluate {}", self.run.display()))?;
-        if self.json {
-            print_json(&json!({
-                "experiment": record.experiment,
-                "rows": record.rows,
-                "frozen_hash_before": record.frozen_hash_before,
-                "frozen_hash_after": record.frozen_hash_after,
-                "skipped_cases": record.skipped,
-            }))?;
-        } else {
+        let simulated =
+            self.prompts.iter().filter(|asked| matches!(asked, Asked::Simulated)).count();
+        match (simulated, self.prompts.len()) {
+            (0, _) => self.evaluate(&context),
+            (1, 1) => self.simulate(&context),
+            _ => bail!("`--prompts simulated` stands alone: its numbers are a curve, not a row"),
+        }
+    }
+
+    fn evaluate(&self, context: &Context) -> anyhow::Result<ExitCode> {
+        let mut files = Vec::new();
+        for asked in &self.prompts {
+            if let Asked::File(path) = asked {
+                files.push(PromptFile::read(path)?);
+            }
+        }
+        let mut read = files.iter();
+        let prompts: Vec<CasePrompts<'_>> = self
+            .prompts
+            .iter()
+            .filter_map(|asked| match asked {
+                Asked::Source(source) => Some((*source).into()),
+                Asked::File(_) => {
+                    read.next().map(|file| CasePrompts::Person { file, combine: self.combine })
+                }
+                Asked::Simulated => None,
+            })
+            .collect();
+        let mut documents = Vec::new();
+        for path in &self.runs {
+            let folder = RunFolder::new(path);
+            let (data, protocol) = (self.data.as_deref(), self.protocol);
+            let record = evaluate_run(&folder, data, &prompts, protocol, context)
+                .with_context(|| format!("cannot evaluate {}", path.display()))?;
+            if self.json {
+                documents.push(json!({
+                    "experiment": record.experiment,
+                    "rows": record.rows,
+                    "frozen_hash_before": record.frozen_hash_before,
+                    "frozen_hash_after": record.frozen_hash_after,
+                    "skipped_cases": record.skipped,
+                }));
+                continue;
+            }
             let mut run = Run::read(folder)?;
             run.record = record;
             // Those of the run may be of other data or another protocol.
@@ -63,6 +150,39 @@ impl Eval {
                 outln!("skipped {} {} {}: {}", case.data, case.split, case.file, case.reason);
             }
             outln!("{}", ResultTable::from_runs(&[run])?.markdown());
+        }
+        match documents.as_slice() {
+            [] => {}
+            [one] => print_json(one)?,
+            several => print_json(&several)?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn simulate(&self, context: &Context) -> anyhow::Result<ExitCode> {
+        let Self { rounds, start, mask_input, mask_choice, .. } = *self;
+        let simulation = Simulation { rounds, start, mask_input, mask_choice };
+        let mut written = Vec::new();
+        for path in &self.runs {
+            let folder = RunFolder::new(path);
+            let (data, protocol) = (self.data.as_deref(), self.protocol);
+            let rows = simulate_run(&folder, data, protocol, simulation, context)
+                .with_context(|| format!("cannot evaluate {}", path.display()))?;
+            keep(&folder, rows)?;
+            written.push(folder.clicks());
+        }
+        let scope = Scope { data: self.data.iter().cloned().collect(), ..Scope::default() };
+        let measure = Measure::default();
+        let curves = ClickCurve::of(&reporting::load(&self.runs)?, &scope, measure)?;
+        if self.json {
+            print_json(
+                &json!({ "measure": measure.name(), "curves": curves, "written": written }),
+            )?;
+        } else {
+            outln!("{}", click_table(&curves, measure));
+            for path in written {
+                outln!("wrote {}", path.display());
+            }
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -10,7 +10,8 @@ use anyhow::{Context, bail};
 use clap::Args;
 use promise::{
     backbone::Backbone,
-    predict::{UserPrompt, predict},
+    person::{Combine, PromptFile, UserPrompt},
+    predict::predict,
     run::load_run,
 };
 use run_record::RunFolder;
@@ -35,13 +36,21 @@ pub struct Predict {
     /// Weights of the backbone, `.pth` or `.safetensors`; `micro` has its own.
     #[arg(long, requires = "backbone")]
     weights: Option<PathBuf>,
-    /// A point in image pixels with its label, 1 foreground or 0 background. May be given several
+    /// A point in image pixels with its label, `foreground` (or 1) or `background` (or 0). May be given several
     /// times.
     #[arg(long = "point", value_name = "X,Y,LABEL", allow_hyphen_values = true)]
     points: Vec<Point>,
     /// A box in image pixels.
     #[arg(long = "box", value_name = "X0,Y0,X1,Y1", allow_hyphen_values = true)]
     corners: Option<Corners>,
+    /// A file of prompts (JSON) with some for this image, by its name.
+    #[arg(long, value_name = "FILE.json", conflicts_with_all = ["points", "corners"])]
+    prompts: Option<PathBuf>,
+    /// How these prompts and the run's automatic ones go together: `replace`, `add` (all at once) or `correct` (in
+    /// rounds: the automatic ones, then yours one by one, each time with the mask before as mask input). By default they
+    /// replace them, unless the file says `automatic`, which adds them.
+    #[arg(long)]
+    combine: Option<Combine>,
     /// Where the mask goes: a PNG of the image's size, 0 and 255.
     #[arg(short, long, value_name = "MASK.png")]
     output: PathBuf,
@@ -65,12 +74,14 @@ impl FromStr for Point {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let [x, y, label] = numbers(text)?;
-        match label {
-            1.0 => Ok(Self([x, y], PointLabel::Foreground)),
-            0.0 => Ok(Self([x, y], PointLabel::Background)),
-            _ => Err("the label is 1 (foreground) or 0 (background)".into()),
-        }
+        let (place, label) =
+            text.rsplit_once(',').ok_or("expected x,y,label: two numbers and a word")?;
+        let label = match label.trim() {
+            "1" | "foreground" => PointLabel::Foreground,
+            "0" | "background" => PointLabel::Background,
+            _ => return Err("the label is 1 (foreground) or 0 (background)".into()),
+        };
+        Ok(Self(numbers(place)?, label))
     }
 }
 
@@ -104,6 +115,21 @@ fn same_file(a: &Path, b: &Path) -> bool {
 }
 
 impl Predict {
+    fn prompt(&self) -> anyhow::Result<UserPrompt> {
+        Ok(match &self.prompts {
+            Some(path) => {
+                let file = PromptFile::read(path)?;
+                file.for_image(&self.image, path)?.user_prompt(self.combine)
+            }
+            None => UserPrompt {
+                points: self.points.iter().map(|Point(at, label)| (*at, *label)).collect(),
+                box_xyxy: self.corners.map(|Corners(corners)| corners),
+                combine: self.combine.unwrap_or_default(),
+                without_automatic: false,
+            },
+        })
+    }
+
     /// Predicts and writes.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let outputs = [Some(&self.output), self.overlay.as_ref(), self.save_tensors.as_ref()];
@@ -123,10 +149,7 @@ impl Predict {
             }
             (None, None) => bail!("give a trained run with --run, or frozen SAM with --backbone"),
         };
-        let prompt = UserPrompt {
-            points: self.points.iter().map(|Point(at, label)| (*at, *label)).collect(),
-            box_xyxy: self.corners.map(|Corners(corners)| corners),
-        };
+        let prompt = self.prompt()?;
         let prediction = predict(&self.image, &backbone, adapter.as_deref(), resize, &prompt)
             .with_context(|| format!("cannot segment {}", self.image.display()))?;
         prediction.save_mask(&self.output)?;
