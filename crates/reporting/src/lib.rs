@@ -10,6 +10,7 @@
 //! - [`PaperTable`]: methods by data sets, as LaTeX and as Markdown, with significance
 //! - [`ClaimReport`]: whether the cases bear out what an experiment claims
 //! - [`FigureKind`]: what can be drawn, each as SVG, PNG and PDF
+//! - [`Screen`]: one image as a person prompted it, with several methods
 //! - [`Results`]: table, claims and figures as files beside the runs
 //! - [`Report`]: all of it as one HTML page
 //!
@@ -45,8 +46,8 @@ pub use claims::{ClaimNumbers, ClaimReport, ClaimResult, SeedDifference, Verdict
 pub use columns::{ColumnName, UnknownColumn};
 pub use entries::Scope;
 pub use figure::{
-    Figure, FigureError, FigureKind, FigureOptions, ONE_COLUMN_MM, TWO_COLUMNS_MM, UnknownFigure,
-    WIDTHS_MM,
+    Figure, FigureError, FigureKind, FigureOptions, ONE_COLUMN_MM, Screen, ScreenCell, ScreenFigure,
+    TWO_COLUMNS_MM, UnknownFigure, WIDTHS_MM,
 };
 pub use load::{LoadError, Run, load};
 pub use method::MethodName;

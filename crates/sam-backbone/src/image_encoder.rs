@@ -1,5 +1,7 @@
 //! The image encoder: a vision transformer with windowed attention and a convolutional neck.
 
+use std::ops::ControlFlow;
+
 use burn::{
     module::{Module, Param},
     nn::{
@@ -74,6 +76,22 @@ impl ImageEncoder {
     /// Panics if a tap is not a block of this encoder: a bug in the caller, since experiment files
     /// are checked against the variant before.
     pub fn forward(&self, images: Tensor<4>, taps: &[usize]) -> EncoderOutput {
+        let never = self.forward_watched(images, taps, &mut |_, _| ControlFlow::Continue(()));
+        never.expect("nobody ended it")
+    }
+
+    /// The same for somebody who waits: `watch` is called after every block with the blocks that are done and how many there
+    /// are. What it breaks off gives nothing.
+    ///
+    /// # Panics
+    ///
+    /// Those of [`forward`](Self::forward).
+    pub fn forward_watched(
+        &self,
+        images: Tensor<4>,
+        taps: &[usize],
+        watch: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+    ) -> Option<EncoderOutput> {
         assert!(
             taps.iter().all(|&tap| tap < self.blocks.len()),
             "taps {taps:?} of an encoder with {} blocks",
@@ -86,14 +104,17 @@ impl ImageEncoder {
             for (slot, _) in tapped.iter_mut().zip(taps).filter(|(_, tap)| **tap == index) {
                 *slot = Some(tokens.clone().permute([0, 3, 1, 2]));
             }
+            if watch(index + 1, self.blocks.len()).is_break() {
+                return None;
+            }
         }
         let (project, norm_1, smooth, norm_2) = &self.neck;
         let embedding = norm_1.forward(project.forward(tokens.permute([0, 3, 1, 2])));
         let embedding = norm_2.forward(smooth.forward(embedding));
-        EncoderOutput {
+        Some(EncoderOutput {
             image_embedding: embedding,
             block_features: tapped.into_iter().flatten().collect(),
-        }
+        })
     }
 
     /// Interpolates all learned positions to a token grid of another side.
@@ -233,6 +254,33 @@ mod tests {
     use burn::tensor::Int;
 
     use super::*;
+
+    #[test]
+    fn whoever_watches_is_told_of_every_block_and_may_end_it() {
+        let device = Device::flex();
+        let config = crate::Variant::Micro.config().image_encoder;
+        let encoder = ImageEncoder::new(&config, &device);
+        let side = config.image_size;
+        let image = Tensor::<4>::ones([1, 3, side, side], &device);
+        let mut told = Vec::new();
+        let watched = encoder.forward_watched(image.clone(), &[0], &mut |done, all| {
+            told.push((done, all));
+            ControlFlow::Continue(())
+        });
+        let expected: Vec<_> = (1..=config.depth).map(|done| (done, config.depth)).collect();
+        assert_eq!(told, expected);
+        let values = |output: EncoderOutput| output.image_embedding.into_data().try_to_vec::<f32>();
+        let (watched, plain) = (watched.expect("not ended"), encoder.forward(image.clone(), &[0]));
+        assert_eq!(values(watched).expect("f32"), values(plain).expect("f32"));
+
+        let mut blocks = 0;
+        let ended = encoder.forward_watched(image, &[], &mut |done, _| {
+            blocks = done;
+            if done == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        assert!(ended.is_none());
+        assert_eq!(blocks, 2, "no block after the end");
+    }
 
     #[test]
     fn windows_join_back_to_the_grid_they_were_cut_from() {

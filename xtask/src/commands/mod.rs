@@ -18,6 +18,7 @@ mod report;
 mod run;
 mod run_one;
 mod score;
+mod serve;
 mod table;
 
 use std::{
@@ -61,6 +62,8 @@ pub enum Command {
     EvalBackbone(eval_backbone::EvalBackbone),
     /// Segment one image.
     Predict(predict::Predict),
+    /// Open a local page to click on images, compare methods and watch runs.
+    Serve(serve::Serve),
     /// Score a folder of predictions of any program.
     Score(score::Score),
     /// Print the table of finished runs, and whether they bear out their claims.
@@ -97,6 +100,7 @@ impl Command {
             Self::Eval(command) => command.run(),
             Self::EvalBackbone(command) => command.run(),
             Self::Predict(command) => command.run(),
+            Self::Serve(command) => command.run(),
             Self::Score(command) => command.run(),
             Self::Table(command) => command.run(),
             Self::Figure(command) => command.run(),
