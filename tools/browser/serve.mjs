@@ -145,18 +145,25 @@ const steps = {
   async keyboard() {
     await clear();
     await canvas.focus();
+    await answered(0, () => page.keyboard.press("Enter"));
     await page.keyboard.press("ArrowRight");
-    const { sent } = await answered(0, () => page.keyboard.press("Enter"));
-    const at = await onImage(0, 0);
-    assert.ok(sent.points[0].x > at.width / 2 && Math.abs(sent.points[0].y - at.height / 2) < 1);
+    const { sent } = await answered(0, () => page.keyboard.press("Shift+Enter"));
+    const [one, other] = sent.points;
+    assert.deepEqual([one.label, other.label], ["foreground", "background"]);
+    assert.ok(other.x > one.x && other.y === one.y, JSON.stringify(sent.points));
     await page.keyboard.press("m");
-    const moved = await answered(0, () => page.keyboard.press("ArrowDown"));
-    assert.ok(moved.sent.points[0].y > sent.points[0].y);
-    await page.keyboard.press("Delete");
+    const moved = await answered(0, () => page.keyboard.press("ArrowUp"));
+    assert.ok(moved.sent.points[0].y < one.y && moved.sent.points[1].y === one.y);
+    const left = await answered(0, () => page.keyboard.press("Delete"));
+    assert.deepEqual(left.sent.points.map((point) => point.label), ["background"]);
+    await page.keyboard.press("u");
+    await page.keyboard.press("u");
+    await page.keyboard.press("u");
+    await page.keyboard.press("u");
     await page.waitForFunction(() => document.querySelector('[data-method="0"] .facts').textContent === "waits for a prompt");
     await page.keyboard.press("b");
     for (let i = 0; i < 5; i++) await page.keyboard.press("ArrowRight");
-    for (let i = 0; i < 5; i++) await page.keyboard.press("ArrowDown");
+    for (let i = 0; i < 5; i++) await page.keyboard.press("ArrowUp");
     const boxed = await answered(0, () => page.keyboard.press("b"));
     assert.equal(boxed.sent.box.length, 4);
     await quiet();
@@ -165,6 +172,7 @@ const steps = {
     const nameless = await page.evaluate(() =>
       [...document.querySelectorAll("button, input, select, a, canvas, progress, [role=img]")]
         .filter((one) => {
+          if (one.closest("[aria-hidden=true]")) return false;
           const labels = [...(one.labels ?? [])].map((label) => label.textContent).join("");
           return !(one.getAttribute("aria-label") || one.textContent.trim() || labels.trim() || one.title);
         })

@@ -593,3 +593,224 @@ impl<'a> LowRes<'a> {
 fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().try_into_vec_as::<f32>().expect("a float tensor")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use burn::tensor::{Int, TensorData};
+    use data_loaders::{Catalog, DataSet};
+    use sam_backbone::{PointLabel, Variant};
+
+    use super::*;
+    use crate::{
+        model::{AdapterParameters, BuildError},
+        predict::predict,
+    };
+
+    /// Proposes a foreground point in the middle of the upper left quarter of the input, and a box.
+    struct Fixed(Device);
+
+    impl Adapter for Fixed {
+        fn taps(&self) -> Vec<usize> {
+            vec![1]
+        }
+        fn needs_image(&self) -> bool {
+            true
+        }
+        fn propose(&self, input: PromptInput) -> Option<Proposal> {
+            assert_eq!(input.block_features.len(), 1);
+            let [_, _, side, _] = input.image.expect("asked for").dims();
+            let (quarter, side) = (side as f32 / 4.0, side as f32);
+            let at = TensorData::new(vec![quarter, quarter], [1, 1, 2]);
+            let corners = TensorData::new(vec![0.0, 0.0, side / 2.0, side / 2.0], [1, 4]);
+            let labels = Tensor::<2, Int>::from_data(TensorData::new(vec![1], [1, 1]), &self.0);
+            let prompts = Prompts {
+                points: Some((Tensor::from_data(at, &self.0), labels)),
+                boxes: Some(Tensor::from_data(corners, &self.0)),
+                mask_input: None,
+            };
+            Some(prompts.into())
+        }
+        fn token_shift(&self, _: Tensor<4>) -> Option<Tensor<3>> {
+            None
+        }
+        fn parameters(&self) -> AdapterParameters {
+            AdapterParameters { prompt: 0, shift: 0 }
+        }
+        fn save(&self, _: &Path) -> Result<(), BuildError> {
+            Ok(())
+        }
+        fn load(&mut self, _: &Path) -> Result<(), BuildError> {
+            Ok(())
+        }
+    }
+
+    fn micro() -> (Interactive, Backbone) {
+        let device = Device::flex();
+        let backbone = Backbone::load(Variant::Micro, None, &device).expect("embedded");
+        let mut interactive = Interactive::new(device.clone()).expect("threads");
+        interactive.add_frozen(backbone.clone(), ResizeMode::LongestSide);
+        let group = &mut interactive.encoders[0];
+        (group.taps, group.needs_image) = (vec![1], true);
+        interactive.methods.push(Method {
+            name: "fixed".into(),
+            encoder: 0,
+            adapter: Some(Box::new(Fixed(device))),
+            proposes: true,
+            shifts: false,
+            seed: 1,
+            folder: None,
+        });
+        (interactive, backbone)
+    }
+
+    fn image() -> RgbImage {
+        let set = DataSet::open("phantom", "test", None, &Catalog::built_in()).expect("generated");
+        let image = set.load(0).expect("generated").image;
+        // Not square, so that the input has padding.
+        image::imageops::crop_imm(&image, 0, 0, image.width(), image.height() * 3 / 4).to_image()
+    }
+
+    fn encoded(interactive: &Interactive, image: &RgbImage) -> EncodedImage {
+        let subject = Subject { data: "", id: "photo" };
+        let mut go_on = |_, _| ControlFlow::Continue(());
+        interactive.encode(image, subject, &mut go_on).expect("nobody ended it")
+    }
+
+    fn click(x: f32, y: f32, label: PointLabel) -> UserPrompt {
+        UserPrompt { points: vec![([x, y], label)], box_xyxy: None }
+    }
+
+    #[test]
+    fn an_answer_is_what_predict_gives_for_the_same_prompt() {
+        let (interactive, backbone) = micro();
+        let image = image();
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("photo.png");
+        image.save(&path).expect("written");
+        let encoded = encoded(&interactive, &image);
+        let mut prompt = click(50.5, 40.0, PointLabel::Foreground);
+        prompt.points.push(([10.0, 90.25], PointLabel::Background));
+        let boxed = UserPrompt { points: vec![], box_xyxy: Some([20.0, 10.0, 120.0, 99.5]) };
+        for prompt in [prompt, boxed] {
+            let mode = ResizeMode::LongestSide;
+            let expected = predict(&path, &backbone, None, mode, &prompt).expect("predicted");
+            let question = Question { prompt, ..Question::default() };
+            let answer = interactive.answer(&encoded, 0, &question).expect("answered");
+            let mask: Vec<bool> = expected.mask.pixels().map(|pixel| pixel.0[0] == 255).collect();
+            assert_eq!(answer.shown, expected.used_mask);
+            // The same numbers in a pool of other threads: the same bits.
+            assert_eq!(answer.mask, mask);
+            assert_eq!(answer.iou_predictions[answer.shown], expected.iou_prediction);
+        }
+    }
+
+    #[test]
+    fn a_click_joins_what_a_module_proposes_and_a_box_takes_the_place_of_its_box() {
+        let (interactive, _) = micro();
+        let image = image();
+        let (width, height) = (image.width() as f32, image.height() as f32);
+        let encoded = encoded(&interactive, &image);
+        let ask = |question: &Question| interactive.answer(&encoded, 1, question).expect("answered");
+        let own = ask(&Question { automatic: true, ..Question::default() });
+        // The longest side fills the input: a quarter of it on both axes.
+        let longest = width.max(height);
+        assert_eq!(own.points.len(), 1);
+        assert!((own.points[0].x - longest / 4.0).abs() < 0.01, "{:?}", own.points);
+        assert!((own.points[0].y - longest / 4.0).abs() < 0.51, "{:?}", own.points);
+
+        let mut prompt = click(width * 0.75, height * 0.5, PointLabel::Background);
+        let joined = ask(&Question { prompt: prompt.clone(), automatic: true, mask: None });
+        assert_eq!(joined.points.iter().map(|point| point.label).collect::<Vec<_>>(), [1, 0]);
+        assert_eq!(joined.box_xyxy, own.box_xyxy);
+        prompt.box_xyxy = Some([1.0, 2.0, 30.0, 40.0]);
+        let boxed = ask(&Question { prompt: prompt.clone(), automatic: true, mask: None });
+        let corners = boxed.box_xyxy.expect("a box");
+        assert!(corners.iter().zip([1.0, 2.0, 30.0, 40.0]).all(|(a, b)| (a - b).abs() < 0.1));
+
+        // The same said by hand.
+        let at = [own.points[0].x, own.points[0].y];
+        prompt.points.insert(0, (at, PointLabel::Foreground));
+        let by_hand = ask(&Question { prompt, automatic: false, mask: None });
+        assert_eq!(by_hand.points.len(), 2);
+        // Points went to the image and back: their last bits may differ, masks at most at their border.
+        let differ = boxed.mask.iter().zip(&by_hand.mask).filter(|(a, b)| a != b).count();
+        assert!(differ * 1000 <= boxed.mask.len(), "{differ} of {}", boxed.mask.len());
+    }
+
+    #[test]
+    fn small_maps_agree_with_the_masks_that_they_are_of() {
+        let (interactive, _) = micro();
+        let image = image();
+        let encoded = encoded(&interactive, &image);
+        let prompt = click(60.0, 50.0, PointLabel::Foreground);
+        for mask in 0..3 {
+            let question =
+                Question { prompt: prompt.clone(), automatic: false, mask: Some(mask) };
+            let answer = interactive.answer(&encoded, 0, &question).expect("answered");
+            assert_eq!((answer.shown, answer.previews.len()), (mask, 3));
+            for map in [&answer.previews[mask], &answer.probabilities] {
+                let (mut differ, mut sure) = (0, 0);
+                for (at, &value) in map.values.iter().enumerate() {
+                    let (column, row) = (at as u32 % map.width, at as u32 / map.width);
+                    let x = (2 * column + 1) * answer.width / (2 * map.width);
+                    let y = (2 * row + 1) * answer.height / (2 * map.height);
+                    // Resizing in two steps moves the border by less than a cell of the decoder.
+                    if (96..160).contains(&value) {
+                        continue;
+                    }
+                    sure += 1;
+                    let on = answer.mask[(y * answer.width + x) as usize];
+                    differ += usize::from(on != (value > 127));
+                }
+                assert!(sure * 2 > map.values.len(), "{sure} of {}", map.values.len());
+                assert!(differ * 200 <= sure, "{differ} of {sure}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_answered_is_said() {
+        let (interactive, _) = micro();
+        let image = image();
+        let encoded = encoded(&interactive, &image);
+        let ask = |method: usize, question: Question| {
+            interactive.answer(&encoded, method, &question).expect_err("no answer")
+        };
+        let asked = |prompt: UserPrompt| Question { prompt, ..Question::default() };
+        let name = || interactive.methods()[0].name().to_owned();
+        assert_eq!(
+            ask(0, Question::default()),
+            QuestionError::NoPrompt { method: name() }
+        );
+        let automatic = Question { automatic: true, ..Question::default() };
+        assert_eq!(ask(0, automatic), QuestionError::NoModule { method: name() });
+        assert_eq!(
+            ask(7, Question::default()),
+            QuestionError::NoMethod { method: 7, methods: 2 }
+        );
+        for (x, y) in [(-1.0, 5.0), (1e9, 5.0), (f32::NAN, 5.0)] {
+            let error = ask(0, asked(click(x, y, PointLabel::Foreground)));
+            assert!(matches!(error, QuestionError::Outside { .. }), "{error}");
+        }
+        let flat = UserPrompt { points: vec![], box_xyxy: Some([5.0, 5.0, 5.0, 9.0]) };
+        assert_eq!(ask(0, asked(flat)), QuestionError::EmptyBox);
+        let question = Question { mask: Some(3), ..asked(click(5.0, 5.0, PointLabel::Foreground)) };
+        assert_eq!(ask(0, question), QuestionError::NoMask { mask: 3, masks: 3 });
+    }
+
+    #[test]
+    fn whoever_watches_is_told_of_every_block_and_may_end_the_encoding() {
+        let (interactive, _) = micro();
+        let subject = Subject { data: "", id: "photo" };
+        let mut told = Vec::new();
+        let ended = interactive.encode(&image(), subject, &mut |done, all| {
+            told.push((done, all));
+            if done == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        let depth = Variant::Micro.config().image_encoder.depth;
+        assert!(ended.is_none());
+        assert_eq!(told, [(1, depth), (2, depth), (3, depth)]);
+    }
+}

@@ -209,6 +209,13 @@ function changed() {
 }
 
 const methods = () => page.session.methods;
+
+/** Names are shown without what they all begin with. */
+function shortName(method) {
+  const experiments = new Set(methods().filter((one) => one.name.includes("/")).map((one) => one.name.split("/")[0]));
+  return experiments.size === 1 ? method.name.split("/").at(-1) : method.name;
+}
+
 const useAutomatic = () => $("automatic").checked;
 const same = () => $("same").checked;
 const proposer = () => ($("source").value === "" ? null : Number($("source").value));
@@ -340,20 +347,19 @@ function showMethods() {
       });
       button.setAttribute("aria-pressed", index === page.active ? "true" : "false");
       button.append(small(state), element("span", { className: "method-text" },
-        element("strong", {}, method.name),
-        element("span", { className: "tags" }, ...tags(method)),
+        element("strong", {}, shortName(method), " ", ...tags(method)),
         element("span", { className: state?.error ? "facts error" : "facts" }, facts)));
       if (index < 9) button.append(element("kbd", {}, String(index + 1)));
       return button;
     }),
   );
   if (focused) list.querySelector(`[data-method="${focused}"]`)?.focus();
-  $("active-name").textContent = methods()[page.active]?.name ?? "";
+  $("active-name").textContent = methods()[page.active] ? shortName(methods()[page.active]) : "";
 }
 
 const tags = (method) => [
-  ...(method.proposes ? [element("i", { className: "tag" }, "prompts itself")] : []),
-  ...(method.shifts ? [element("i", { className: "tag" }, "shifts tokens")] : []),
+  ...(method.proposes ? [element("i", { className: "tag", title: "It has a prompt module" }, "prompts"), " "] : []),
+  ...(method.shifts ? [element("i", { className: "tag", title: "It shifts the mask tokens" }, "shift")] : []),
 ];
 
 function small(state) {
@@ -530,7 +536,7 @@ async function start() {
   page.session = await api.session();
   $("gallery-name").textContent = page.session.gallery;
   const proposers = [...methods().entries()].filter(([, method]) => method.proposes);
-  for (const [index, method] of proposers) $("source").append(element("option", { value: String(index) }, method.name));
+  for (const [index, method] of proposers) $("source").append(element("option", { value: String(index) }, shortName(method)));
   if (proposers.length > 0) {
     // The last one has everything that those before it have.
     $("source").value = String(proposers.at(-1)[0]);

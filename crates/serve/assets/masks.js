@@ -28,6 +28,8 @@ function canvasOf(width, height, paint) {
   const canvas = document.createElement("canvas");
   canvas.width = width;
   canvas.height = height;
+  // What it shows is said in words beside it.
+  canvas.setAttribute("aria-hidden", "true");
   const context = canvas.getContext("2d");
   const image = context.createImageData(width, height);
   paint(image.data);

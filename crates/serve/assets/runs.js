@@ -151,7 +151,7 @@ export class Runs {
 }
 
 const COLORS = { train: "#0072b2", valid: "#d55e00" };
-const BOX = { left: 44, top: 10, right: 410, bottom: 192 };
+const BOX = { left: 48, top: 10, right: 410, bottom: 192 };
 
 /** Two curves by epoch; a line with dashes and squares for held-out images. */
 function chart(svg, rows, measure, planned) {
@@ -169,7 +169,7 @@ function chart(svg, rows, measure, planned) {
   for (const epoch of new Set([1, Math.round((1 + last) / 2), last])) {
     parts.push(shape("text", { x: x(epoch), y: BOX.bottom + 18, "text-anchor": "middle" }, String(epoch)));
   }
-  parts.push(shape("text", { x: (BOX.left + BOX.right) / 2, y: 218, "text-anchor": "middle" }, "epoch"));
+  parts.push(shape("text", { x: (BOX.left + BOX.right) / 2, y: 230, "text-anchor": "middle" }, "epoch"));
   const words = [];
   for (const split of ["train", "valid"]) {
     const points = finite.filter((row) => row.split === split).map((row) => [x(row.epoch), y(row[measure])]);

@@ -279,7 +279,7 @@ fn deliver(
         let folder = app.export.as_ref().ok_or(ExportError::NoFolder);
         let written = folder.and_then(|folder| folder.write(name, &bytes));
         return match written {
-            Ok(path) => Ok(Json(json!({ "path": path })).into_response()),
+            Ok(path) => Ok(Json(json!({ "path": path.display().to_string() })).into_response()),
             Err(error @ ExportError::NoFolder) => {
                 Err(Problem::new(StatusCode::FORBIDDEN, error.to_string()))
             }

@@ -205,7 +205,7 @@ pub fn latencies(
                 break;
             }
         }
-        Ok(Latencies {
+        Ok::<_, BenchError>(Latencies {
             image: [clicks.size.0, clicks.size.1],
             encode_secs,
             alone: alone.latency(),
