@@ -11,7 +11,9 @@ use image::RgbImage;
 use prompting::{PromptInput, Prompts, Proposal};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use run_record::{PanelPoint, RunFolder};
-use sam_backbone::{Frame, FrozenSam, MaskDecoderOutput, ResizeMode, input_tensor, masks_in_image};
+use sam_backbone::{
+    Frame, FrozenSam, MaskDecoderOutput, PointLabel, ResizeMode, input_tensor, masks_in_image,
+};
 
 use crate::{
     backbone::Backbone,
@@ -20,7 +22,6 @@ use crate::{
     hypotheses::decode_best,
     model::{Adapter, USED_MASK},
     no_prompt::NO_PROMPT,
-    predict::UserPrompt,
     prompt_source::{HostPrompt, prompt_seed},
     run::{RunError, load_run_beside},
     spec::ShiftModule,
@@ -129,8 +130,10 @@ pub struct Subject<'a> {
 /// What is asked of a method.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Question {
-    /// Points and box in pixels of the image.
-    pub prompt: UserPrompt,
+    /// `(x, y)` in pixels of the image, and what each point says.
+    pub points: Vec<([f32; 2], PointLabel)>,
+    /// `(x0, y0, x1, y1)` in pixels of the image.
+    pub box_xyxy: Option<[f32; 4]>,
     /// Whether the method's own proposal is used too: the points above join it, a box above takes the place of its box.
     pub automatic: bool,
     /// Which of the three masks is wanted; the one of the method if none is named.
@@ -375,7 +378,7 @@ impl Interactive {
     ) -> Result<Answer, QuestionError> {
         let methods = self.methods.len();
         let method = self.methods.get(method).ok_or(QuestionError::NoMethod { method, methods })?;
-        check(image, &question.prompt)?;
+        check(image, question)?;
         self.answering.install(|| self.answer_of(image, method, question))
     }
 
@@ -390,7 +393,7 @@ impl Interactive {
         let sam = &encoder.backbone.sam;
         let features = &image.features[method.encoder];
         let frame = &features.frame;
-        let given = in_input(&question.prompt, frame);
+        let given = in_input(question, frame);
         let proposal = if question.automatic {
             let own = method.proposal(image, encoder, features);
             let name = || QuestionError::NoModule { method: method.name.clone() };
@@ -486,7 +489,7 @@ fn is_same(one: &Backbone, other: &Backbone) -> bool {
         && one.sam.encoder_precision() == other.sam.encoder_precision()
 }
 
-fn check(image: &EncodedImage, prompt: &UserPrompt) -> Result<(), QuestionError> {
+fn check(image: &EncodedImage, prompt: &Question) -> Result<(), QuestionError> {
     let EncodedImage { width, height, .. } = *image;
     let corners = prompt.box_xyxy.iter().flat_map(|&[x0, y0, x1, y1]| [[x0, y0], [x1, y1]]);
     for [x, y] in prompt.points.iter().map(|(at, _)| *at).chain(corners) {
@@ -502,7 +505,7 @@ fn check(image: &EncodedImage, prompt: &UserPrompt) -> Result<(), QuestionError>
 }
 
 /// A person's prompt in pixels of the input. What lies on a border that was cropped away moves to the edge of what is shown.
-fn in_input(prompt: &UserPrompt, frame: &Frame) -> HostPrompt {
+fn in_input(prompt: &Question, frame: &Frame) -> HostPrompt {
     let in_input = |at| frame.input_from_image(frame.nearest_shown(at));
     HostPrompt {
         points: prompt.points.iter().map(|(at, label)| (in_input(*at), *label)).collect(),
@@ -600,12 +603,12 @@ mod tests {
 
     use burn::tensor::{Int, TensorData};
     use data_loaders::{Catalog, DataSet};
-    use sam_backbone::{PointLabel, Variant};
+    use sam_backbone::Variant;
 
     use super::*;
     use crate::{
         model::{AdapterParameters, BuildError},
-        predict::predict,
+        predict::{UserPrompt, predict},
     };
 
     /// Proposes a foreground point in the middle of the upper left quarter of the input, and a box.
@@ -678,8 +681,8 @@ mod tests {
         interactive.encode(image, subject, &mut go_on).expect("nobody ended it")
     }
 
-    fn click(x: f32, y: f32, label: PointLabel) -> UserPrompt {
-        UserPrompt { points: vec![([x, y], label)], box_xyxy: None }
+    fn click(x: f32, y: f32, label: PointLabel) -> Question {
+        Question { points: vec![([x, y], label)], ..Question::default() }
     }
 
     #[test]
@@ -690,13 +693,16 @@ mod tests {
         let path = folder.path().join("photo.png");
         image.save(&path).expect("written");
         let encoded = encoded(&interactive, &image);
-        let mut prompt = click(50.5, 40.0, PointLabel::Foreground);
-        prompt.points.push(([10.0, 90.25], PointLabel::Background));
-        let boxed = UserPrompt { points: vec![], box_xyxy: Some([20.0, 10.0, 120.0, 99.5]) };
-        for prompt in [prompt, boxed] {
+        let mut clicks = click(50.5, 40.0, PointLabel::Foreground);
+        clicks.points.push(([10.0, 90.25], PointLabel::Background));
+        let corners = Some([20.0, 10.0, 120.0, 99.5]);
+        let boxed = Question { box_xyxy: corners, ..Question::default() };
+        for question in [clicks, boxed] {
+            let mut prompt = UserPrompt::default();
+            prompt.points.clone_from(&question.points);
+            prompt.box_xyxy = question.box_xyxy;
             let mode = ResizeMode::LongestSide;
             let expected = predict(&path, &backbone, None, mode, &prompt).expect("predicted");
-            let question = Question { prompt, ..Question::default() };
             let answer = interactive.answer(&encoded, 0, &question).expect("answered");
             let mask: Vec<bool> = expected.mask.pixels().map(|pixel| pixel.0[0] == 255).collect();
             assert_eq!(answer.shown, expected.used_mask);
@@ -721,18 +727,20 @@ mod tests {
         assert!((own.points[0].y - longest / 4.0).abs() < 0.51, "{:?}", own.points);
 
         let mut prompt = click(width * 0.75, height * 0.5, PointLabel::Background);
-        let joined = ask(&Question { prompt: prompt.clone(), automatic: true, mask: None });
+        prompt.automatic = true;
+        let joined = ask(&prompt);
         assert_eq!(joined.points.iter().map(|point| point.label).collect::<Vec<_>>(), [1, 0]);
         assert_eq!(joined.box_xyxy, own.box_xyxy);
         prompt.box_xyxy = Some([1.0, 2.0, 30.0, 40.0]);
-        let boxed = ask(&Question { prompt: prompt.clone(), automatic: true, mask: None });
+        let boxed = ask(&prompt);
         let corners = boxed.box_xyxy.expect("a box");
         assert!(corners.iter().zip([1.0, 2.0, 30.0, 40.0]).all(|(a, b)| (a - b).abs() < 0.1));
 
         // The same said by hand.
         let at = [own.points[0].x, own.points[0].y];
         prompt.points.insert(0, (at, PointLabel::Foreground));
-        let by_hand = ask(&Question { prompt, automatic: false, mask: None });
+        prompt.automatic = false;
+        let by_hand = ask(&prompt);
         assert_eq!(by_hand.points.len(), 2);
         // Points went to the image and back: their last bits may differ, masks at most at their border.
         let differ = boxed.mask.iter().zip(&by_hand.mask).filter(|(a, b)| a != b).count();
@@ -744,10 +752,9 @@ mod tests {
         let (interactive, _) = micro();
         let image = image();
         let encoded = encoded(&interactive, &image);
-        let prompt = click(60.0, 50.0, PointLabel::Foreground);
         for mask in 0..3 {
-            let question =
-                Question { prompt: prompt.clone(), automatic: false, mask: Some(mask) };
+            let click = click(60.0, 50.0, PointLabel::Foreground);
+            let question = Question { mask: Some(mask), ..click };
             let answer = interactive.answer(&encoded, 0, &question).expect("answered");
             assert_eq!((answer.shown, answer.previews.len()), (mask, 3));
             for map in [&answer.previews[mask], &answer.probabilities] {
@@ -778,7 +785,6 @@ mod tests {
         let ask = |method: usize, question: Question| {
             interactive.answer(&encoded, method, &question).expect_err("no answer")
         };
-        let asked = |prompt: UserPrompt| Question { prompt, ..Question::default() };
         let name = || interactive.methods()[0].name().to_owned();
         assert_eq!(
             ask(0, Question::default()),
@@ -791,12 +797,12 @@ mod tests {
             QuestionError::NoMethod { method: 7, methods: 2 }
         );
         for (x, y) in [(-1.0, 5.0), (1e9, 5.0), (f32::NAN, 5.0)] {
-            let error = ask(0, asked(click(x, y, PointLabel::Foreground)));
+            let error = ask(0, click(x, y, PointLabel::Foreground));
             assert!(matches!(error, QuestionError::Outside { .. }), "{error}");
         }
-        let flat = UserPrompt { points: vec![], box_xyxy: Some([5.0, 5.0, 5.0, 9.0]) };
-        assert_eq!(ask(0, asked(flat)), QuestionError::EmptyBox);
-        let question = Question { mask: Some(3), ..asked(click(5.0, 5.0, PointLabel::Foreground)) };
+        let flat = Question { box_xyxy: Some([5.0, 5.0, 5.0, 9.0]), ..Question::default() };
+        assert_eq!(ask(0, flat), QuestionError::EmptyBox);
+        let question = Question { mask: Some(3), ..click(5.0, 5.0, PointLabel::Foreground) };
         assert_eq!(ask(0, question), QuestionError::NoMask { mask: 3, masks: 3 });
     }
 

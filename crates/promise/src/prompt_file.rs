@@ -22,7 +22,7 @@ use std::{collections::BTreeMap, path::Path};
 use sam_backbone::PointLabel;
 use serde::{Deserialize, Serialize};
 
-use crate::predict::UserPrompt;
+use crate::interactive::Question;
 
 /// The version of the format that is written, and the only one that is read.
 pub const VERSION: u32 = 1;
@@ -135,12 +135,14 @@ impl From<PromptLabel> for PointLabel {
     }
 }
 
-impl From<&ImagePrompts> for UserPrompt {
+impl From<&ImagePrompts> for Question {
     fn from(prompts: &ImagePrompts) -> Self {
         let points = prompts.points.iter();
         Self {
             points: points.map(|point| ([point.x, point.y], point.label.into())).collect(),
             box_xyxy: prompts.box_xyxy,
+            automatic: prompts.automatic,
+            mask: None,
         }
     }
 }
@@ -161,7 +163,7 @@ mod tests {
         let file = PromptFile::parse(&example.join("\n"), "e.json".as_ref()).expect("valid");
         let prompts = &file.images["photo.png"];
         assert_eq!(prompts.box_xyxy, Some([4.0, 8.0, 60.0, 52.0]));
-        let prompt = UserPrompt::from(prompts);
+        let prompt = Question::from(prompts);
         assert_eq!(prompt.points, [([12.5, 30.0], PointLabel::Foreground)]);
         assert_eq!(PromptFile::parse(&file.json(), "e.json".as_ref()).expect("valid"), file);
     }

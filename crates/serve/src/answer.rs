@@ -6,7 +6,6 @@ use image::GrayImage;
 use metrics::{Mask, MaskCounts};
 use promise::{
     interactive::{Answer, Question, SoftMap},
-    predict::UserPrompt,
     prompt_file::{ImagePrompts, PromptFile, PromptPoint},
 };
 use run_record::PanelPoint;
@@ -57,8 +56,7 @@ impl Prompt {
         if points > MAX_POINTS {
             return Err(TooManyPoints { points });
         }
-        let prompt = UserPrompt::from(&self.prompts());
-        Ok(Question { prompt, automatic: self.automatic, mask: self.mask })
+        Ok(Question { mask: self.mask, ..Question::from(&self.prompts()) })
     }
 
     /// The prompt as a file for `cargo xtask predict --prompts`.

@@ -109,7 +109,7 @@ impl Embedding for FakeImage {
             return Err(QuestionError::NoMethod { method, methods: 2 });
         }
         let (width, height) = (self.width, self.height);
-        let center = question.prompt.points.last().map(|(at, _)| *at);
+        let center = question.points.last().map(|(at, _)| *at);
         let own = question.automatic.then_some([width as f32 / 2.0, height as f32 / 2.0]);
         let Some([cx, cy]) = center.or(own) else {
             return Err(QuestionError::NoPrompt { method: "frozen".into() });
@@ -126,7 +126,7 @@ impl Embedding for FakeImage {
             previews: vec![map.clone(); 3],
             probabilities: map,
             points: Vec::new(),
-            box_xyxy: question.prompt.box_xyxy,
+            box_xyxy: question.box_xyxy,
             mask_input: false,
             secs: 0.001,
         })
