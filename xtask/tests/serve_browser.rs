@@ -61,7 +61,9 @@ fn serve(folder: &Path, arguments: &[&str]) -> (Ended, String) {
 #[test]
 fn a_person_prompts_compares_exports_and_watches_a_run() {
     if let Some(what) = missing() {
-        eprintln!("skipped: no {what}; tools/browser/install.sh installs what a browser test needs");
+        eprintln!(
+            "skipped: no {what}; tools/browser/install.sh installs what a browser test needs"
+        );
         return;
     }
     let folder = folder_with("short.toml", EXPERIMENT);
@@ -87,8 +89,19 @@ fn a_person_prompts_compares_exports_and_watches_a_run() {
         said
     };
     let steps = [
-        "load", "automatic", "click", "undo", "box", "keyboard", "drag", "methods", "gallery",
-        "exports", "upload", "help", "sizes",
+        "load",
+        "automatic",
+        "click",
+        "undo",
+        "box",
+        "keyboard",
+        "drag",
+        "methods",
+        "gallery",
+        "exports",
+        "upload",
+        "help",
+        "sizes",
     ];
     let said = browse(&steps);
     for step in steps {

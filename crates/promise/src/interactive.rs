@@ -110,9 +110,7 @@ impl EncodedImage {
         let size = |tensor: &Tensor<4>| 4 * tensor.dims().iter().product::<usize>() as u64;
         let of = |features: &Features| {
             let Features { embedding, blocks, input, .. } = features;
-            size(embedding)
-                + blocks.iter().map(size).sum::<u64>()
-                + input.as_ref().map_or(0, size)
+            size(embedding) + blocks.iter().map(size).sum::<u64>() + input.as_ref().map_or(0, size)
         };
         self.features.iter().map(of).sum()
     }
@@ -718,7 +716,8 @@ mod tests {
         let image = image();
         let (width, height) = (image.width() as f32, image.height() as f32);
         let encoded = encoded(&interactive, &image);
-        let ask = |question: &Question| interactive.answer(&encoded, 1, question).expect("answered");
+        let ask =
+            |question: &Question| interactive.answer(&encoded, 1, question).expect("answered");
         let own = ask(&Question { automatic: true, ..Question::default() });
         // The longest side fills the input: a quarter of it on both axes.
         let longest = width.max(height);
@@ -786,16 +785,10 @@ mod tests {
             interactive.answer(&encoded, method, &question).expect_err("no answer")
         };
         let name = || interactive.methods()[0].name().to_owned();
-        assert_eq!(
-            ask(0, Question::default()),
-            QuestionError::NoPrompt { method: name() }
-        );
+        assert_eq!(ask(0, Question::default()), QuestionError::NoPrompt { method: name() });
         let automatic = Question { automatic: true, ..Question::default() };
         assert_eq!(ask(0, automatic), QuestionError::NoModule { method: name() });
-        assert_eq!(
-            ask(7, Question::default()),
-            QuestionError::NoMethod { method: 7, methods: 2 }
-        );
+        assert_eq!(ask(7, Question::default()), QuestionError::NoMethod { method: 7, methods: 2 });
         for (x, y) in [(-1.0, 5.0), (1e9, 5.0), (f32::NAN, 5.0)] {
             let error = ask(0, click(x, y, PointLabel::Foreground));
             assert!(matches!(error, QuestionError::Outside { .. }), "{error}");

@@ -46,8 +46,8 @@ pub use claims::{ClaimNumbers, ClaimReport, ClaimResult, SeedDifference, Verdict
 pub use columns::{ColumnName, UnknownColumn};
 pub use entries::Scope;
 pub use figure::{
-    Figure, FigureError, FigureKind, FigureOptions, ONE_COLUMN_MM, Screen, ScreenCell, ScreenFigure,
-    TWO_COLUMNS_MM, UnknownFigure, WIDTHS_MM,
+    Figure, FigureError, FigureKind, FigureOptions, ONE_COLUMN_MM, Screen, ScreenCell,
+    ScreenFigure, TWO_COLUMNS_MM, UnknownFigure, WIDTHS_MM,
 };
 pub use load::{LoadError, Run, load};
 pub use method::MethodName;

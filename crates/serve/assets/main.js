@@ -295,7 +295,8 @@ async function withEncoding(request) {
 function takeProposal(answer, prompt) {
   const count = answer.points.length - prompt.points.length;
   const label = (value) => (value === 1 ? "foreground" : "background");
-  const points = answer.points.slice(0, count).map((point) => ({ x: point.x, y: point.y, label: label(point.label) }));
+  // A module may propose a place on the padding; for the others it is the nearest one on the image.
+  const points = answer.points.slice(0, count).map((point) => ({ ...view.clamp(point), label: label(point.label) }));
   page.prompts.propose(points, prompt.box ? null : answer.box);
   showPrompts();
 }

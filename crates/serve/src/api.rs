@@ -195,7 +195,7 @@ async fn image_png(State(app): Shared, Path(key): Path<String>) -> Answered<Resp
 async fn thumbnail(State(app): Shared, Path(key): Path<String>) -> Answered<Response> {
     let library = app.library.clone();
     let jpeg = blocking(&app.drawing, move || library.thumbnail(&key).map_err(of_library)).await?;
-    Ok(([(header::CONTENT_TYPE, "image/jpeg")], jpeg.as_ref().clone()).into_response())
+    Ok(([(header::CONTENT_TYPE, "image/jpeg")], jpeg.to_vec()).into_response())
 }
 
 async fn truth(State(app): Shared, Path(key): Path<String>) -> Answered<Json<Runs>> {
@@ -287,7 +287,8 @@ fn deliver(
         };
     }
     let disposition = format!("attachment; filename=\"{}\"", safe_name(name));
-    let headers = [(header::CONTENT_TYPE, kind.to_owned()), (header::CONTENT_DISPOSITION, disposition)];
+    let headers =
+        [(header::CONTENT_TYPE, kind.to_owned()), (header::CONTENT_DISPOSITION, disposition)];
     Ok((headers, bytes).into_response())
 }
 
@@ -400,7 +401,9 @@ fn screen(app: &App, panel: &Panel) -> Answered<(Screen, Vec<Run>)> {
         image: picture.image.clone(),
         truth,
         cells,
-        notes: vec!["Prompts were chosen by a person who saw the image: no result of an evaluation.".into()],
+        notes: vec![
+            "Prompts were chosen by a person who saw the image: no result of an evaluation.".into(),
+        ],
         command: app.command.clone(),
     };
     Ok((screen, runs))
@@ -449,9 +452,8 @@ async fn figure(
         let unknown = |message: &str| Problem::not_found(message);
         let (name, format) =
             file.rsplit_once('.').ok_or_else(|| unknown("a figure is svg, png or pdf"))?;
-        let kind: FigureKind = name
-            .parse()
-            .map_err(|error: reporting::UnknownFigure| unknown(&error.to_string()))?;
+        let kind: FigureKind =
+            name.parse().map_err(|error: reporting::UnknownFigure| unknown(&error.to_string()))?;
         let folders = app.runs.finished(&experiment);
         let paths: Vec<PathBuf> = folders.iter().map(|one| one.root().to_owned()).collect();
         let runs = reporting::load(&paths).map_err(|error| Problem::unprocessable(&error))?;

@@ -38,7 +38,7 @@ impl ExportFolder {
     /// Writes a file of this name, and says where. What has the name already is kept: the new one gets a number.
     pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> Result<PathBuf, ExportError> {
         let name = safe_name(name);
-        let (stem, ending) = name.rsplit_once('.').unwrap_or((&name, ""));
+        let (stem, ending) = name.rsplit_once('.').unwrap_or((name.as_str(), ""));
         let numbered = |number: u32| match number {
             1 => name.clone(),
             number => format!("{stem}-{number}.{ending}"),

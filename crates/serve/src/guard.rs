@@ -61,7 +61,8 @@ impl Guard {
             }
         }
         // A link on another page may lead here: the page is shown by itself, and tells the other one nothing.
-        let is_visit = method == Method::GET && text(HeaderName::from_static("sec-fetch-dest")) == Some("document");
+        let is_visit = method == Method::GET
+            && text(HeaderName::from_static("sec-fetch-dest")) == Some("document");
         match text(HeaderName::from_static("sec-fetch-site")) {
             None | Some("same-origin" | "none") => None,
             Some(_) if is_visit => None,

@@ -65,7 +65,9 @@ pub struct Picture {
 #[derive(Debug, thiserror::Error)]
 pub enum LibraryError {
     /// No image has this name.
-    #[error("there is no image `{key}`; one that was dropped onto the page may have made room for others: drop it again")]
+    #[error(
+        "there is no image `{key}`; one that was dropped onto the page may have made room for others: drop it again"
+    )]
     Unknown {
         /// The name.
         key: String,
@@ -179,8 +181,7 @@ impl Gallery {
         let Self::Set(set) = self else { return HashMap::new() };
         let rows: Vec<CaseRow> = read_rows(&run.cases()).unwrap_or_default();
         let of_set = |row: &&CaseRow| row.data == set.name() && row.split == set.split();
-        let honest: Vec<&CaseRow> =
-            rows.iter().filter(of_set).filter(|row| !row.oracle).collect();
+        let honest: Vec<&CaseRow> = rows.iter().filter(of_set).filter(|row| !row.oracle).collect();
         let own = honest.iter().find(|row| row.prompts == "auto").or(honest.first());
         let Some(prompts) = own.map(|row| row.prompts.clone()) else { return HashMap::new() };
         honest

@@ -207,7 +207,15 @@ fn summary(folder: &RunFolder) -> RunSummary {
         let left = planned.saturating_sub(epochs) as f64 * secs;
         (left - since.unwrap_or_default().as_secs_f64()).max(0.0)
     });
-    RunSummary { experiment, run, state, epochs, epochs_planned: planned, remaining_secs, best_dice }
+    RunSummary {
+        experiment,
+        run,
+        state,
+        epochs,
+        epochs_planned: planned,
+        remaining_secs,
+        best_dice,
+    }
 }
 
 fn state(folder: &RunFolder, epoch_secs: Option<f64>) -> RunState {

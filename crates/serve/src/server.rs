@@ -93,7 +93,9 @@ impl Default for Settings {
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// The address cannot be had.
-    #[error("cannot listen on {address}; `--port P` chooses another port, `--port 0` any that is free")]
+    #[error(
+        "cannot listen on {address}; `--port P` chooses another port, `--port 0` any that is free"
+    )]
     Listen {
         /// The address.
         address: SocketAddr,

@@ -27,7 +27,7 @@ fn a_request_for_another_host_is_refused_also_where_its_origin_fits() {
         [format!("evil.example:{port}"), "127.0.0.1:1".into(), format!("localhost.evil:{port}")]
     {
         let origin = format!("http://{host}");
-        for headers in [vec![("host", host.as_str())], vec![("host", &host), ("origin", &origin)]] {
+        for headers in [vec![("host", host.as_str())], vec![("host", host.as_str()), ("origin", origin.as_str())]] {
             let reply = page.send("GET", "/api/gallery", &headers, b"");
             assert_eq!(reply.status, 403, "{host}");
         }
@@ -181,8 +181,7 @@ fn prompts_that_make_no_sense_are_refused_in_words() {
 #[test]
 fn requests_at_once_and_their_time_are_bounded() {
     let gate = Arc::new(Gate::default());
-    let limits =
-        Limits { requests: 2, time: Duration::from_millis(700), ..Limits::default() };
+    let limits = Limits { requests: 2, time: Duration::from_millis(700), ..Limits::default() };
     let fake = Fake { answers: Some(gate.clone()), ..Fake::default() };
     let page = Page::of(&limited(limits), fake);
     page.encode("g0");
