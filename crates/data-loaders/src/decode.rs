@@ -73,6 +73,19 @@ pub fn decode_image(path: &Path) -> Result<RgbImage, DataError> {
     Ok(decode(path)?.0.into_rgb8())
 }
 
+/// Decodes the bytes of an image file like [`decode_image`], for whoever got them over another way than a file. `name` stands in
+/// errors in place of the path.
+///
+/// # Errors
+///
+/// Those of [`decode_image`] but for reading.
+pub fn decode_image_bytes(bytes: &[u8], name: &Path) -> Result<RgbImage, DataError> {
+    if bytes.is_empty() {
+        return Err(DataError::EmptyFile { path: name.into() });
+    }
+    Ok(decode_bytes(bytes, name)?.0.into_rgb8())
+}
+
 /// Decodes an image like [`decode_image`], and says what somebody who checks a data set wants to know besides.
 ///
 /// # Errors
@@ -191,22 +204,26 @@ fn read(path: &Path) -> Result<Vec<u8>, DataError> {
 
 /// The image as a viewer shows it, and how it was turned for that.
 pub(crate) fn decode(path: &Path) -> Result<(DynamicImage, Orientation), DataError> {
+    let bytes = watched(path, || read(path))?;
+    decode_bytes(&bytes, path)
+}
+
+fn decode_bytes(bytes: &[u8], path: &Path) -> Result<(DynamicImage, Orientation), DataError> {
     let open_error = |source| DataError::Open { path: path.into(), source };
     let decode_error = |source| DataError::Decode { path: path.into(), source };
 
-    let bytes = watched(path, || read(path))?;
     let mut reader =
-        ImageReader::new(Cursor::new(&bytes)).with_guessed_format().map_err(open_error)?;
+        ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(open_error)?;
     let format = reader.format();
     if let Some(other) = format.filter(|format| !FORMATS.contains(format)) {
         let kind = UnsupportedErrorKind::Format(other.into());
         let error = UnsupportedError::from_format_and_kind(other.into(), kind);
         return Err(decode_error(ImageError::Unsupported(error)));
     }
-    if format == Some(ImageFormat::Jpeg) && !jpeg::is_whole(&bytes) {
+    if format == Some(ImageFormat::Jpeg) && !jpeg::is_whole(bytes) {
         return Err(DataError::Truncated { path: path.into() });
     }
-    let count = pictures::count(&bytes, format);
+    let count = pictures::count(bytes, format);
     if count > 1 {
         return Err(DataError::SeveralPictures { count, path: path.into() });
     }

@@ -65,8 +65,8 @@ pub use compact_mask::CompactMask;
 pub use content::Content;
 pub use data_set::{DataSet, PHANTOM_SPLITS};
 pub use decode::{
-    Decoded, DecodedImage, MAX_PIXELS, decode_image, decode_image_with_facts, decode_mask,
-    mask_histogram,
+    Decoded, DecodedImage, MAX_PIXELS, decode_image, decode_image_bytes, decode_image_with_facts,
+    decode_mask, mask_histogram,
 };
 pub use download_spec::Download;
 pub use error::{CardError, DataError};

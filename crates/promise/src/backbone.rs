@@ -69,6 +69,21 @@ impl Backbone {
         Ok(Self { variant, sam, weights_source: source.describe(), report })
     }
 
+    /// A SAM of these sizes with random weights: for timing, since speed does not depend on weights.
+    pub fn random(variant: Variant, seed: u64, device: &Device) -> Self {
+        let config = variant.config();
+        let turn = drawing::turn();
+        device.seed(seed);
+        let sam = config.init(device);
+        prompting::draw_parameters(&sam);
+        drop(turn);
+        let sam = FrozenSam::new(sam, config, device);
+        let sha256 = sam.hash();
+        let n_tensors = 0;
+        let report = LoadReport { sha256, known: None, n_tensors };
+        Self { variant, sam, weights_source: format!("random, seed {seed}"), report }
+    }
+
     /// Loads what an experiment asks for.
     ///
     /// # Errors

@@ -766,9 +766,33 @@ pub fn load_run(
     folder: &RunFolder,
     device: &Device,
 ) -> Result<(RunPlan, Backbone, Box<dyn Adapter>), RunError> {
+    load_run_beside(folder, device, &[])
+}
+
+/// The same where some backbones are in memory already: one with the weights that the run was made with is shared instead
+/// of loaded once more.
+///
+/// # Errors
+///
+/// Those of [`load_run`].
+pub fn load_run_beside(
+    folder: &RunFolder,
+    device: &Device,
+    known: &[Backbone],
+) -> Result<(RunPlan, Backbone, Box<dyn Adapter>), RunError> {
     let record = folder.read_record()?;
     let plan = run_folder::read_plan(folder)?;
-    let backbone = Backbone::of(&plan.spec.backbone, device)?;
+    let spec = &plan.spec.backbone;
+    let variant = spec.variant.parse()?;
+    let same = |one: &&Backbone| {
+        one.variant == variant
+            && one.sam.encoder_precision() == spec.precision
+            && one.report.sha256 == record.backbone.weights_sha256
+    };
+    let backbone = match known.iter().find(same) {
+        Some(known) => known.clone(),
+        None => Backbone::of(spec, device)?,
+    };
     if backbone.report.sha256 != record.backbone.weights_sha256 {
         return Err(RunError::OtherWeights {
             now: backbone.report.sha256,

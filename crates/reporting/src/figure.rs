@@ -25,6 +25,7 @@ mod qualitative;
 mod qualitative_grid;
 mod rows;
 mod sample;
+mod screen;
 mod threshold_curves;
 mod training_curves;
 
@@ -46,6 +47,7 @@ use crate::{MethodName, Run, TableError};
 
 pub(crate) use self::font::style_sheet;
 pub(crate) use self::sample::{Sample, samples};
+pub use self::screen::{Screen, ScreenCell, ScreenFigure};
 
 /// Width of one column of a two-column paper, in millimeters.
 pub const ONE_COLUMN_MM: f64 = 84.0;
@@ -548,6 +550,17 @@ pub enum FigureError {
         actual: (u32, u32),
         /// The mask.
         path: PathBuf,
+    },
+    /// A mask in memory is not as large as its image.
+    #[error(
+        "mask of {} x {} pixels for an image of {} x {}",
+        actual.0, actual.1, expected.0, expected.1
+    )]
+    MaskSize {
+        /// Width and height of the image.
+        expected: (u32, u32),
+        /// Width and height of the mask.
+        actual: (u32, u32),
     },
     /// A finished drawing cannot be encoded.
     #[error("cannot encode the figure")]

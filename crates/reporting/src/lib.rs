@@ -11,6 +11,7 @@
 //! - [`ClaimReport`]: whether the cases bear out what an experiment claims
 //! - [`ClickCurve`]: what a simulated user's clicks bring
 //! - [`FigureKind`]: what can be drawn, each as SVG, PNG and PDF
+//! - [`Screen`]: one image as a person prompted it, with several methods
 //! - [`Results`]: table, claims and figures as files beside the runs
 //! - [`Report`]: all of it as one HTML page
 //!
@@ -48,8 +49,8 @@ pub use clicks::{ClickCurve, click_table};
 pub use columns::{ColumnName, UnknownColumn};
 pub use entries::Scope;
 pub use figure::{
-    Figure, FigureError, FigureKind, FigureOptions, ONE_COLUMN_MM, TWO_COLUMNS_MM, UnknownFigure,
-    WIDTHS_MM,
+    Figure, FigureError, FigureKind, FigureOptions, ONE_COLUMN_MM, Screen, ScreenCell,
+    ScreenFigure, TWO_COLUMNS_MM, UnknownFigure, WIDTHS_MM,
 };
 pub use load::{LoadError, Run, load};
 pub use method::MethodName;

@@ -70,6 +70,14 @@ impl Provenance {
         Self { sources, command: words.join(" ") }
     }
 
+    /// What a person made by hand of these runs with `command`, the whole of it: it cannot be made again by it alone.
+    pub(crate) fn by_hand(runs: &[&Run], command: String) -> Self {
+        let mut sources: Vec<Source> = runs.iter().map(|run| Source::of(run)).collect();
+        sources.sort();
+        sources.dedup();
+        Self { sources, command }
+    }
+
     /// The same runs with one more option of the command.
     pub(crate) fn with(&self, option: &str, value: &str) -> Self {
         let command = format!("{} {option} {}", self.command, quote(value));

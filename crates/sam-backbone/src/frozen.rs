@@ -1,6 +1,6 @@
 //! SAM as adapters see it: shared, outside autodiff, unchangeable.
 
-use std::sync::Arc;
+use std::{ops::ControlFlow, sync::Arc};
 
 use burn::{
     module::{Module, ModuleMapper, Param},
@@ -94,6 +94,11 @@ impl FrozenSam {
         &self.inner.config
     }
 
+    /// In which numbers the image encoder computes.
+    pub fn encoder_precision(&self) -> EncoderPrecision {
+        self.inner.precision
+    }
+
     /// The plain device that the weights are on.
     pub fn device(&self) -> &Device {
         &self.inner.device
@@ -115,16 +120,30 @@ impl FrozenSam {
     ///
     /// - `images`: `[B, 3, S, S]`; tracked images lose their tracking
     pub fn encode(&self, images: Tensor<4>, taps: &[usize]) -> EncoderOutput {
+        let never = self.encode_watched(images, taps, &mut |_, _| ControlFlow::Continue(()));
+        never.expect("nobody ended it")
+    }
+
+    /// The same for somebody who waits, and who may end it between two blocks; see
+    /// [`ImageEncoder::forward_watched`](crate::ImageEncoder::forward_watched).
+    pub fn encode_watched(
+        &self,
+        images: Tensor<4>,
+        taps: &[usize],
+        watch: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+    ) -> Option<EncoderOutput> {
         let images = images.without_autodiff();
+        let encoder = &self.inner.sam.image_encoder;
         if self.inner.precision == EncoderPrecision::F32 {
-            return self.inner.sam.encode(images, taps);
+            return encoder.forward_watched(images, taps, watch);
         }
-        let output = self.inner.sam.encode(images.cast(self.inner.precision.dtype()), taps);
+        let images = images.cast(self.inner.precision.dtype());
+        let output = encoder.forward_watched(images, taps, watch)?;
         let widen = |tensor: Tensor<4>| tensor.cast(FloatDType::F32);
-        EncoderOutput {
+        Some(EncoderOutput {
             image_embedding: widen(output.image_embedding),
             block_features: output.block_features.into_iter().map(widen).collect(),
-        }
+        })
     }
 
     /// Masks for one prompt per image; gradients flow to `prompts` and `token_shift`.

@@ -1,5 +1,7 @@
 //! The image encoder, whichever architecture it has.
 
+use std::ops::ControlFlow;
+
 use burn::{
     module::Module,
     nn::{
@@ -61,17 +63,33 @@ impl ImageEncoder {
     /// Panics if a tap is not a block of this encoder: a bug in the caller, since experiment files
     /// are checked against the variant before.
     pub fn forward(&self, images: Tensor<4>, taps: &[usize]) -> EncoderOutput {
+        let never = self.forward_watched(images, taps, &mut |_, _| ControlFlow::Continue(()));
+        never.expect("nobody ended it")
+    }
+
+    /// The same for somebody who waits: `watch` is called after every block with the blocks that are done and how many there
+    /// are. What it breaks off gives nothing.
+    ///
+    /// # Panics
+    ///
+    /// Those of [`forward`](Self::forward).
+    pub fn forward_watched(
+        &self,
+        images: Tensor<4>,
+        taps: &[usize],
+        watch: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+    ) -> Option<EncoderOutput> {
         let depth = self.depth();
         assert!(
             taps.iter().all(|&tap| tap < depth),
             "taps {taps:?} of an encoder with {depth} blocks"
         );
-        let mut taps = Taps::new(taps);
+        let mut taps = Taps { wanted: taps, found: vec![None; taps.len()], depth, watch };
         let image_embedding = match self {
-            Self::Vit(encoder) => encoder.forward(images, &mut taps),
-            Self::TinyVit(encoder) => encoder.forward(images, &mut taps),
+            Self::Vit(encoder) => encoder.forward(images, &mut taps)?,
+            Self::TinyVit(encoder) => encoder.forward(images, &mut taps)?,
         };
-        EncoderOutput { image_embedding, block_features: taps.features() }
+        Some(EncoderOutput { image_embedding, block_features: taps.features() })
     }
 
     fn depth(&self) -> usize {
@@ -99,22 +117,22 @@ impl ImageEncoder {
     }
 }
 
-/// Collects the outputs of the blocks that were asked for.
+/// Collects the outputs of the blocks that were asked for, and tells who waits how far the encoder is.
 pub(crate) struct Taps<'a> {
     wanted: &'a [usize],
     found: Vec<Option<Tensor<4>>>,
+    /// Blocks of the encoder.
+    depth: usize,
+    watch: &'a mut dyn FnMut(usize, usize) -> ControlFlow<()>,
 }
 
-impl<'a> Taps<'a> {
-    fn new(wanted: &'a [usize]) -> Self {
-        Self { wanted, found: vec![None; wanted.len()] }
-    }
-
-    /// Takes the output of a block, `[B, width, H, W]`, if it is wanted.
-    pub(crate) fn offer(&mut self, block: usize, output: impl Fn() -> Tensor<4>) {
+impl Taps<'_> {
+    /// Takes the output of a block, `[B, width, H, W]`, if it is wanted. `None` if nobody waits any more.
+    pub(crate) fn offer(&mut self, block: usize, output: impl Fn() -> Tensor<4>) -> Option<()> {
         for (slot, _) in self.found.iter_mut().zip(self.wanted).filter(|(_, tap)| **tap == block) {
             *slot = Some(output());
         }
+        (self.watch)(block + 1, self.depth).is_continue().then_some(())
     }
 
     fn features(self) -> Vec<Tensor<4>> {
@@ -140,4 +158,36 @@ pub(crate) fn neck(width: usize, embed_dim: usize, device: &Device) -> Neck {
 pub(crate) fn through_neck((project, norm_1, smooth, norm_2): &Neck, map: Tensor<4>) -> Tensor<4> {
     let embedding = norm_1.forward(project.forward(map));
     norm_2.forward(smooth.forward(embedding))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_watches_is_told_of_every_block_and_may_end_it() {
+        let device = Device::flex();
+        let config = crate::Variant::Micro.config().image_encoder;
+        let encoder = ImageEncoder::new(&config, &device);
+        let side = config.image_size;
+        let image = Tensor::<4>::ones([1, 3, side, side], &device);
+        let mut told = Vec::new();
+        let watched = encoder.forward_watched(image.clone(), &[0], &mut |done, all| {
+            told.push((done, all));
+            ControlFlow::Continue(())
+        });
+        let expected: Vec<_> = (1..=encoder.depth()).map(|done| (done, encoder.depth())).collect();
+        assert_eq!(told, expected);
+        let values = |output: EncoderOutput| output.image_embedding.into_data().try_to_vec::<f32>();
+        let (watched, plain) = (watched.expect("not ended"), encoder.forward(image.clone(), &[0]));
+        assert_eq!(values(watched).expect("f32"), values(plain).expect("f32"));
+
+        let mut blocks = 0;
+        let ended = encoder.forward_watched(image, &[], &mut |done, _| {
+            blocks = done;
+            if done == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        assert!(ended.is_none());
+        assert_eq!(blocks, 2, "no block after the end");
+    }
 }

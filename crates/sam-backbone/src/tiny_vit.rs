@@ -88,17 +88,17 @@ impl TinyVit {
             || name.ends_with(".attention_bias_idxs")
     }
 
-    /// See [`ImageEncoder::forward`](crate::ImageEncoder::forward).
-    pub(crate) fn forward(&self, images: Tensor<4>, taps: &mut Taps<'_>) -> Tensor<4> {
+    /// See [`ImageEncoder::forward_watched`](crate::ImageEncoder::forward_watched).
+    pub(crate) fn forward(&self, images: Tensor<4>, taps: &mut Taps<'_>) -> Option<Tensor<4>> {
         let [_, _, height, width] = images.dims();
         let grid = [height / REDUCTION, width / REDUCTION];
         let (early, on, narrow, late) = &self.layers;
         let mut next = 0;
-        let mut map = early.forward(self.patch_embed.forward(images), &mut next, grid, taps);
+        let mut map = early.forward(self.patch_embed.forward(images), &mut next, grid, taps)?;
         for stage in [on, narrow, late] {
-            map = stage.forward(map, &mut next, grid, taps);
+            map = stage.forward(map, &mut next, grid, taps)?;
         }
-        through_neck(&self.neck, map)
+        Some(through_neck(&self.neck, map))
     }
 }
 
@@ -224,16 +224,16 @@ impl ConvStage {
         next: &mut usize,
         grid: [usize; 2],
         taps: &mut Taps<'_>,
-    ) -> Tensor<4> {
+    ) -> Option<Tensor<4>> {
         for block in &self.blocks {
             map = block.forward(map);
-            taps.offer(*next, || on_grid(map.clone(), grid));
+            taps.offer(*next, || on_grid(map.clone(), grid))?;
             *next += 1;
         }
-        match &self.downsample {
+        Some(match &self.downsample {
             Some(merging) => merging.forward(map),
             None => map,
-        }
+        })
     }
 }
 
@@ -313,16 +313,16 @@ impl AttentionStage {
         next: &mut usize,
         grid: [usize; 2],
         taps: &mut Taps<'_>,
-    ) -> Tensor<4> {
+    ) -> Option<Tensor<4>> {
         for block in &self.blocks {
             map = block.forward(map);
-            taps.offer(*next, || on_grid(map.clone(), grid));
+            taps.offer(*next, || on_grid(map.clone(), grid))?;
             *next += 1;
         }
-        match &self.downsample {
+        Some(match &self.downsample {
             Some(merging) => merging.forward(map),
             None => map,
-        }
+        })
     }
 }
 

@@ -49,14 +49,14 @@ impl Vit {
         self.blocks.len()
     }
 
-    /// See [`ImageEncoder::forward`](crate::ImageEncoder::forward).
-    pub(crate) fn forward(&self, images: Tensor<4>, taps: &mut Taps<'_>) -> Tensor<4> {
+    /// See [`ImageEncoder::forward_watched`](crate::ImageEncoder::forward_watched).
+    pub(crate) fn forward(&self, images: Tensor<4>, taps: &mut Taps<'_>) -> Option<Tensor<4>> {
         let mut tokens = self.patch_embed.forward(images) + self.pos_embed.val();
         for (index, block) in self.blocks.iter().enumerate() {
             tokens = block.forward(tokens);
-            taps.offer(index, || tokens.clone().permute([0, 3, 1, 2]));
+            taps.offer(index, || tokens.clone().permute([0, 3, 1, 2]))?;
         }
-        through_neck(&self.neck, tokens.permute([0, 3, 1, 2]))
+        Some(through_neck(&self.neck, tokens.permute([0, 3, 1, 2])))
     }
 
     /// Interpolates all learned positions to a token grid of another side.

@@ -44,6 +44,8 @@ enum BenchCommand {
     Train(Train),
     /// How the encoder's cost grows with threads, images at once and their size, and an epoch's with the number of images.
     Scaling(Scaling),
+    /// A click on the page of `serve`, from the request to its answer.
+    Serve(ServeBench),
     /// Scoring one case by protocol `pranet`.
     Metrics(Metrics),
     /// Decoding and preparing of a data set against the encoder (ViT-B, 1024 pixels).
@@ -162,6 +164,46 @@ impl Forward {
             &self.device.device()?,
             &Bar::new(),
         )?;
+        match self.json {
+            true => print_json(&bench)?,
+            false => outln!("{}", bench.markdown().trim_end()),
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Options of `bench serve`. Random weights but for `micro`, so nothing is downloaded.
+#[derive(Args)]
+struct ServeBench {
+    /// Which SAM: `micro`, `vit_b`, `vit_l` or `vit_h`.
+    #[arg(long, default_value_t = Variant::VitB)]
+    variant: Variant,
+    /// Clicks that are timed.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    prompts: u32,
+    /// Images that are encoded meanwhile, for the clicks beside an encoding.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(0..=99))]
+    encodings: u32,
+    /// Longest side of the image in pixels.
+    #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(16..=8192))]
+    side: u32,
+    /// Where tensors live: flex (CPU) or cuda.
+    #[arg(long, default_value_t)]
+    device: DeviceKind,
+    /// Print one JSON document.
+    #[arg(long)]
+    json: bool,
+}
+
+impl ServeBench {
+    fn run(self) -> anyhow::Result<ExitCode> {
+        let question = serve::bench::Question {
+            variant: self.variant,
+            prompts: self.prompts as usize,
+            encodings: self.encodings as usize,
+            side: self.side,
+        };
+        let bench = serve::bench::bench(&question, self.device)?;
         match self.json {
             true => print_json(&bench)?,
             false => outln!("{}", bench.markdown().trim_end()),
@@ -345,6 +387,7 @@ impl Bench {
             BenchCommand::Decoder(forward) => forward.run(Part::Decoder, 1),
             BenchCommand::Train(train) => train.run(),
             BenchCommand::Scaling(scaling) => scaling.run(),
+            BenchCommand::Serve(serve) => serve.run(),
             BenchCommand::Metrics(metrics) => metrics.run(),
             BenchCommand::Loader(loader) => loader.run(),
             BenchCommand::Launcher(launcher) => launcher.run(),

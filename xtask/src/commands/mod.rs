@@ -19,6 +19,7 @@ mod report;
 mod run;
 mod run_one;
 mod score;
+mod serve;
 mod slurm_task;
 mod table;
 
@@ -65,6 +66,8 @@ pub enum Command {
     EvalBackbone(eval_backbone::EvalBackbone),
     /// Segment one image.
     Predict(predict::Predict),
+    /// Open a local page to click on images, compare methods and watch runs.
+    Serve(serve::Serve),
     /// Score a folder of predictions of any program.
     Score(score::Score),
     /// Print the table of finished runs, and whether they bear out their claims.
@@ -104,6 +107,7 @@ impl Command {
             Self::Eval(command) => command.run(),
             Self::EvalBackbone(command) => command.run(),
             Self::Predict(command) => command.run(),
+            Self::Serve(command) => command.run(),
             Self::Score(command) => command.run(),
             Self::Table(command) => command.run(),
             Self::Figure(command) => command.run(),

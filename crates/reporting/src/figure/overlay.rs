@@ -6,7 +6,7 @@ use std::path::Path;
 use image::imageops::{self, FilterType};
 use image::{DynamicImage, GrayImage, Rgb, RgbImage};
 use plotters::style::RGBColor;
-use run_record::{Panel, RunRecordError};
+use run_record::{Panel, PanelPoint, RunRecordError};
 
 use super::FigureError;
 use super::axes::Rect;
@@ -76,15 +76,26 @@ impl Painter {
         let size = image.dimensions();
         let truth = open_mask(&folder.join(&panel.truth), size)?;
         let prediction = open_mask(&folder.join(&panel.prediction), size)?;
+        Ok(Self::of(&image, &truth, &prediction, cell))
+    }
+
+    /// The same of pictures in memory, which have the same size.
+    pub(super) fn of(
+        image: &RgbImage,
+        truth: &GrayImage,
+        prediction: &GrayImage,
+        cell: f64,
+    ) -> Self {
+        let size = image.dimensions();
         let (width, height) = fitted(size, cell);
         let shown = (Picture::pixels_of(width), Picture::pixels_of(height));
-        Ok(Self {
-            image: imageops::resize(&image, shown.0, shown.1, FilterType::Triangle),
-            truth: Region::new(&truth, shown),
-            prediction: Region::new(&prediction, shown),
+        Self {
+            image: imageops::resize(image, shown.0, shown.1, FilterType::Triangle),
+            truth: Region::new(truth, shown),
+            prediction: Region::new(prediction, shown),
             size,
             per_point: f64::from(shown.0) / width,
-        })
+        }
     }
 
     /// The image itself.
@@ -155,10 +166,19 @@ pub(super) struct Prompts {
 impl Prompts {
     /// The prompts of a panel whose image has this size.
     pub(super) fn of(panel: &Panel, size: (u32, u32)) -> Self {
+        Self::of_parts(&panel.points, panel.box_xyxy, size)
+    }
+
+    /// Points and box in pixels of an image of this size.
+    pub(super) fn of_parts(
+        points: &[PanelPoint],
+        box_xyxy: Option<[f32; 4]>,
+        size: (u32, u32),
+    ) -> Self {
         let (w, h) = (f64::from(size.0), f64::from(size.1));
         let inside = |x: f64, y: f64| (0.0..=1.0).contains(&x) && (0.0..=1.0).contains(&y);
         let mut prompts = Self::default();
-        for point in &panel.points {
+        for point in points {
             let symbol = match point.label {
                 1 => FOREGROUND,
                 0 => BACKGROUND,
@@ -172,7 +192,7 @@ impl Prompts {
                 prompts.outside += 1;
             }
         }
-        prompts.box_xyxy = panel.box_xyxy.map(|[x0, y0, x1, y1]| {
+        prompts.box_xyxy = box_xyxy.map(|[x0, y0, x1, y1]| {
             let share = |value: f32, side: f64| (f64::from(value) / side).clamp(0.0, 1.0);
             [share(x0, w), share(y0, h), share(x1, w), share(y1, h)]
         });

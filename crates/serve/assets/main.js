@@ -1,0 +1,556 @@
+// The page: which image is open, what is asked of which method, what is shown.
+
+import * as api from "./api.js";
+import { $, element, isTyping, score } from "./dom.js";
+import * as exporting from "./export.js";
+import { Gallery } from "./gallery.js";
+import { MASK, decode, outline, preview, region, unsure } from "./masks.js";
+import { Prompts } from "./prompts.js";
+import { Runs } from "./runs.js";
+import { View } from "./view.js";
+
+const POLL_MS = 60;
+
+const page = {
+  session: null,
+  /** { key, name, width, height, truth } */
+  image: null,
+  /** Grows with every image that is opened: what belongs to a former one is dropped. */
+  opening: 0,
+  ticket: null,
+  ready: false,
+  prompts: new Prompts(),
+  active: 0,
+  /** Which of the three masks was chosen by hand, by method. */
+  masks: [],
+  /** By method: { answer, painted, error, pending } */
+  answers: [],
+  asking: null,
+  truthOutline: null,
+};
+
+const say = (text) => ($("status").textContent = text);
+
+function complain(text) {
+  const box = $("message");
+  box.replaceChildren(element("p", {}, text), element("button", { onclick: () => (box.hidden = true) }, "Close"));
+  box.hidden = false;
+}
+
+const view = new View($("canvas"), {
+  prompts: () => page.prompts,
+  tool: () => document.querySelector("input[name=tool]:checked").value,
+  addPoint(x, y, label) {
+    if (!page.ready) return;
+    page.prompts.add(x, y, label);
+    changed();
+  },
+  setBox(corners) {
+    if (!page.ready) return;
+    page.prompts.setBox(corners);
+    changed();
+  },
+  beginMove: () => page.prompts.remember(),
+  move(index, x, y) {
+    page.prompts.move(index, x, y);
+    changedSoon();
+  },
+  endMove: () => changed(),
+  remove(index) {
+    page.prompts.remove(index);
+    changed();
+  },
+  removeTwice(index) {
+    page.prompts.remove(index);
+    changed();
+  },
+  selected(index) {
+    const point = page.prompts.points[index];
+    say(point ? `${point.automatic ? "automatic " : ""}${point.label} point ${index + 1} of ${page.prompts.points.length}` : "no marker chosen");
+  },
+  hover(at) {
+    $("cursor-at").textContent = at ? `x ${at.x.toFixed(1)}, y ${at.y.toFixed(1)}` : "";
+  },
+});
+
+const runs = new Runs();
+let gallery;
+
+// Opening an image
+
+async function open(key) {
+  giveUp();
+  const opening = ++page.opening;
+  page.asking?.abort();
+  Object.assign(page, { ready: false, prompts: new Prompts(), masks: [], answers: [], truthOutline: null, image: null });
+  $("message").hidden = true;
+  gallery.choose(key);
+  showPrompts();
+  showMethods();
+  showMasks();
+  try {
+    const image = await api.describe(key);
+    const picture = await load(api.picture(key));
+    if (opening !== page.opening) return;
+    page.image = image;
+    $("image-name").textContent = image.name;
+    $("image-facts").textContent = `${image.width} × ${image.height} pixels`;
+    $("truth-row").hidden = !image.truth;
+    view.show(picture);
+    if (image.truth) {
+      const mask = decode(await api.truth(key));
+      if (opening !== page.opening) return;
+      page.truthOutline = outline(mask);
+    }
+    if (!(await encode(key, opening))) return;
+    page.ready = true;
+    say(`${image.name} is ready: click on the image`);
+    showPrompts();
+    await ask();
+  } catch (error) {
+    if (opening !== page.opening) return;
+    $("progress").hidden = true;
+    complain(error.message);
+  }
+}
+
+function load(address) {
+  return new Promise((resolve, reject) => {
+    const image = new Image();
+    image.onload = () => resolve(image);
+    image.onerror = () => reject(new Error("The image cannot be shown."));
+    image.src = address;
+  });
+}
+
+/** Waits until the image is encoded; tells how far it is. Says whether it is. */
+async function encode(key, opening) {
+  const joined = await api.join(key);
+  if (opening !== page.opening) {
+    api.leave(key, joined.ticket);
+    return false;
+  }
+  page.ticket = { key, ticket: joined.ticket };
+  let progress = joined;
+  while (progress.state !== "ready") {
+    $("progress").hidden = false;
+    if (progress.state === "failed") {
+      $("progress").hidden = true;
+      page.ticket = null;
+      throw new Error(`The image cannot be encoded: ${progress.reason}`);
+    }
+    if (progress.state === "absent") {
+      $("progress").hidden = true;
+      page.ticket = null;
+      throw new Error("The encoding was cancelled.");
+    }
+    const waiting = progress.state === "waiting";
+    $("progress-text").textContent = waiting ? `Waiting for ${progress.before} other image${progress.before === 1 ? "" : "s"}…` : "Encoding the image, once for all methods…";
+    $("progress-bar").value = waiting || !progress.all ? 0 : progress.done / progress.all;
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    if (opening !== page.opening) return false;
+    progress = await api.encoding(key);
+    if (opening !== page.opening) return false;
+  }
+  page.ticket = null;
+  $("progress").hidden = true;
+  return true;
+}
+
+/** Nobody waits for the image that was being encoded any more. */
+function giveUp() {
+  if (page.ticket) api.leave(page.ticket.key, page.ticket.ticket);
+  page.ticket = null;
+  $("progress").hidden = true;
+}
+
+function cancel() {
+  giveUp();
+  page.opening++;
+  say("Cancelled.");
+  const again = element("button", { onclick: () => open(page.image.key) }, "Encode it after all");
+  $("message").replaceChildren(element("p", {}, "The encoding was cancelled."), again);
+  $("message").hidden = false;
+}
+
+async function take(file) {
+  if (!file) return;
+  say(`Reading ${file.name}…`);
+  try {
+    const image = await api.upload(file);
+    gallery.add(image.key, image.name);
+    say("");
+    await open(image.key);
+  } catch (error) {
+    say("");
+    complain(`${file.name} cannot be opened: ${error.message}`);
+  }
+}
+
+// Asking
+
+let soon = null;
+
+/** While a marker is dragged: as often as answers come. */
+function changedSoon() {
+  if (soon) return;
+  soon = setTimeout(async () => {
+    await ask({ onlyActive: true });
+    soon = null;
+  }, 0);
+}
+
+function changed() {
+  clearTimeout(soon);
+  soon = null;
+  showPrompts();
+  view.draw();
+  ask();
+}
+
+const methods = () => page.session.methods;
+
+/** Names are shown without what they all begin with. */
+function shortName(method) {
+  const experiments = new Set(methods().filter((one) => one.name.includes("/")).map((one) => one.name.split("/")[0]));
+  return experiments.size === 1 ? method.name.split("/").at(-1) : method.name;
+}
+
+const useAutomatic = () => $("automatic").checked;
+const same = () => $("same").checked;
+const proposer = () => ($("source").value === "" ? null : Number($("source").value));
+
+/** What is asked of a method, or nothing if it has no prompt. */
+function promptOf(method) {
+  const { points, box, edited } = page.prompts;
+  const mask = page.masks[method] ?? null;
+  const base = { image: page.image.key, method, mask };
+  const sent = (list) => list.map(({ x, y, label }) => ({ x, y, label }));
+  const ownProposal = useAutomatic() && methods()[method].proposes && !edited;
+  if (ownProposal && (!same() || method === proposer())) {
+    const own = points.filter((point) => !point.automatic);
+    const corners = box && !box.automatic ? box.corners : null;
+    return { ...base, automatic: true, points: sent(own), box: corners };
+  }
+  const shared = same() ? points : points.filter((point) => !point.automatic || edited);
+  const corners = box && (same() || !box.automatic || edited) ? box.corners : null;
+  if (shared.length === 0 && !corners) return null;
+  return { ...base, automatic: false, points: sent(shared), box: corners };
+}
+
+/** Asks the method on the image first, then the others. Automatic prompts come with the first answer of their method. */
+async function ask({ onlyActive = false } = {}) {
+  if (!page.ready) return;
+  page.asking?.abort();
+  const asking = new AbortController();
+  page.asking = asking;
+  const opening = page.opening;
+  const stale = () => asking.signal.aborted || opening !== page.opening;
+  const source = proposer();
+  const order = [page.active, ...methods().keys()].filter((one, at, all) => all.indexOf(one) === at);
+  if (useAutomatic() && source !== null && !page.prompts.edited && same()) {
+    order.splice(order.indexOf(source), 1);
+    order.unshift(source);
+  } else if (!useAutomatic() && !page.prompts.edited) {
+    page.prompts.withdraw();
+  }
+  for (const method of order) {
+    if (onlyActive && method !== page.active) continue;
+    const prompt = promptOf(method);
+    if (!prompt) {
+      page.answers[method] = null;
+      continue;
+    }
+    const start = performance.now();
+    try {
+      const answer = await withEncoding(() => api.answer(prompt, asking.signal));
+      if (stale()) return;
+      const trip = performance.now() - start;
+      page.answers[method] = { answer, trip, painted: null, prompt };
+      if (prompt.automatic && method === (same() ? source : page.active)) takeProposal(answer, prompt);
+    } catch (error) {
+      if (stale()) return;
+      page.answers[method] = { error: error.message };
+    }
+    if (method === page.active) paint();
+    showMethods();
+  }
+  if (stale()) return;
+  showMethods();
+  showMasks();
+  paint();
+}
+
+/** Once more after the image was encoded again, if it had made room for others. */
+async function withEncoding(request) {
+  try {
+    return await request();
+  } catch (error) {
+    if (error.status !== 409 || !(await encode(page.image.key, page.opening))) throw error;
+    return request();
+  }
+}
+
+/** The markers of what a module proposed: an answer has its points first, then those that were sent. */
+function takeProposal(answer, prompt) {
+  const count = answer.points.length - prompt.points.length;
+  const label = (value) => (value === 1 ? "foreground" : "background");
+  // A module may propose a place on the padding; for the others it is the nearest one on the image.
+  const points = answer.points.slice(0, count).map((point) => ({ ...view.clamp(point), label: label(point.label) }));
+  page.prompts.propose(points, prompt.box ? null : answer.box);
+  showPrompts();
+}
+
+// Showing
+
+function paint() {
+  const shown = page.answers[page.active];
+  const overlay = { opacity: $("opacity").value / 100 };
+  if (shown?.answer) {
+    shown.painted ??= painted(shown.answer);
+    overlay.region = shown.painted.region;
+    if ($("contour").checked) overlay.outline = shown.painted.outline;
+    if ($("unsure").checked) overlay.unsure = shown.painted.unsure;
+  }
+  if ($("truth").checked) overlay.truth = page.truthOutline;
+  view.overlay = overlay;
+  view.draw();
+}
+
+function painted(answer) {
+  const mask = decode(answer.mask);
+  return { region: region(mask, MASK), outline: outline(mask), unsure: unsure(answer.probabilities) };
+}
+
+function showPrompts() {
+  const { prompts } = page;
+  $("undo").disabled = !prompts.canUndo;
+  $("clear").disabled = prompts.isEmpty;
+}
+
+function showMethods() {
+  const list = $("methods");
+  const focused = document.activeElement?.dataset?.method;
+  list.replaceChildren(
+    ...methods().map((method, index) => {
+      const state = page.answers[index];
+      const scores = [];
+      if (state?.answer) {
+        const { dice, iou, iou_predictions, shown, milliseconds } = state.answer;
+        if (page.image?.truth) scores.push(`Dice ${score(dice)}`, `IoU ${score(iou)}`);
+        scores.push(`predicted ${score(iou_predictions[shown])}`, `${Math.round(milliseconds)} ms`);
+      }
+      const facts = state?.error ?? (scores.join(" · ") || (page.ready ? "waits for a prompt" : ""));
+      const button = element("button", {
+        className: "method",
+        dataset: { method: String(index) },
+        title: state?.trip ? `${method.name}: ${Math.round(state.trip)} ms to and fro` : method.name,
+      });
+      button.setAttribute("aria-pressed", index === page.active ? "true" : "false");
+      button.append(small(state), element("span", { className: "method-text" },
+        element("strong", {}, shortName(method), " ", ...tags(method)),
+        element("span", { className: state?.error ? "facts error" : "facts" }, facts)));
+      if (index < 9) button.append(element("kbd", {}, String(index + 1)));
+      return button;
+    }),
+  );
+  if (focused) list.querySelector(`[data-method="${focused}"]`)?.focus();
+  $("active-name").textContent = methods()[page.active] ? shortName(methods()[page.active]) : "";
+}
+
+const tags = (method) => [
+  ...(method.proposes ? [element("i", { className: "tag", title: "It has a prompt module" }, "prompts"), " "] : []),
+  ...(method.shifts ? [element("i", { className: "tag", title: "It shifts the mask tokens" }, "shift")] : []),
+];
+
+function small(state) {
+  const box = element("span", { className: "small" });
+  if (state?.answer) box.append(preview(state.answer.previews[state.answer.shown]));
+  return box;
+}
+
+function showMasks() {
+  const list = $("masks");
+  const answer = page.answers[page.active]?.answer;
+  if (!answer) {
+    list.replaceChildren(element("p", { className: "hint" }, "No mask yet."));
+    return;
+  }
+  const focused = document.activeElement?.dataset?.mask;
+  list.replaceChildren(
+    ...answer.previews.map((map, index) => {
+      const button = element("button", { role: "radio", className: "mask", dataset: { mask: String(index) } },
+        preview(map), element("span", {}, score(answer.iou_predictions[index])));
+      button.setAttribute("aria-checked", index === answer.shown ? "true" : "false");
+      button.setAttribute("aria-label", `mask ${index + 1}, predicted IoU ${score(answer.iou_predictions[index])}`);
+      return button;
+    }),
+  );
+  if (focused) list.querySelector(`[data-mask="${focused}"]`)?.focus();
+}
+
+function activate(method) {
+  if (!methods()[method]) return;
+  page.active = method;
+  showMethods();
+  showMasks();
+  paint();
+  if (!same()) {
+    page.prompts.withdraw();
+    ask();
+  }
+}
+
+function chooseMask(index) {
+  if (!page.answers[page.active]?.answer?.previews[index]) return;
+  page.masks[page.active] = index;
+  ask();
+}
+
+function undo() {
+  if (!page.prompts.canUndo) return;
+  page.prompts.undo();
+  changed();
+}
+
+function clear() {
+  if (page.prompts.isEmpty) return;
+  page.prompts.clear();
+  changed();
+}
+
+/** Automatic prompts come anew, also where they had been changed by hand. */
+function automaticChanged() {
+  page.prompts.edited = false;
+  page.prompts.withdraw();
+  showPrompts();
+  view.draw();
+  ask();
+}
+
+function showRuns(shown) {
+  $("runs-view").hidden = !shown;
+  $("prompt-view").hidden = shown;
+  $("tab-runs").setAttribute("aria-pressed", shown ? "true" : "false");
+  $("tab-prompt").setAttribute("aria-pressed", shown ? "false" : "true");
+  if (shown) runs.start();
+  else {
+    runs.stop();
+    view.fitted ? view.fit() : view.draw();
+  }
+  location.hash = shown ? "runs" : "";
+}
+
+function theme() {
+  const root = document.documentElement;
+  const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+  root.dataset.theme = dark ? "light" : "dark";
+  try {
+    localStorage.setItem("theme", root.dataset.theme);
+  } catch {
+    // A browser without storage forgets it.
+  }
+}
+
+const toggle = (id) => $(id).click();
+
+const KEYS = {
+  "u": undo, "c": clear, "+": () => view.zoom(1.25), "=": () => view.zoom(1.25), "-": () => view.zoom(0.8), "0": () => view.fit(),
+  "[": () => gallery.step(-1), "]": () => gallery.step(1), "q": () => chooseMask(0), "w": () => chooseMask(1), "e": () => chooseMask(2),
+  "a": () => toggle("automatic"), "t": () => toggle("truth"), "l": () => toggle("unsure"),
+};
+
+function key(event) {
+  if (isTyping(event.target) || $("help").open || event.altKey) return;
+  if (event.ctrlKey || event.metaKey) {
+    if (event.key !== "z") return;
+    event.preventDefault();
+    undo();
+    return;
+  }
+  if (event.key === "?") $("help").showModal();
+  else if (event.key === "r") showRuns($("runs-view").hidden);
+  else if ($("prompt-view").hidden) return;
+  else if (event.key === "/") $("search").focus();
+  else if (/^[1-9]$/.test(event.key)) activate(Number(event.key) - 1);
+  else if (event.key in KEYS) KEYS[event.key]();
+  else return;
+  event.preventDefault();
+}
+
+function wire() {
+  document.addEventListener("keydown", key);
+  $("undo").addEventListener("click", undo);
+  $("clear").addEventListener("click", clear);
+  $("zoom-in").addEventListener("click", () => view.zoom(1.25));
+  $("zoom-out").addEventListener("click", () => view.zoom(0.8));
+  $("fit").addEventListener("click", () => view.fit());
+  $("previous").addEventListener("click", () => gallery.step(-1));
+  $("next").addEventListener("click", () => gallery.step(1));
+  $("cancel").addEventListener("click", cancel);
+  $("theme").addEventListener("click", theme);
+  $("help-open").addEventListener("click", () => $("help").showModal());
+  $("tab-prompt").addEventListener("click", () => showRuns(false));
+  $("tab-runs").addEventListener("click", () => showRuns(true));
+  $("methods").addEventListener("click", (event) => {
+    const method = event.target.closest("button")?.dataset.method;
+    if (method !== undefined) activate(Number(method));
+  });
+  $("masks").addEventListener("click", (event) => {
+    const mask = event.target.closest("button")?.dataset.mask;
+    if (mask !== undefined) chooseMask(Number(mask));
+  });
+  for (const id of ["opacity", "contour", "truth", "unsure"]) $(id).addEventListener("input", paint);
+  for (const id of ["same", "source", "automatic"]) $(id).addEventListener("change", automaticChanged);
+  $("file").addEventListener("change", (event) => {
+    take(event.target.files[0]);
+    event.target.value = "";
+  });
+  document.addEventListener("dragover", (event) => {
+    event.preventDefault();
+    $("drop-hint").hidden = false;
+  });
+  document.addEventListener("dragleave", (event) => {
+    if (!event.relatedTarget) $("drop-hint").hidden = true;
+  });
+  document.addEventListener("drop", (event) => {
+    event.preventDefault();
+    $("drop-hint").hidden = true;
+    take(event.dataTransfer.files[0]);
+  });
+  addEventListener("pagehide", giveUp);
+  exporting.start(page.session, {
+    activePrompt: () => (page.ready ? promptOf(page.active) : null),
+    allPrompts: () => (page.ready ? [...methods().keys()].map(promptOf).filter(Boolean) : []),
+    truth: () => $("truth").checked,
+    say,
+    complain,
+  });
+}
+
+async function start() {
+  try {
+    document.documentElement.dataset.theme = localStorage.getItem("theme") ?? "";
+  } catch {
+    // As above.
+  }
+  page.session = await api.session();
+  $("gallery-name").textContent = page.session.gallery;
+  const proposers = [...methods().entries()].filter(([, method]) => method.proposes);
+  for (const [index, method] of proposers) $("source").append(element("option", { value: String(index) }, shortName(method)));
+  if (proposers.length > 0) {
+    // The last one has everything that those before it have.
+    $("source").value = String(proposers.at(-1)[0]);
+    page.active = proposers.at(-1)[0];
+  }
+  $("source-row").hidden = proposers.length === 0;
+  $("automatic").closest("label").hidden = proposers.length === 0;
+  gallery = new Gallery(methods(), open);
+  wire();
+  showMethods();
+  await gallery.load();
+  if (location.hash === "#runs") showRuns(true);
+  gallery.step(0);
+}
+
+start().catch((error) => complain(error.message));

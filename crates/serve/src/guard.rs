@@ -1,0 +1,146 @@
+//! Who may ask, how many at once, and for how long.
+//!
+//! The page answers the browser that shows it and nobody else. Another page in the same browser may send requests here, but
+//! its `Origin` is another. A name that somebody's server points at this machine (DNS rebinding) makes the origin look right,
+//! but then `Host` is that name: only addresses, `localhost`, and names that were allowed are answered.
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use axum::{
+    extract::{Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
+use tokio::sync::Semaphore;
+
+use crate::problem::Problem;
+
+/// Scripts, styles and requests from here only; nothing inline, no frames, no forms.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+     img-src 'self' blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// What is let in.
+pub(crate) struct Guard {
+    /// The port that the page is at.
+    pub(crate) port: u16,
+    /// Names besides `localhost` and addresses.
+    pub(crate) hosts: Vec<String>,
+    /// One permit for each request that is being answered.
+    pub(crate) requests: Semaphore,
+    /// How long a request may take.
+    pub(crate) time: Duration,
+}
+
+impl Guard {
+    /// Whether a `Host` header, or an origin without its scheme, is this page.
+    fn is_own(&self, host: &str) -> bool {
+        let (name, port) = match host.rsplit_once(':') {
+            // A colon inside brackets belongs to an address.
+            Some((name, port)) if !port.ends_with(']') => (name, port.parse().ok()),
+            _ => (host, Some(80)),
+        };
+        let bare = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(name);
+        let known = name.eq_ignore_ascii_case("localhost")
+            || bare.parse::<IpAddr>().is_ok()
+            || self.hosts.iter().any(|host| name.eq_ignore_ascii_case(host));
+        known && port == Some(self.port)
+    }
+
+    fn refuse(&self, method: &Method, headers: &HeaderMap) -> Option<&'static str> {
+        let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or(""));
+        let Some(host) = text(header::HOST) else { return Some("a request without Host") };
+        if !self.is_own(host) {
+            return Some("a request for another host; `--allow-host NAME` allows one");
+        }
+        if let Some(origin) = text(header::ORIGIN) {
+            // The page asks the host that it came from.
+            let own = origin.strip_prefix("http://").is_some_and(|from| from == host);
+            if !own {
+                return Some("a request from another page");
+            }
+        }
+        // A link on another page may lead here: the page is shown by itself, and tells the other one nothing.
+        let is_visit = method == Method::GET
+            && text(HeaderName::from_static("sec-fetch-dest")) == Some("document");
+        match text(HeaderName::from_static("sec-fetch-site")) {
+            None | Some("same-origin" | "none") => None,
+            Some(_) if is_visit => None,
+            Some(_) => Some("a request from another page"),
+        }
+    }
+}
+
+/// Lets a request in, or says why not; gives every answer the headers that protect the page.
+pub(crate) async fn guard(
+    State(guard): State<Arc<Guard>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let mut response = admit(&guard, request, next).await;
+    let headers = response.headers_mut();
+    for (name, value) in [
+        ("content-security-policy", CONTENT_SECURITY_POLICY),
+        ("x-content-type-options", "nosniff"),
+        ("x-frame-options", "DENY"),
+        ("referrer-policy", "no-referrer"),
+        ("cross-origin-resource-policy", "same-origin"),
+        ("cross-origin-opener-policy", "same-origin"),
+        ("cache-control", "no-store"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+async fn admit(guard: &Guard, request: Request, next: Next) -> Response {
+    if let Some(reason) = guard.refuse(request.method(), request.headers()) {
+        return Problem::new(StatusCode::FORBIDDEN, reason).into_response();
+    }
+    let Ok(_permit) = guard.requests.try_acquire() else {
+        let busy = "too many requests at once; try again";
+        let mut response = Problem::new(StatusCode::SERVICE_UNAVAILABLE, busy).into_response();
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        return response;
+    };
+    match tokio::time::timeout(guard.time, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            let late = format!("not done after {} s", guard.time.as_secs());
+            Problem::new(StatusCode::REQUEST_TIMEOUT, late).into_response()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_addresses_localhost_and_allowed_names_with_the_right_port_are_this_page() {
+        let guard = Guard {
+            port: 8080,
+            hosts: vec!["lab.example".into()],
+            requests: Semaphore::new(1),
+            time: Duration::from_secs(1),
+        };
+        for own in
+            ["127.0.0.1:8080", "localhost:8080", "LOCALHOST:8080", "[::1]:8080", "lab.example:8080"]
+        {
+            assert!(guard.is_own(own), "{own}");
+        }
+        for other in [
+            "evil.example:8080",
+            "localhost.evil.example:8080",
+            "127.0.0.1:8081",
+            "127.0.0.1",
+            "[::1]",
+            "127.0.0.1.evil.example:8080",
+            "",
+            ":8080",
+            "[evil.example]:8080",
+        ] {
+            assert!(!guard.is_own(other), "{other}");
+        }
+    }
+}

@@ -1,0 +1,389 @@
+//! The images that the page shows: those of a gallery, and those that were dropped onto it.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use data_loaders::{
+    Catalog, DataError, DataSet, IMAGE_EXTENSIONS, TruthMask, decode_image, decode_image_bytes,
+};
+use image::{
+    ExtendedColorType, ImageEncoder as _, RgbImage,
+    codecs::{
+        jpeg::JpegEncoder,
+        png::{CompressionType, FilterType, PngEncoder},
+    },
+    imageops,
+};
+use run_record::{CaseRow, RunFolder, read_rows};
+use sha2::{Digest as _, Sha256};
+
+use crate::lru::Lru;
+
+/// Longest side of a thumbnail in pixels: twice what the page shows, for dense screens.
+const THUMBNAIL_SIDE: u32 = 224;
+const THUMBNAIL_QUALITY: u8 = 82;
+/// Bytes of thumbnails that are kept.
+const THUMBNAIL_BYTES: u64 = 64 << 20;
+/// Bytes of decoded images that are kept, dropped ones among them.
+const PICTURE_BYTES: u64 = 768 << 20;
+
+/// Where the images of the gallery come from.
+#[derive(Debug)]
+pub enum Gallery {
+    /// A data set, with truth.
+    Set(DataSet),
+    /// A folder of images.
+    Folder {
+        /// Its name as the page shows it.
+        name: String,
+        /// Where it is, without links.
+        root: PathBuf,
+        /// The images in it, in the order of their names.
+        files: Vec<PathBuf>,
+    },
+}
+
+/// An image in memory.
+#[derive(Debug)]
+pub struct Picture {
+    /// What it is called: a case, or the name of a file.
+    pub name: String,
+    /// The data set; empty for an image of one's own.
+    pub data: String,
+    /// The case, or the stem of the file.
+    pub id: String,
+    /// Its pixels.
+    pub image: RgbImage,
+    /// Its true mask, where it is known.
+    pub truth: Option<TruthMask>,
+}
+
+/// Why there is no image.
+#[derive(Debug, thiserror::Error)]
+pub enum LibraryError {
+    /// No image has this name.
+    #[error(
+        "there is no image `{key}`; one that was dropped onto the page may have made room for others: drop it again"
+    )]
+    Unknown {
+        /// The name.
+        key: String,
+    },
+    /// The image cannot be read.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The folder of images cannot be listed.
+    #[error("cannot list the folder {}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// There is no image in the folder.
+    #[error("no image ({}) in {}", IMAGE_EXTENSIONS.join(", "), path.display())]
+    NoImages {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The file was replaced by a link that leaves the folder.
+    #[error("leads out of the folder of images: {}", path.display())]
+    Outside {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A picture cannot be written.
+    #[error("cannot encode a picture")]
+    Encode(#[source] image::ImageError),
+}
+
+impl Gallery {
+    /// A split of a data set of the catalog, or of `phantom`.
+    ///
+    /// # Errors
+    ///
+    /// [`LibraryError::Data`]
+    pub fn of_data(name: &str, split: &str, root: Option<&Path>) -> Result<Self, LibraryError> {
+        Ok(Self::Set(DataSet::open(name, split, root, &Catalog::built_in())?))
+    }
+
+    /// A folder of images, with a folder of masks of the same stems if one is named. Without masks, links that lead out
+    /// of the folder are left out.
+    ///
+    /// # Errors
+    ///
+    /// [`LibraryError::Folder`], [`LibraryError::NoImages`]; with masks [`LibraryError::Data`].
+    pub fn of_folder(images: &Path, masks: Option<&Path>) -> Result<Self, LibraryError> {
+        if let Some(masks) = masks {
+            return Ok(Self::Set(DataSet::from_folders(images, masks)?));
+        }
+        let failed = |source| LibraryError::Folder { path: images.to_owned(), source };
+        let root = images.canonicalize().map_err(failed)?;
+        let mut files = Vec::new();
+        for entry in std::fs::read_dir(&root).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+            if IMAGE_EXTENSIONS.contains(&extension.as_str()) && inside(&root, &path).is_some() {
+                files.push(path);
+            }
+        }
+        if files.is_empty() {
+            return Err(LibraryError::NoImages { path: images.to_owned() });
+        }
+        files.sort();
+        let name = root.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(Self::Folder { name, root, files })
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Set(set) => format!("{} {}", set.name(), set.split()),
+            Self::Folder { name, .. } => name.clone(),
+        }
+    }
+
+    /// The names of its images, in order.
+    pub fn names(&self) -> Vec<String> {
+        match self {
+            Self::Set(set) => set.ids().map(str::to_owned).collect(),
+            Self::Folder { files, .. } => files.iter().map(|path| file_name(path)).collect(),
+        }
+    }
+
+    fn load(&self, index: usize) -> Result<Option<Picture>, LibraryError> {
+        match self {
+            Self::Set(set) if index < set.len() => {
+                let case = set.load(index)?;
+                let (name, id, data) = (case.id.clone(), case.id, case.data);
+                Ok(Some(Picture { name, data, id, image: case.image, truth: Some(case.truth) }))
+            }
+            Self::Folder { root, files, .. } if index < files.len() => {
+                let path = &files[index];
+                // It may have become a link since it was listed.
+                let outside = || LibraryError::Outside { path: path.clone() };
+                let real = inside(root, path).ok_or_else(outside)?;
+                let id = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+                let image = decode_image(&real)?;
+                let data = String::new();
+                Ok(Some(Picture { name: file_name(path), data, id, image, truth: None }))
+            }
+            Self::Set(_) | Self::Folder { .. } => Ok(None),
+        }
+    }
+
+    /// Dice of the cases of this gallery in a run, by the name of the image: with the run's own prompts, or else with the
+    /// first that are no oracle. Empty where there are none.
+    pub fn scores(&self, run: &RunFolder) -> HashMap<String, f64> {
+        let Self::Set(set) = self else { return HashMap::new() };
+        let rows: Vec<CaseRow> = read_rows(&run.cases()).unwrap_or_default();
+        let of_set = |row: &&CaseRow| row.data == set.name() && row.split == set.split();
+        let honest: Vec<&CaseRow> = rows.iter().filter(of_set).filter(|row| !row.oracle).collect();
+        let own = honest.iter().find(|row| row.prompts == "auto").or(honest.first());
+        let Some(prompts) = own.map(|row| row.prompts.clone()) else { return HashMap::new() };
+        honest
+            .into_iter()
+            .filter(|row| row.prompts == prompts)
+            .filter_map(|row| Some((row.file.clone(), row.dice?)))
+            .collect()
+    }
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// Where a path really leads, if that is a file below `root`, which is free of links.
+fn inside(root: &Path, path: &Path) -> Option<PathBuf> {
+    let real = path.canonicalize().ok()?;
+    (real.starts_with(root) && real.is_file()).then_some(real)
+}
+
+/// All images that there are. A name is `g` with a number in the gallery, or `u` with the beginning of the hash of what
+/// was dropped.
+pub struct Library {
+    gallery: Gallery,
+    pictures: Mutex<Lru<String, Arc<Picture>>>,
+    thumbnails: Mutex<Lru<String, Arc<Vec<u8>>>>,
+}
+
+impl Library {
+    /// The images of a gallery; others may be dropped.
+    pub fn new(gallery: Gallery) -> Self {
+        Self {
+            gallery,
+            pictures: Mutex::new(Lru::new(PICTURE_BYTES)),
+            thumbnails: Mutex::new(Lru::new(THUMBNAIL_BYTES)),
+        }
+    }
+
+    /// The gallery.
+    pub fn gallery(&self) -> &Gallery {
+        &self.gallery
+    }
+
+    /// An image by its name.
+    ///
+    /// # Errors
+    ///
+    /// See [`LibraryError`].
+    pub fn picture(&self, key: &str) -> Result<Arc<Picture>, LibraryError> {
+        if let Some(kept) = lock(&self.pictures).get(&key.to_owned()) {
+            return Ok(kept);
+        }
+        let unknown = || LibraryError::Unknown { key: key.to_owned() };
+        let index = gallery_index(key).ok_or_else(unknown)?;
+        let picture = Arc::new(self.gallery.load(index)?.ok_or_else(unknown)?);
+        self.keep(key.to_owned(), picture.clone());
+        Ok(picture)
+    }
+
+    /// Takes an image that somebody dropped, and says its name here.
+    ///
+    /// # Errors
+    ///
+    /// [`LibraryError::Data`] if it is none that can be read.
+    pub fn add(&self, name: &str, bytes: &[u8]) -> Result<(String, Arc<Picture>), LibraryError> {
+        let name = display_name(name);
+        let path = Path::new(&name);
+        let image = decode_image_bytes(bytes, path)?;
+        let id = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let key = format!("u{}", &hex::encode(Sha256::digest(bytes))[..24]);
+        let picture = Arc::new(Picture { name, data: String::new(), id, image, truth: None });
+        self.keep(key.clone(), picture.clone());
+        Ok((key, picture))
+    }
+
+    fn keep(&self, key: String, picture: Arc<Picture>) {
+        let truth = picture.truth.as_ref().map_or(0, |truth| truth.values.len());
+        let bytes = (picture.image.as_raw().len() + truth) as u64;
+        lock(&self.pictures).insert(key, picture, bytes);
+    }
+
+    /// A small picture of an image, as JPEG.
+    ///
+    /// # Errors
+    ///
+    /// See [`LibraryError`].
+    pub fn thumbnail(&self, key: &str) -> Result<Arc<Vec<u8>>, LibraryError> {
+        if let Some(kept) = lock(&self.thumbnails).get(&key.to_owned()) {
+            return Ok(kept);
+        }
+        let kept = lock(&self.pictures).get(&key.to_owned());
+        let picture = match (kept, gallery_index(key)) {
+            (Some(kept), _) => kept,
+            // Looking through a gallery shall not drop the images that somebody works with.
+            (None, Some(index)) => {
+                let unknown = || LibraryError::Unknown { key: key.to_owned() };
+                Arc::new(self.gallery.load(index)?.ok_or_else(unknown)?)
+            }
+            (None, None) => return Err(LibraryError::Unknown { key: key.to_owned() }),
+        };
+        let (width, height) = picture.image.dimensions();
+        let scale = f64::from(THUMBNAIL_SIDE) / f64::from(width.max(height));
+        let side = |length: u32| ((f64::from(length) * scale.min(1.0)).round() as u32).max(1);
+        let small = imageops::thumbnail(&picture.image, side(width), side(height));
+        let mut jpeg = Vec::new();
+        JpegEncoder::new_with_quality(&mut jpeg, THUMBNAIL_QUALITY)
+            .encode_image(&small)
+            .map_err(LibraryError::Encode)?;
+        let jpeg = Arc::new(jpeg);
+        let bytes = jpeg.len() as u64;
+        lock(&self.thumbnails).insert(key.to_owned(), jpeg.clone(), bytes);
+        Ok(jpeg)
+    }
+}
+
+impl Picture {
+    /// The image as PNG: what the model sees, whatever the file was.
+    ///
+    /// # Errors
+    ///
+    /// [`LibraryError::Encode`]
+    pub fn png(&self) -> Result<Vec<u8>, LibraryError> {
+        let (width, height) = self.image.dimensions();
+        let mut png = Vec::new();
+        PngEncoder::new_with_quality(&mut png, CompressionType::Fast, FilterType::Adaptive)
+            .write_image(self.image.as_raw(), width, height, ExtendedColorType::Rgb8)
+            .map_err(LibraryError::Encode)?;
+        Ok(png)
+    }
+}
+
+/// The number of an image of the gallery in its name.
+fn gallery_index(key: &str) -> Option<usize> {
+    key.strip_prefix('g')?.parse().ok()
+}
+
+/// The last part of what a browser says a file is called, without what no name has, of a length that can be shown.
+fn display_name(name: &str) -> String {
+    let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
+    let clean: String = last.chars().filter(|c| !c.is_control()).take(120).collect();
+    match clean.trim_matches('.').is_empty() {
+        true => "image".to_owned(),
+        false => clean,
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Insertions and look-ups are complete before the lock is given back.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn image(path: &Path) {
+        RgbImage::new(8, 6).save(path).unwrap();
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn links_out_of_the_folder_are_neither_listed_nor_followed() {
+        use std::os::unix::fs::symlink;
+        let (inner, outer) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        image(&outer.path().join("secret.png"));
+        image(&inner.path().join("b.png"));
+        image(&inner.path().join("a.png"));
+        symlink(outer.path().join("secret.png"), inner.path().join("c.png")).unwrap();
+        symlink(inner.path().join("a.png"), inner.path().join("d.png")).unwrap();
+        std::fs::write(inner.path().join("notes.txt"), "no image").unwrap();
+        let gallery = Gallery::of_folder(inner.path(), None).unwrap();
+        assert_eq!(gallery.names(), ["a.png", "b.png", "d.png"]);
+
+        // A file that becomes a link after it was listed.
+        std::fs::remove_file(inner.path().join("b.png")).unwrap();
+        symlink(outer.path().join("secret.png"), inner.path().join("b.png")).unwrap();
+        let library = Library::new(gallery);
+        assert!(library.picture("g0").is_ok());
+        assert!(matches!(library.picture("g1"), Err(LibraryError::Outside { .. })));
+        assert!(matches!(library.thumbnail("g1"), Err(LibraryError::Outside { .. })));
+        assert!(matches!(library.picture("g3"), Err(LibraryError::Unknown { .. })));
+    }
+
+    #[test]
+    fn a_name_from_a_browser_is_no_path() {
+        assert_eq!(display_name("../../etc/passwd"), "passwd");
+        assert_eq!(display_name("C:\\a\\b.png"), "b.png");
+        assert_eq!(display_name(".."), "image");
+        assert_eq!(display_name("a\nb.png"), "ab.png");
+    }
+
+    #[test]
+    fn a_phantom_image_has_a_truth_and_a_small_picture() {
+        let library = Library::new(Gallery::of_data("phantom", "test", None).unwrap());
+        let picture = library.picture("g0").unwrap();
+        assert_eq!(picture.data, "phantom");
+        let truth = picture.truth.as_ref().unwrap();
+        assert_eq!((truth.width, truth.height), picture.image.dimensions());
+        let small = image::load_from_memory(&library.thumbnail("g0").unwrap()).unwrap();
+        assert_eq!(small.width().max(small.height()), THUMBNAIL_SIDE.min(picture.image.width()));
+        let same = image::load_from_memory(&picture.png().unwrap()).unwrap().to_rgb8();
+        assert_eq!(same, picture.image);
+    }
+}
