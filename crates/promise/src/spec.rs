@@ -11,12 +11,17 @@ use data_loaders::augment::AugmentSpec;
 use feature_cache::Precision;
 use metrics::Protocol;
 use sam_backbone::{EncoderPrecision, ResizeMode};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{claim::ClaimSpec, prompt_source::PromptSource};
+use crate::{
+    claim::ClaimSpec,
+    prompt_source::PromptSource,
+    accepted::{backbones, never, protocols, words_of},
+};
 
 /// A whole experiment file, generic over the type of `[prompt.options]`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExperimentSpec<O = toml::Table> {
     /// Name of the experiment and of its folder below `runs/`.
@@ -39,9 +44,9 @@ pub struct ExperimentSpec<O = toml::Table> {
     /// Runs that differ from the base in some keys; none means the base itself is run.
     #[serde(default, rename = "variant", skip_serializing_if = "Vec::is_empty")]
     pub variants: Vec<VariantSpec>,
-    /// Values to run in every combination, each with every variant: `"prompt.options.points" = [2, 4, 8]`. See
-    /// [`Experiment`](crate::plan::Experiment) for what it means.
+    /// Values to run in every combination, each with every variant: `"prompt.options.points" = [2, 4, 8]`.
     #[serde(default, skip_serializing_if = "toml::Table::is_empty")]
+    #[schemars(with = "BTreeMap<String, serde_json::Value>")]
     pub grid: toml::Table,
     /// What the runs are meant to show; changes none of them.
     #[serde(default, rename = "claim", skip_serializing_if = "Vec::is_empty")]
@@ -53,10 +58,11 @@ fn default_seeds() -> Vec<u64> {
 }
 
 /// `[backbone]`
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BackboneSpec {
-    /// `micro`, `vit_b`, `vit_l` or `vit_h`.
+    /// Which SAM: the small one that ships with the program, or one of the published sizes.
+    #[schemars(schema_with = "backbones")]
     pub variant: String,
     /// Weights file, `.pth` or `.safetensors`. `micro` has embedded weights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -65,9 +71,11 @@ pub struct BackboneSpec {
     /// or `border_crop` (the paper's preparation of endoscopic images: dark border cropped, padded to a
     /// square, area interpolation).
     #[serde(default)]
+    #[schemars(schema_with = "words_of::<ResizeMode>")]
     pub resize: ResizeMode,
     /// In which numbers the image encoder computes: `f32`, `bf16` or `f16`. Halves are for GPUs; on a CPU they are slower.
     #[serde(default, skip_serializing_if = "is_f32")]
+    #[schemars(schema_with = "words_of::<EncoderPrecision>", skip_serializing_if = "never")]
     pub precision: EncoderPrecision,
 }
 
@@ -85,7 +93,7 @@ fn is_f32(precision: &EncoderPrecision) -> bool {
 }
 
 /// `[data]`
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DataSpec {
     /// Data sets whose training images are used, by name.
@@ -124,6 +132,7 @@ pub struct DataSpec {
     pub feature_memory_gib: f64,
     /// Data sets that may be tested on although some of their images are trained on. Tables mark their results.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(skip_serializing_if = "never")]
     pub allow_overlap: Vec<String>,
     /// Data sets that have no card: name to place.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -131,7 +140,7 @@ pub struct DataSpec {
 }
 
 /// `data.feature_cache`
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FeatureCacheSpec {
     /// Features stay in memory, unrounded.
@@ -174,7 +183,7 @@ fn default_feature_memory() -> f64 {
 }
 
 /// `[data.sources.NAME]`: either `csv` and `root`, or `images`, `masks` and `splits`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SourceSpec {
     /// CSV file with the columns `image_name,train_type,mask_name`.
@@ -196,10 +205,10 @@ pub struct SourceSpec {
 }
 
 /// `[prompt]`
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PromptSpec<O = toml::Table> {
-    /// A prompt module by name, or `none`.
+    /// A prompt module by name, or `none`; `cargo xtask list` shows all.
     pub module: String,
     /// The module's own options.
     #[serde(default = "Option::default", skip_serializing_if = "Option::is_none")]
@@ -207,7 +216,7 @@ pub struct PromptSpec<O = toml::Table> {
 }
 
 /// `[shift]`
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ShiftSpec {
     /// What is added to SAM's mask tokens.
@@ -218,7 +227,7 @@ pub struct ShiftSpec {
 }
 
 /// What is added to SAM's mask tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ShiftModule {
     /// Nothing: they stay as they are.
@@ -243,7 +252,7 @@ pub fn shift_options() -> String {
 }
 
 /// `[train]`
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TrainSpec {
     /// Passes over the training images.
@@ -294,7 +303,7 @@ fn default_learning_rate() -> f64 {
 }
 
 /// How the learning rate changes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Schedule {
     /// It does not: what the published code does.
@@ -305,7 +314,7 @@ pub enum Schedule {
 }
 
 /// The optimizer.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Optimizer {
     /// Adam, the paper's.
@@ -316,7 +325,7 @@ pub enum Optimizer {
 }
 
 /// What is minimized.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Loss {
     /// Binary cross-entropy on logits plus soft Dice.
@@ -327,7 +336,7 @@ pub enum Loss {
 }
 
 /// `[evaluate]`
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EvaluateSpec {
     /// Prompt sources, one table row for each. `auto` is left out for variants without a prompt
@@ -335,6 +344,7 @@ pub struct EvaluateSpec {
     pub prompts: Vec<PromptSource>,
     /// How masks are scored.
     #[serde(default)]
+    #[schemars(schema_with = "protocols")]
     pub protocol: ProtocolName,
     /// Points that `ground_truth` and `grid` give: half on the object, half off it.
     #[serde(default = "default_points")]
@@ -345,6 +355,7 @@ pub struct EvaluateSpec {
     /// Keep the soft map of every test image as a gray PNG of 16 bits, in `predictions/<data>-<prompts>/` of the run
     /// folder; `cargo xtask score` scores them again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(skip_serializing_if = "never")]
     pub save_predictions: bool,
 }
 
@@ -368,16 +379,18 @@ impl Default for ProtocolName {
 }
 
 /// `[[variant]]`
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VariantSpec {
     /// Name of the method in tables, and of the run's folder.
     pub name: String,
     /// Keys to set, dotted: `set = { "train.epochs" = 3, shift = { module = "none" } }`.
     #[serde(default)]
+    #[schemars(with = "BTreeMap<String, serde_json::Value>")]
     pub set: toml::Table,
     /// Whether the variant is run with every point of the grid, or once.
     #[serde(default = "default_grid", skip_serializing_if = "is_default_grid")]
+    #[schemars(skip_serializing_if = "never")]
     pub grid: bool,
 }
 
