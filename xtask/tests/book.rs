@@ -80,10 +80,20 @@ fn blocks(text: &str) -> Result<Vec<Block>, String> {
                 {
                     return Err(format!("line {at}: `{mark}` is no reason"));
                 }
-                open = Some(Block { line: at, needs: needs.map(str::to_owned), script: String::new() });
+                open = Some(Block {
+                    line: at,
+                    needs: needs.map(str::to_owned),
+                    script: String::new(),
+                });
             }
-            Some(shell) if ["bash", "console", "shell", "zsh"].iter().any(|other| shell.starts_with(other)) => {
-                return Err(format!("line {at}: blocks of commands begin with ```sh, not ```{shell}"));
+            Some(shell)
+                if ["bash", "console", "shell", "zsh"]
+                    .iter()
+                    .any(|other| shell.starts_with(other)) =>
+            {
+                return Err(format!(
+                    "line {at}: blocks of commands begin with ```sh, not ```{shell}"
+                ));
             }
             Some(shell) if shell.starts_with("sh,") => {
                 return Err(format!("line {at}: a blank, not a comma, stands before the mark"));
@@ -106,11 +116,16 @@ fn pages() -> Vec<PathBuf> {
 fn shrunk(text: &str) -> String {
     let mut file: toml::Table = text.parse().expect("TOML");
     let is_own = |file: &toml::Table| {
-        let sets = |key: &str| file.get("data").and_then(|data| data.get(key)).and_then(toml::Value::as_array).cloned();
-        let known = |set: &toml::Value| ["phantom", "mine"].contains(&set.as_str().unwrap_or_default());
+        let sets = |key: &str| {
+            file.get("data").and_then(|data| data.get(key)).and_then(toml::Value::as_array).cloned()
+        };
+        let known =
+            |set: &toml::Value| ["phantom", "mine"].contains(&set.as_str().unwrap_or_default());
         let backbone = file.get("backbone").and_then(|backbone| backbone.get("variant"));
         backbone.and_then(toml::Value::as_str) == Some("micro")
-            && ["train", "test"].iter().all(|key| sets(key).is_some_and(|sets| sets.iter().all(known)))
+            && ["train", "test"]
+                .iter()
+                .all(|key| sets(key).is_some_and(|sets| sets.iter().all(known)))
     };
     if !is_own(&file) {
         return text.to_owned();
@@ -268,9 +283,9 @@ impl Here {
         };
         match &block.needs {
             None => said(&self.shell("runs", &block.script), &block.script),
-            Some(_) => {
-                cargo_lines(&block.script).iter().find_map(|line| said(&self.shell("parses", line), line))
-            }
+            Some(_) => cargo_lines(&block.script)
+                .iter()
+                .find_map(|line| said(&self.shell("parses", line), line)),
         }
     }
 }
@@ -316,19 +331,30 @@ fn every_command_of_readme_and_book_works() {
             let path = entry.expect("an entry").path();
             let name = path.file_name().expect("a name").to_string_lossy().into_owned();
             let is_run = path.join("record.json").is_file();
-            let is_figure = ["svg", "png", "pdf"].iter().any(|ending| name.ends_with(&format!(".{ending}")));
-            assert!(is_run || is_figure || reference.contains(&format!("`{name}")), "{name} is not on the page of files");
+            let is_figure =
+                ["svg", "png", "pdf"].iter().any(|ending| name.ends_with(&format!(".{ending}")));
+            assert!(
+                is_run || is_figure || reference.contains(&format!("`{name}")),
+                "{name} is not on the page of files"
+            );
         }
     }
 }
 
 #[test]
 fn blocks_are_found_with_their_marks() {
-    let text = "a\n```toml\nx = 1\n```\n```sh\nb \\\n    c\n```\n\n- d\n  ```sh needs=gpu\n  e\n  ```\n";
-    let block = |line, needs: Option<&str>, script: &str| Block { line, needs: needs.map(str::to_owned), script: script.to_owned() };
+    let text =
+        "a\n```toml\nx = 1\n```\n```sh\nb \\\n    c\n```\n\n- d\n  ```sh needs=gpu\n  e\n  ```\n";
+    let block = |line, needs: Option<&str>, script: &str| Block {
+        line,
+        needs: needs.map(str::to_owned),
+        script: script.to_owned(),
+    };
     let expected = vec![block(5, None, "b \\\nc\n"), block(11, Some("gpu"), "e\n")];
     assert_eq!(blocks(text), Ok(expected));
-    for bad in ["```sh needs=luck\n```\n", "```bash\n```\n", "```console\n```\n", "```sh,needs=gpu\n```\n"] {
+    for bad in
+        ["```sh needs=luck\n```\n", "```bash\n```\n", "```console\n```\n", "```sh,needs=gpu\n```\n"]
+    {
         assert!(blocks(bad).is_err(), "{bad}");
     }
 }
@@ -345,7 +371,11 @@ fn the_book_explains_every_mark() {
 fn a_wrong_command_is_noticed_whether_it_is_run_or_not() {
     let here = Here::new();
     let fault = |needs: Option<&str>, script: &str| {
-        here.fault(&Block { line: 1, needs: needs.map(str::to_owned), script: format!("{script}\n") })
+        here.fault(&Block {
+            line: 1,
+            needs: needs.map(str::to_owned),
+            script: format!("{script}\n"),
+        })
     };
     for good in [
         "cargo xtask list --json",

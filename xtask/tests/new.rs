@@ -170,7 +170,8 @@ fn what_cannot_be_made_changes_nothing() {
 /// The packages that lie in this workspace, with `_` for `-`, as files of Cargo may name them.
 fn own_packages(workspace: &Path) -> BTreeSet<String> {
     let crates = fs::read_dir(workspace.join("crates")).expect("the crates");
-    let names = crates.map(|entry| entry.expect("an entry").file_name().to_string_lossy().replace('-', "_"));
+    let names = crates
+        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().replace('-', "_"));
     names.chain(["xtask".to_owned()]).collect()
 }
 
@@ -190,15 +191,24 @@ fn share_dependencies(built: &Path, target: &Path, own: &BTreeSet<String>) {
         fs::copy(from, to).expect("copied");
         // Cargo compares times.
         let time = fs::metadata(from).and_then(|metadata| metadata.modified()).expect("a time");
-        fs::File::options().write(true).open(to).and_then(|file| file.set_modified(time)).expect("set");
+        fs::File::options()
+            .write(true)
+            .open(to)
+            .and_then(|file| file.set_modified(time))
+            .expect("set");
     };
     for part in ["deps", ".fingerprint", "build"] {
         for entry in fs::read_dir(built.join(part)).expect("built") {
             let path = entry.expect("an entry").path();
             let name = path.file_name().expect("a name").to_string_lossy().into_owned();
-            let files = if path.is_dir() { content(&path).into_keys().collect() } else { vec![path] };
+            let files =
+                if path.is_dir() { content(&path).into_keys().collect() } else { vec![path] };
             for file in files.iter().filter(|_| !is_own(&name)) {
-                share(file, &target.join(file.strip_prefix(built).expect("below")), part == ".fingerprint");
+                share(
+                    file,
+                    &target.join(file.strip_prefix(built).expect("below")),
+                    part == ".fingerprint",
+                );
             }
         }
     }
@@ -207,7 +217,9 @@ fn share_dependencies(built: &Path, target: &Path, own: &BTreeSet<String>) {
 #[test]
 fn a_new_module_builds_passes_its_tests_and_trains_at_once() {
     if std::env::var_os("PROMISE_TEST_SLOW").is_none_or(|value| value == "0" || value.is_empty()) {
-        eprintln!("skipped: compiles all crates of the workspace once more, some minutes; PROMISE_TEST_SLOW=1 does it");
+        eprintln!(
+            "skipped: compiles all crates of the workspace once more, some minutes; PROMISE_TEST_SLOW=1 does it"
+        );
         return;
     }
     // Beside what is built, so that it can be linked.
@@ -240,8 +252,14 @@ fn a_new_module_builds_passes_its_tests_and_trains_at_once() {
     // The commands that `new prompt` says.
     run(cargo, &["fmt", "-p", "heat-map"]);
     let (tests, compiled) = run(cargo, &["test", "-p", "heat-map", "-p", "xtask", "--lib"]);
-    assert!(tests.contains("the_contract_holds_for_every_option_that_changes_the_graph ... ok"), "{tests}");
-    assert!(!compiled.contains("Compiling burn v"), "other people's crates are not built again:\n{compiled}");
+    assert!(
+        tests.contains("the_contract_holds_for_every_option_that_changes_the_graph ... ok"),
+        "{tests}"
+    );
+    assert!(
+        !compiled.contains("Compiling burn v"),
+        "other people's crates are not built again:\n{compiled}"
+    );
     run(cargo, &["build", "-p", "xtask"]);
     let program = target.join("debug/xtask");
     let (results, _) = run(&program, &["run", "experiments/smoke/heat_map.toml", "--json"]);

@@ -38,14 +38,25 @@ fn a_page_that_differs_is_named_and_written_anew() {
     };
     let (code, said) = reference(&["--check"]);
     assert_eq!(code, Some(1));
-    for page in ["commands.md", "experiment-keys.md", "prompt-options.md", "run-folder.md", "csv-columns.md"] {
+    for page in [
+        "commands.md",
+        "experiment-keys.md",
+        "prompt-options.md",
+        "run-folder.md",
+        "csv-columns.md",
+    ] {
         assert!(said.contains(page), "{page} is not in {said}");
     }
     assert!(said.contains("`cargo xtask reference` writes it anew"), "{said}");
     assert_eq!(reference(&[]).0, Some(0));
     assert_eq!(reference(&["--check"]), (Some(0), String::new()));
     let commands = std::fs::read_to_string(here.join("docs/book/src/commands.md")).expect("a page");
-    for part in ["## `cargo xtask run`", "`--set KEY=VALUE`", "## `cargo xtask bench encoder`", "PROMISE_CACHE"] {
+    for part in [
+        "## `cargo xtask run`",
+        "`--set KEY=VALUE`",
+        "## `cargo xtask bench encoder`",
+        "PROMISE_CACHE",
+    ] {
         assert!(commands.contains(part), "{part}");
     }
     assert!(!commands.contains("run-one"), "hidden commands are nobody's business");

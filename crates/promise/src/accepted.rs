@@ -3,7 +3,10 @@
 use metrics::Protocol;
 use sam_backbone::Variant;
 use schemars::{Schema, SchemaGenerator, json_schema};
-use serde::de::{DeserializeOwned, Error as _, value::{Error, StrDeserializer}};
+use serde::de::{
+    DeserializeOwned, Error as _,
+    value::{Error, StrDeserializer},
+};
 
 use crate::schema::names_behind;
 

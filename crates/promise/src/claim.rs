@@ -9,10 +9,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    accepted::words_of,
     no_prompt::NO_PROMPT,
     plan::{Method, RunPlan},
     prompt_source::PromptSource,
-    accepted::words_of,
 };
 
 /// `[[claim]]`

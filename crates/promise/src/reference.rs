@@ -111,7 +111,8 @@ impl Section<'_> {
     fn write_key(&self, page: &mut String, name: &str, schema: &Value, table: Option<Kind>) {
         let required = self.schema.get("required").and_then(Value::as_array);
         let is_required = required.is_some_and(|names| names.iter().any(|one| one == name));
-        let OptionDoc { kind, default, doc, .. } = OptionDoc::of(name, schema, schema.get("default"));
+        let OptionDoc { kind, default, doc, .. } =
+            OptionDoc::of(name, schema, schema.get("default"));
         let path = format!("{}{name}", self.path);
         let kind = match (table, COUNTS.iter().find(|(key, ..)| *key == path)) {
             (Some(Kind::One), _) => "table".into(),
@@ -129,7 +130,9 @@ impl Section<'_> {
         };
         let words: String = match table {
             Some(_) => String::new(),
-            None => word_docs(schema).iter().map(|(word, doc)| format!("<br>`{word}`: {doc}")).collect(),
+            None => {
+                word_docs(schema).iter().map(|(word, doc)| format!("<br>`{word}`: {doc}")).collect()
+            }
         };
         let _ = writeln!(page, "| `{name}` | {kind} | {default} | {doc}{words} |");
     }
@@ -201,7 +204,9 @@ mod tests {
         }
         for key in COUNTS.map(|(key, ..)| key) {
             let (table, name) = key.split_once('.').expect("in a table");
-            let is = |(heading, cells): &(String, Vec<String>)| heading == table && cells[0] == format!("`{name}`");
+            let is = |(heading, cells): &(String, Vec<String>)| {
+                heading == table && cells[0] == format!("`{name}`")
+            };
             let (_, cells) = keys.iter().find(|key| is(key)).expect(key);
             assert!(cells[1].starts_with("integer from "), "{cells:?}");
         }
@@ -223,8 +228,13 @@ mod tests {
             if cells[2] == "*required*" || value.is_object() {
                 continue;
             }
-            let written: toml::Table = format!("x = {}", cells[2].trim_matches('`')).parse().expect("TOML");
-            assert_eq!(serde_json::to_value(&written["x"]).expect("plain"), *value, "{heading}.{key}");
+            let written: toml::Table =
+                format!("x = {}", cells[2].trim_matches('`')).parse().expect("TOML");
+            assert_eq!(
+                serde_json::to_value(&written["x"]).expect("plain"),
+                *value,
+                "{heading}.{key}"
+            );
             compared += 1;
         }
         // So many that the loop cannot have passed over most of them.

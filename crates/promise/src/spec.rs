@@ -15,9 +15,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    accepted::{backbones, never, protocols, words_of},
     claim::ClaimSpec,
     prompt_source::PromptSource,
-    accepted::{backbones, never, protocols, words_of},
 };
 
 /// A whole experiment file, generic over the type of `[prompt.options]`.
@@ -211,7 +211,7 @@ pub struct PromptSpec<O = toml::Table> {
     /// A prompt module by name, or `none`; `cargo xtask list` shows all.
     pub module: String,
     /// The module's own options.
-    #[serde(default = "Option::default", skip_serializing_if = "Option::is_none")]
+    #[serde(default = "Option::<O>::default", skip_serializing_if = "Option::is_none")]
     pub options: Option<O>,
 }
 

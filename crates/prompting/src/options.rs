@@ -34,9 +34,13 @@ impl OptionDoc {
 /// The words that a schema accepts and their meanings, as far as they have one.
 pub fn word_docs(schema: &Value) -> Vec<(String, String)> {
     if let Some(word) = schema.get("const").and_then(Value::as_str) {
-        return vec![(word.to_owned(), doc(schema))].into_iter().filter(|(_, doc)| !doc.is_empty()).collect();
+        return vec![(word.to_owned(), doc(schema))]
+            .into_iter()
+            .filter(|(_, doc)| !doc.is_empty())
+            .collect();
     }
-    let parts = ["oneOf", "anyOf"].iter().filter_map(|several| schema.get(*several)?.as_array()).flatten();
+    let parts =
+        ["oneOf", "anyOf"].iter().filter_map(|several| schema.get(*several)?.as_array()).flatten();
     parts.chain(schema.get("items")).flat_map(word_docs).collect()
 }
 

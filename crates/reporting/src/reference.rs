@@ -4,12 +4,14 @@ use std::fmt::Write as _;
 
 use metrics::Measure;
 use run_record::{
-    CASES_FILE, CURVES_FILE, CaseRow, ColumnDoc, CurveRow, EPOCHS_FILE, EpochRow, FILES, FileDoc, column_docs,
+    CASES_FILE, CURVES_FILE, CaseRow, ColumnDoc, CurveRow, EPOCHS_FILE, EpochRow, FILES, FileDoc,
+    column_docs,
 };
 
 use crate::{claims::CLAIM_COLUMNS, results::BESIDE, table::TABLE_COLUMNS};
 
-const MADE: &str = "Made from the code by `cargo xtask reference`; a test fails when the two differ.";
+const MADE: &str =
+    "Made from the code by `cargo xtask reference`; a test fails when the two differ.";
 
 /// The page of what a run leaves, in Markdown.
 pub fn run_folder() -> String {
@@ -38,7 +40,11 @@ pub fn csv_columns() -> String {
          undefined, or where the protocol does not report it ([which it reports](protocols.md)).\n"
     );
     let files: [(&str, &str, Vec<ColumnDoc>); 3] = [
-        (EPOCHS_FILE, "A line for each epoch and each of `train` and `valid`.", column_docs::<EpochRow>()),
+        (
+            EPOCHS_FILE,
+            "A line for each epoch and each of `train` and `valid`.",
+            column_docs::<EpochRow>(),
+        ),
         (
             CASES_FILE,
             "A line for each test image and prompt source. `cargo xtask score --out FILE` writes the same columns.",
@@ -74,7 +80,8 @@ pub fn csv_columns() -> String {
     }
     page.push_str("\n`MEASURE` is one of these, `CURVE` one of those of which there are curves (`cargo xtask figure threshold-curves --help`):\n\n| measure | unit or range | better |\n| --- | --- | --- |\n");
     for measure in Measure::ALL {
-        let unit = measure.unit().map_or("0 to 1", |unit| if unit == "px" { "pixels" } else { unit });
+        let unit =
+            measure.unit().map_or("0 to 1", |unit| if unit == "px" { "pixels" } else { unit });
         let better = match measure.better() {
             metrics::Better::Higher => "higher",
             metrics::Better::Lower => "lower",

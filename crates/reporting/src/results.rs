@@ -96,13 +96,29 @@ impl Results {
 
 /// What lies beside the run folders of an experiment, for the book: name, when, what.
 pub(crate) const BESIDE: [(&str, &str, &str); 8] = [
-    (OUTLINE_FILE, "always", "methods in the order of the file, and claims; written anew by every `run`"),
+    (
+        OUTLINE_FILE,
+        "always",
+        "methods in the order of the file, and claims; written anew by every `run`",
+    ),
     ("table.md", "when a run has finished", "the results, with intervals and hashes"),
     ("table.tex", "when a run has finished", "the same for a paper, methods by data sets"),
-    ("table.csv", "when a run has finished", "every number at full precision, a line for each seed"),
+    (
+        "table.csv",
+        "when a run has finished",
+        "every number at full precision, a line for each seed",
+    ),
     ("claims.md`, `claims.csv", "if there are claims", "whether the cases bear them out"),
-    ("<figure>.svg`, `.png`, `.pdf", "if the runs have something to draw", "figures under the names of their kinds"),
-    ("stale/", "after `ablate` has found runs with other settings, weights or data", "those runs, put aside"),
+    (
+        "<figure>.svg`, `.png`, `.pdf",
+        "if the runs have something to draw",
+        "figures under the names of their kinds",
+    ),
+    (
+        "stale/",
+        "after `ablate` has found runs with other settings, weights or data",
+        "those runs, put aside",
+    ),
     (".locks/", "always", "who is at work; empty files, left where they are"),
 ];
 

@@ -569,7 +569,11 @@ pub(crate) const TABLE_COLUMNS: [(&str, &str, &str); 19] = [
     ("method", "", "name of the method"),
     ("prompts", "", "where the prompts came from"),
     ("protocol", "", "name of the evaluation protocol"),
-    ("oracle", "", "whether the prompts were made from the ground truth, so that the scores are bounds"),
+    (
+        "oracle",
+        "",
+        "whether the prompts were made from the ground truth, so that the scores are bounds",
+    ),
     (
         "selection",
         "",

@@ -59,7 +59,10 @@ mod tests {
             assert!(!column.doc.is_empty() && !column.kind.is_empty(), "{column:?}");
         }
         let find = |name: &str| all[1].iter().find(|column| column.name == name).expect("a column");
-        assert_eq!((find("hd95").unit.as_str(), find("hd95").kind.as_str()), ("pixels", "number or empty"));
+        assert_eq!(
+            (find("hd95").unit.as_str(), find("hd95").kind.as_str()),
+            ("pixels", "number or empty")
+        );
         assert_eq!((find("dice").unit.as_str(), find("width").unit.as_str()), ("0 to 1", "pixels"));
         assert_eq!((find("mae").kind.as_str(), find("file").kind.as_str()), ("number", "text"));
     }

@@ -78,7 +78,11 @@ pub const FILES: [FileDoc; 14] = [
         "always",
         "what happened, line by line with time and level, appended to by every try: differs between runs, and no result depends on it",
     ),
-    file(EPOCHS_FILE, "if it is trained step by step", "loss, Dice, IoU by epoch, training and held-out images"),
+    file(
+        EPOCHS_FILE,
+        "if it is trained step by step",
+        "loss, Dice, IoU by epoch, training and held-out images",
+    ),
     file(
         ADAPTERS_FILE,
         "if it learns anything",
@@ -99,7 +103,11 @@ pub const FILES: [FileDoc; 14] = [
         "with `evaluate.save_predictions`",
         "`<data>-<prompts>/<case>.png`, the soft maps in 16 bits",
     ),
-    file("panels/", "unless `evaluate.panels` is 0", "pictures of a few cases, and `panels.json` that describes them"),
+    file(
+        "panels/",
+        "unless `evaluate.panels` is 0",
+        "pictures of a few cases, and `panels.json` that describes them",
+    ),
     file(
         TIMING_FILE,
         "when it is evaluated",

@@ -44,7 +44,9 @@ impl Reference {
             }
             differs = true;
             if self.check {
-                outln!("{BOOK}/{name} is not what the code says; `cargo xtask reference` writes it anew");
+                outln!(
+                    "{BOOK}/{name} is not what the code says; `cargo xtask reference` writes it anew"
+                );
             } else {
                 run_record::write_bytes(&path, text.as_bytes())?;
                 outln!("wrote {}", path.display());
@@ -96,7 +98,9 @@ fn section(command: &Command, page: &mut String) {
 fn arguments(command: &Command, global: bool, page: &mut String) {
     let shown = |arg: &&Arg| {
         let of_all = ["quiet", "verbose"].contains(&arg.get_id().as_str());
-        !arg.is_hide_set() && of_all == global && !["help", "version"].contains(&arg.get_id().as_str())
+        !arg.is_hide_set()
+            && of_all == global
+            && !["help", "version"].contains(&arg.get_id().as_str())
     };
     let mut arguments = command.get_arguments().filter(shown).peekable();
     if arguments.peek().is_none() {
@@ -105,7 +109,13 @@ fn arguments(command: &Command, global: bool, page: &mut String) {
     }
     page.push_str("| argument | default | meaning |\n| --- | --- | --- |\n");
     for argument in arguments {
-        let _ = writeln!(page, "| {} | {} | {} |", name(argument), default(argument), meaning(argument));
+        let _ = writeln!(
+            page,
+            "| {} | {} | {} |",
+            name(argument),
+            default(argument),
+            meaning(argument)
+        );
     }
 }
 
@@ -122,18 +132,22 @@ fn name(argument: &Arg) -> String {
         (short, long) => {
             let names: Vec<String> = short.into_iter().chain(long).collect();
             let last = names.len() - 1;
-            let with_values = |(place, name): (usize, String)| match place == last && !values.is_empty() {
-                true => format!("`{name} {values}`"),
-                false => format!("`{name}`"),
-            };
+            let with_values =
+                |(place, name): (usize, String)| match place == last && !values.is_empty() {
+                    true => format!("`{name} {values}`"),
+                    false => format!("`{name}`"),
+                };
             names.into_iter().enumerate().map(with_values).collect::<Vec<_>>().join(", ")
         }
     }
 }
 
 fn default(argument: &Arg) -> String {
-    let defaults: Vec<String> =
-        argument.get_default_values().iter().map(|value| format!("`{}`", value.to_string_lossy())).collect();
+    let defaults: Vec<String> = argument
+        .get_default_values()
+        .iter()
+        .map(|value| format!("`{}`", value.to_string_lossy()))
+        .collect();
     match (argument.is_required_set(), argument.get_action().takes_values()) {
         (true, _) => "*required*".into(),
         (_, true) => defaults.join(", "),
@@ -146,14 +160,19 @@ fn meaning(argument: &Arg) -> String {
     let help = argument.get_long_help().or(argument.get_help()).map(ToString::to_string);
     let mut meaning = help.unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
     let words: Vec<String> = match argument.get_action().takes_values() {
-        true => argument.get_possible_values().iter().map(|word| format!("`{}`", word.get_name())).collect(),
+        true => argument
+            .get_possible_values()
+            .iter()
+            .map(|word| format!("`{}`", word.get_name()))
+            .collect(),
         false => Vec::new(),
     };
     if !words.is_empty() {
         let _ = write!(meaning, " One of {}.", words.join(", "));
     }
     if let Some(variable) = argument.get_env() {
-        let _ = write!(meaning, " Also by the environment variable `{}`.", variable.to_string_lossy());
+        let _ =
+            write!(meaning, " Also by the environment variable `{}`.", variable.to_string_lossy());
     }
     // A bar would end the cell, and what looks like HTML would vanish.
     meaning.replace('|', "\\|").replace('<', "&lt;")
