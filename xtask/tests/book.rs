@@ -200,11 +200,13 @@ exit $code
 /// `cargo` as blocks with a mark call it: nothing is done, but what is named must exist.
 const PARSES: &str = r#"#!/bin/sh
 fail() { echo "$*" >&2; exit 1; }
+# A module that a command before has made, as far as it goes here: another test makes it and runs what is said of it.
+made() { grep -qx "$(echo "$1" | tr - _)" made 2>/dev/null; }
 command=$1
 shift
 if [ "$command" != xtask ]; then
     while [ $# -gt 0 ] && [ "$1" != -- ]; do
-        if [ "$1" = -p ]; then grep -q "^name = \"$2\"$" "$ROOT/Cargo.lock" || fail "there is no package $2"; of=$2; shift; fi
+        if [ "$1" = -p ]; then grep -q "^name = \"$2\"$" "$ROOT/Cargo.lock" || made "$2" || fail "there is no package $2"; of=$2; shift; fi
         if [ "$1" = --test ]; then ls "$ROOT"/*/tests/"$2".rs "$ROOT"/*/tests/"$2"/main.rs "$ROOT"/crates/*/tests/"$2".rs "$ROOT"/crates/*/tests/"$2"/main.rs 2>/dev/null | grep -q . || fail "there is no test $2"; fi
         if [ "$1" = --example ]; then [ -f "$ROOT/crates/$of/examples/$2.rs" ] || fail "there is no example $2"; fi
         shift
@@ -215,10 +217,12 @@ if [ "$command" != xtask ]; then
 fi
 # A wrong name or value is an error before the help is printed.
 "$XTASK" "$@" --help >/dev/null || exit 1
+[ "$1" = new ] && echo "$3" >>made
 files=; settings=; command=$1
 while [ $# -gt 0 ]; do
     case $1 in
-        experiments/*.toml) [ -f "$1" ] || fail "there is no $1"; files="$files $1" ;;
+        experiments/*.toml)
+            if [ -f "$1" ]; then files="$files $1"; else made "$(basename "$1" .toml)" || fail "there is no $1"; fi ;;
         --set) settings="$settings --set $2"; shift ;;
     esac
     shift

@@ -82,7 +82,9 @@ fn section(command: &Command, page: &mut String) {
     let about = command.get_long_about().or(command.get_about()).map(ToString::to_string);
     let about = about.unwrap_or_default();
     // Writing into a text cannot fail.
-    let _ = write!(page, "\n## `{name}`\n\n{}\n\n", about.trim());
+    let about = about.trim();
+    let stop = if about.ends_with('.') { "" } else { "." };
+    let _ = write!(page, "\n## `{name}`\n\n{about}{stop}\n\n");
     if command.has_subcommands() {
         for inner in command.get_subcommands() {
             section(inner, page);
@@ -159,6 +161,9 @@ fn default(argument: &Arg) -> String {
 fn meaning(argument: &Arg) -> String {
     let help = argument.get_long_help().or(argument.get_help()).map(ToString::to_string);
     let mut meaning = help.unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
+    if !meaning.is_empty() && !meaning.ends_with('.') {
+        meaning.push('.');
+    }
     let words: Vec<String> = match argument.get_action().takes_values() {
         true => argument
             .get_possible_values()
