@@ -34,10 +34,8 @@ impl OptionDoc {
 /// The words that a schema accepts and their meanings, as far as they have one.
 pub fn word_docs(schema: &Value) -> Vec<(String, String)> {
     if let Some(word) = schema.get("const").and_then(Value::as_str) {
-        return vec![(word.to_owned(), doc(schema))]
-            .into_iter()
-            .filter(|(_, doc)| !doc.is_empty())
-            .collect();
+        let doc = doc(schema);
+        return if doc.is_empty() { Vec::new() } else { vec![(word.to_owned(), doc)] };
     }
     let parts =
         ["oneOf", "anyOf"].iter().filter_map(|several| schema.get(*several)?.as_array()).flatten();
