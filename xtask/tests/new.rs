@@ -1,8 +1,8 @@
 //! `cargo xtask new prompt` in a copy of the workspace: the files are right, Cargo takes them, and what is refused
-//! leaves everything as it was.
+//! leaves everything as it was. With `PROMISE_TEST_SLOW=1` also: what is made builds, passes its tests and trains at once.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     process::{Command, Output},
@@ -15,11 +15,12 @@ fn root() -> PathBuf {
     root.canonicalize().expect("the repository")
 }
 
-/// What the workspace is made of for Cargo and for the command: no data, no results, nothing that was built.
-const COPIED: [&str; 8] = [
+/// What the workspace is made of for Cargo and for the command: no images, no results, nothing that was built.
+const COPIED: [&str; 9] = [
     "Cargo.lock",
     "Cargo.toml",
     "crates",
+    "datasets",
     "deny.toml",
     "docs/book/src",
     "experiments",
@@ -164,4 +165,108 @@ fn what_cannot_be_made_changes_nothing() {
     let output = new_prompt(elsewhere.path(), "heat_map");
     let message = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success() && message.contains("registry.rs"), "{message}");
+}
+
+/// The packages that lie in this workspace, with `_` for `-`, as files of Cargo may name them.
+fn own_packages(workspace: &Path) -> BTreeSet<String> {
+    let crates = fs::read_dir(workspace.join("crates")).expect("the crates");
+    let names = crates
+        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().replace('-', "_"));
+    names.chain(["xtask".to_owned()]).collect()
+}
+
+/// Gives a new target folder what this workspace has built of other people's crates, so that only ours are compiled:
+/// artifacts as links, which nobody writes to, and Cargo's notes about them as copies.
+fn share_dependencies(built: &Path, target: &Path, own: &BTreeSet<String>) {
+    let is_own = |name: &str| {
+        let name = name.strip_prefix("lib").filter(|_| name.contains('.')).unwrap_or(name);
+        let package = name.rsplit_once('-').map_or(name, |(package, _)| package);
+        own.contains(&package.replace('-', "_"))
+    };
+    let share = |from: &Path, to: &Path, as_copy: bool| {
+        fs::create_dir_all(to.parent().expect("a folder")).expect("made");
+        if !as_copy {
+            return fs::hard_link(from, to).expect("linked");
+        }
+        fs::copy(from, to).expect("copied");
+        // Cargo compares times.
+        let time = fs::metadata(from).and_then(|metadata| metadata.modified()).expect("a time");
+        fs::File::options()
+            .write(true)
+            .open(to)
+            .and_then(|file| file.set_modified(time))
+            .expect("set");
+    };
+    for part in ["deps", ".fingerprint", "build"] {
+        for entry in fs::read_dir(built.join(part)).expect("built") {
+            let path = entry.expect("an entry").path();
+            let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+            let files =
+                if path.is_dir() { content(&path).into_keys().collect() } else { vec![path] };
+            for file in files.iter().filter(|_| !is_own(&name)) {
+                share(
+                    file,
+                    &target.join(file.strip_prefix(built).expect("below")),
+                    part == ".fingerprint",
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_new_module_builds_passes_its_tests_and_trains_at_once() {
+    if std::env::var_os("PROMISE_TEST_SLOW").is_none_or(|value| value == "0" || value.is_empty()) {
+        eprintln!(
+            "skipped: compiles all crates of the workspace once more, some minutes; PROMISE_TEST_SLOW=1 does it"
+        );
+        return;
+    }
+    // Beside what is built, so that it can be linked.
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+    let (here, target) = (folder.path().join("workspace"), folder.path().join("target"));
+    for name in COPIED {
+        copy(&root().join(name), &here.join(name));
+    }
+    let built = Path::new(env!("CARGO_BIN_EXE_xtask")).parent().expect("a folder");
+    share_dependencies(built, &target.join("debug"), &own_packages(&root()));
+    let output = new_prompt(&here, "heat_map");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+
+    let run = |program: &Path, arguments: &[&str]| {
+        let output = Command::new(program)
+            .args(arguments)
+            .current_dir(&here)
+            .env("CARGO_TARGET_DIR", &target)
+            .env("CARGO_INCREMENTAL", "0")
+            .env("CARGO_NET_OFFLINE", "true")
+            .env("GIT_DIR", "none")
+            .output()
+            .expect("it starts");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{arguments:?}\n{said}\n{errors}");
+        (said, errors)
+    };
+    let cargo = Path::new(env!("CARGO"));
+    // The commands that `new prompt` says.
+    run(cargo, &["fmt", "-p", "heat-map"]);
+    let (tests, compiled) = run(cargo, &["test", "-p", "heat-map", "-p", "xtask", "--lib"]);
+    assert!(
+        tests.contains("the_contract_holds_for_every_option_that_changes_the_graph ... ok"),
+        "{tests}"
+    );
+    assert!(
+        !compiled.contains("Compiling burn v"),
+        "other people's crates are not built again:\n{compiled}"
+    );
+    run(cargo, &["build", "-p", "xtask"]);
+    let program = target.join("debug/xtask");
+    let (results, _) = run(&program, &["run", "experiments/smoke/heat_map.toml", "--json"]);
+    let results: Value = serde_json::from_str(&results).expect("one JSON document");
+    let rows = results["rows"].as_array().expect("rows");
+    assert!(rows.iter().any(|row| row["prompts"] == "auto" && row["n"] == 2), "{results}");
+    // The book that the command left is the one that the new program writes.
+    run(&program, &["reference", "--check"]);
+    run(cargo, &["fmt", "--all", "--check"]);
 }

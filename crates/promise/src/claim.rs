@@ -5,16 +5,18 @@
 
 use metrics::{Better, Measure};
 use run_record::{Claim, Side};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    accepted::words_of,
     no_prompt::NO_PROMPT,
     plan::{Method, RunPlan},
     prompt_source::PromptSource,
 };
 
 /// `[[claim]]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClaimSpec {
     /// The statement in words, e.g. `IPS beats frozen SAM`.
@@ -25,6 +27,7 @@ pub struct ClaimSpec {
     pub than: SideSpec,
     /// What is compared: a measure of the protocol of which more is better, `dice` by default.
     #[serde(default)]
+    #[schemars(schema_with = "words_of::<Measure>")]
     pub measure: Measure,
     /// If given, the claim is that `better` is not worse by more than this, above 0 and below 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -32,7 +35,7 @@ pub struct ClaimSpec {
 }
 
 /// One side of a claim: `{ method = "ips", prompts = "ground_truth" }`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SideSpec {
     /// A method of the file: a variant, or the experiment itself if it has none.

@@ -5,6 +5,7 @@
 //! prompt modules know nothing of token shifts, neither knows data or metrics, and the frozen SAM
 //! knows none of them.
 
+mod accepted;
 mod adapter_output;
 pub mod backbone;
 pub mod bench_forward;

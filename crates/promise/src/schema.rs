@@ -280,7 +280,8 @@ pub(crate) fn count_in_words(least: usize, most: usize) -> String {
     }
 }
 
-fn names_behind(message: &str, part: &str) -> Vec<String> {
+/// The names in backticks behind a part of a message of the parser.
+pub(crate) fn names_behind(message: &str, part: &str) -> Vec<String> {
     let Some((_, rest)) = message.split_once(part) else { return Vec::new() };
     // Every second piece stands between backticks.
     rest.split('`').skip(1).step_by(2).map(str::to_owned).collect()

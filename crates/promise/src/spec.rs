@@ -11,12 +11,17 @@ use data_loaders::augment::AugmentSpec;
 use feature_cache::Precision;
 use metrics::Protocol;
 use sam_backbone::{EncoderPrecision, ResizeMode};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{claim::ClaimSpec, prompt_source::PromptSource};
+use crate::{
+    accepted::{backbones, never, protocols, words_of},
+    claim::ClaimSpec,
+    prompt_source::PromptSource,
+};
 
 /// A whole experiment file, generic over the type of `[prompt.options]`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExperimentSpec<O = toml::Table> {
     /// Name of the experiment and of its folder below `runs/`.
@@ -39,9 +44,9 @@ pub struct ExperimentSpec<O = toml::Table> {
     /// Runs that differ from the base in some keys; none means the base itself is run.
     #[serde(default, rename = "variant", skip_serializing_if = "Vec::is_empty")]
     pub variants: Vec<VariantSpec>,
-    /// Values to run in every combination, each with every variant: `"prompt.options.points" = [2, 4, 8]`. See
-    /// [`Experiment`](crate::plan::Experiment) for what it means.
+    /// Values to run in every combination, each with every variant: `"prompt.options.points" = [2, 4, 8]`.
     #[serde(default, skip_serializing_if = "toml::Table::is_empty")]
+    #[schemars(with = "BTreeMap<String, serde_json::Value>")]
     pub grid: toml::Table,
     /// What the runs are meant to show; changes none of them.
     #[serde(default, rename = "claim", skip_serializing_if = "Vec::is_empty")]
@@ -53,10 +58,12 @@ fn default_seeds() -> Vec<u64> {
 }
 
 /// `[backbone]`
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BackboneSpec {
-    /// `micro`, `vit_t` (MobileSAM), `vit_b` (also MedSAM), `vit_l` or `vit_h`.
+    /// Which SAM: the small one that ships with the program, one of the published sizes (`vit_b` also takes MedSAM's weights),
+    /// or MobileSAM (`vit_t`).
+    #[schemars(schema_with = "backbones")]
     pub variant: String,
     /// Weights file, `.pth`, `.pt` or `.safetensors`. `micro` has embedded weights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -66,9 +73,11 @@ pub struct BackboneSpec {
     /// square, area interpolation) or `medsam` (MedSAM's: as `plain`, with values from 0 to 1 over the range of each
     /// image instead of ImageNet's mean and deviation).
     #[serde(default)]
+    #[schemars(schema_with = "words_of::<ResizeMode>")]
     pub resize: ResizeMode,
     /// In which numbers the image encoder computes: `f32`, `bf16` or `f16`. Halves are for GPUs; on a CPU they are slower.
     #[serde(default, skip_serializing_if = "is_f32")]
+    #[schemars(schema_with = "words_of::<EncoderPrecision>", skip_serializing_if = "never")]
     pub precision: EncoderPrecision,
 }
 
@@ -86,7 +95,7 @@ fn is_f32(precision: &EncoderPrecision) -> bool {
 }
 
 /// `[data]`
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DataSpec {
     /// Data sets whose training images are used, by name.
@@ -125,6 +134,7 @@ pub struct DataSpec {
     pub feature_memory_gib: f64,
     /// Data sets that may be tested on although some of their images are trained on. Tables mark their results.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(skip_serializing_if = "never")]
     pub allow_overlap: Vec<String>,
     /// Data sets that have no card: name to place.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -139,7 +149,7 @@ impl DataSpec {
 }
 
 /// `data.feature_cache`
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FeatureCacheSpec {
     /// Features stay in memory, unrounded.
@@ -182,7 +192,7 @@ fn default_feature_memory() -> f64 {
 }
 
 /// `[data.sources.NAME]`: either `csv` and `root`, or `images`, `masks` and `splits`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SourceSpec {
     /// CSV file with the columns `image_name,train_type,mask_name`.
@@ -204,18 +214,18 @@ pub struct SourceSpec {
 }
 
 /// `[prompt]`
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PromptSpec<O = toml::Table> {
-    /// A prompt module by name, or `none`.
+    /// A prompt module by name, or `none`; `cargo xtask list` shows all.
     pub module: String,
     /// The module's own options.
-    #[serde(default = "Option::default", skip_serializing_if = "Option::is_none")]
+    #[serde(default = "Option::<O>::default", skip_serializing_if = "Option::is_none")]
     pub options: Option<O>,
 }
 
 /// `[shift]`
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ShiftSpec {
     /// What is added to SAM's mask tokens.
@@ -226,7 +236,7 @@ pub struct ShiftSpec {
 }
 
 /// What is added to SAM's mask tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ShiftModule {
     /// Nothing: they stay as they are.
@@ -251,7 +261,7 @@ pub fn shift_options() -> String {
 }
 
 /// `[train]`
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TrainSpec {
     /// Passes over the training images.
@@ -302,7 +312,7 @@ fn default_learning_rate() -> f64 {
 }
 
 /// How the learning rate changes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Schedule {
     /// It does not: what the published code does.
@@ -313,7 +323,7 @@ pub enum Schedule {
 }
 
 /// The optimizer.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Optimizer {
     /// Adam, the paper's.
@@ -324,7 +334,7 @@ pub enum Optimizer {
 }
 
 /// What is minimized.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Loss {
     /// Binary cross-entropy on logits plus soft Dice.
@@ -335,7 +345,7 @@ pub enum Loss {
 }
 
 /// `[evaluate]`
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EvaluateSpec {
     /// Prompt sources, one table row for each. `auto` is left out for variants without a prompt
@@ -343,6 +353,7 @@ pub struct EvaluateSpec {
     pub prompts: Vec<PromptSource>,
     /// How masks are scored.
     #[serde(default)]
+    #[schemars(schema_with = "protocols")]
     pub protocol: ProtocolName,
     /// Points that `ground_truth` and `grid` give: half on the object, half off it.
     #[serde(default = "default_points")]
@@ -353,6 +364,7 @@ pub struct EvaluateSpec {
     /// Keep the soft map of every test image as a gray PNG of 16 bits, in `predictions/<data>-<prompts>/` of the run
     /// folder; `cargo xtask score` scores them again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(skip_serializing_if = "never")]
     pub save_predictions: bool,
 }
 
@@ -376,16 +388,18 @@ impl Default for ProtocolName {
 }
 
 /// `[[variant]]`
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VariantSpec {
     /// Name of the method in tables, and of the run's folder.
     pub name: String,
     /// Keys to set, dotted: `set = { "train.epochs" = 3, shift = { module = "none" } }`.
     #[serde(default)]
+    #[schemars(with = "BTreeMap<String, serde_json::Value>")]
     pub set: toml::Table,
     /// Whether the variant is run with every point of the grid, or once.
     #[serde(default = "default_grid", skip_serializing_if = "is_default_grid")]
+    #[schemars(skip_serializing_if = "never")]
     pub grid: bool,
 }
 

@@ -59,7 +59,7 @@ use burn::{
 };
 pub use fitting::{Example, ExampleError, FitError, FitReport, TrainingExamples};
 pub use fusion::{CellFusion, CellFusionConfig, convolve};
-pub use options::{OptionDoc, option_docs, option_table};
+pub use options::{OptionDoc, option_docs, option_table, schema_of, word_docs};
 pub use parameters::{draw_parameters, num_trainable_params};
 pub use places::cell_centers;
 pub use proposal::{OwnLoss, Proposal, TrainingProposal, TrainingTruth};

@@ -1,5 +1,6 @@
 //! What options a module has, read off its type: names, types, defaults and the documentation of the fields. So
-//! `cargo xtask list` and the book cannot say anything else than the code.
+//! `cargo xtask list` and the book cannot say anything else than the code. `promise` describes the other keys of
+//! experiment files with the same functions.
 
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::Serialize;
@@ -18,19 +19,48 @@ pub struct OptionDoc {
     pub doc: String,
 }
 
-/// The options of a type that people write, in alphabetical order.
-pub fn option_docs<S: JsonSchema + Serialize + Default>() -> Vec<OptionDoc> {
+impl OptionDoc {
+    /// A key, by its schema and the value that it has if it is not written.
+    pub fn of(name: &str, schema: &Value, default: Option<&Value>) -> Self {
+        Self {
+            name: name.to_owned(),
+            kind: kind(schema),
+            default: default.and_then(toml),
+            doc: doc(schema),
+        }
+    }
+}
+
+/// The words that a schema accepts and their meanings, as far as they have one.
+pub fn word_docs(schema: &Value) -> Vec<(String, String)> {
+    if let Some(word) = schema.get("const").and_then(Value::as_str) {
+        let doc = doc(schema);
+        return if doc.is_empty() { Vec::new() } else { vec![(word.to_owned(), doc)] };
+    }
+    let parts =
+        ["oneOf", "anyOf"].iter().filter_map(|several| schema.get(*several)?.as_array()).flatten();
+    parts.chain(schema.get("items")).flat_map(word_docs).collect()
+}
+
+/// The description of a schema as one line.
+fn doc(schema: &Value) -> String {
+    schema.get("description").and_then(Value::as_str).map_or_else(String::new, plain)
+}
+
+/// What a type accepts, as a JSON schema without references.
+pub fn schema_of<S: JsonSchema>() -> Value {
     let settings =
         SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
-    let schema = settings.into_generator().into_root_schema_for::<S>();
+    settings.into_generator().into_root_schema_for::<S>().to_value()
+}
+
+/// The options of a type that people write, in alphabetical order.
+pub fn option_docs<S: JsonSchema + Serialize + Default>() -> Vec<OptionDoc> {
+    let schema = schema_of::<S>();
     let defaults = serde_json::to_value(S::default()).unwrap_or_default();
     let properties = schema.get("properties").and_then(Value::as_object);
-    let option = |(name, schema): (&String, &Value)| OptionDoc {
-        name: name.clone(),
-        kind: kind(schema),
-        default: defaults.get(name).and_then(toml),
-        doc: schema.get("description").and_then(Value::as_str).map_or_else(String::new, plain),
-    };
+    let option =
+        |(name, schema): (&String, &Value)| OptionDoc::of(name, schema, defaults.get(name));
     let mut options: Vec<OptionDoc> = properties.into_iter().flatten().map(option).collect();
     options.sort_by(|a, b| a.name.cmp(&b.name));
     options

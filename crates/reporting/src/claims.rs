@@ -151,6 +151,49 @@ pub struct SeedDifference {
     pub difference: Option<f64>,
 }
 
+/// What the columns of [`ClaimReport::csv`] mean: name, unit or range, meaning.
+pub(crate) const CLAIM_COLUMNS: [(&str, &str, &str); 31] = [
+    ("experiment", "", "name of the experiment"),
+    ("claim", "", "the claim in words"),
+    ("data", "", "data set that it is decided on"),
+    ("split", "", "its split"),
+    ("protocol", "", "name of the evaluation protocol"),
+    ("measure", "", "what is compared"),
+    ("better_method", "", "method of the side that is called better"),
+    ("better_prompts", "", "its prompt source"),
+    ("than_method", "", "method of the other side"),
+    ("than_prompts", "", "its prompt source"),
+    ("margin", "the measure's", "what `better` may be worse by; empty for a claim of superiority"),
+    ("verdict", "", "`holds`, `fails`, `open` or `not run`"),
+    ("missing", "", "results that are not there, separated by `;`"),
+    ("n", "cases", "cases that are compared"),
+    ("left_out", "cases", "cases without a score on a side"),
+    ("better", "the measure's", "mean of the side that is called better"),
+    ("than", "the measure's", "mean of the other side"),
+    ("difference", "the measure's", "mean difference, `better` less `than`"),
+    ("difference_low", "the measure's", "lower end of its 95 % bootstrap interval"),
+    ("difference_high", "the measure's", "upper end of it"),
+    ("wins", "cases", "cases on which `better` is better"),
+    ("ties", "cases", "cases on which both are equal"),
+    ("losses", "cases", "cases on which `better` is worse"),
+    ("p_value", "0 to 1", "two-sided Wilcoxon signed-rank test"),
+    (
+        "p_holm",
+        "0 to 1",
+        "the same after Holm's correction for all claims and test sets of the experiment",
+    ),
+    ("rank_biserial", "-1 to 1", "matched-pairs rank-biserial correlation"),
+    (
+        "difference_by_seed",
+        "the measure's",
+        "`seed: difference` for each seed alone, separated by `;`",
+    ),
+    ("better_oracle", "", "whether the prompts of `better` were made from the ground truth"),
+    ("than_oracle", "", "the same of `than`"),
+    ("better_on_test", "", "whether the checkpoint of `better` has seen images that are tested"),
+    ("than_on_test", "", "the same of `than`"),
+];
+
 impl ClaimReport {
     /// The claims of every experiment among the runs; mixed protocols are refused.
     ///
@@ -935,6 +978,8 @@ mod tests {
         | clicks beats low | kvasir | holds | clicks, ground_truth (oracle): Dice 0.300 | low, auto: Dice 0.200 | +0.100 [+0.100, +0.100] | 0.023 | 8 / 0 / 0 | +1.000 | 1 of 1 | 8 |
         ");
         let csv = report.csv().unwrap();
+        let header: Vec<&str> = csv.lines().next().unwrap().split(',').collect();
+        assert_eq!(header, CLAIM_COLUMNS.map(|(name, ..)| name));
         assert_eq!(csv.lines().count(), 1 + report.results.len());
         let start = "experiment,claim,data,split,protocol,measure,better_method,better_prompts,than_method,\
                      than_prompts,margin,verdict,missing,n,left_out,better,than,difference,";

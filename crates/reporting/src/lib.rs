@@ -36,6 +36,7 @@ mod load;
 mod method;
 mod paper;
 mod provenance;
+pub mod reference;
 mod report;
 mod results;
 mod scores;

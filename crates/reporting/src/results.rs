@@ -4,7 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use run_record::{RunRecordError, write_bytes};
+use run_record::{OUTLINE_FILE, RunRecordError, write_bytes};
 
 use crate::{
     ClaimReport, Figure, FigureError, FigureKind, PaperTable, ResultTable, Run, TableError,
@@ -93,6 +93,34 @@ impl Results {
         Ok(Self { table, claims, written, not_drawn })
     }
 }
+
+/// What lies beside the run folders of an experiment, for the book: name, when, what.
+pub(crate) const BESIDE: [(&str, &str, &str); 8] = [
+    (
+        OUTLINE_FILE,
+        "always",
+        "methods in the order of the file, and claims; written anew by every `run`",
+    ),
+    ("table.md", "when a run has finished", "the results, with intervals and hashes"),
+    ("table.tex", "when a run has finished", "the same for a paper, methods by data sets"),
+    (
+        "table.csv",
+        "when a run has finished",
+        "every number at full precision, a line for each seed",
+    ),
+    ("claims.md`, `claims.csv", "if there are claims", "whether the cases bear them out"),
+    (
+        "<figure>.svg`, `.png`, `.pdf",
+        "if the runs have something to draw",
+        "figures under the names of their kinds",
+    ),
+    (
+        "stale/",
+        "after `ablate` has found runs with other settings, weights or data",
+        "those runs, put aside",
+    ),
+    (".locks/", "always", "who is at work; empty files, left where they are"),
+];
 
 /// Claims as a page and as numbers.
 const CLAIM_FILES: [&str; 2] = ["claims.md", "claims.csv"];

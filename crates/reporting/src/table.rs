@@ -560,6 +560,38 @@ const fn columns(several_seeds: bool) -> [Printed; 8] {
     ]
 }
 
+/// What the columns of [`ResultTable::csv`] mean: name, unit or range, meaning. `MEASURE` stands for the name of each
+/// measure that any row has, `CURVE` for each curve over thresholds.
+pub(crate) const TABLE_COLUMNS: [(&str, &str, &str); 19] = [
+    ("experiment", "", "name of the experiment"),
+    ("data", "", "name of the data set"),
+    ("split", "", "name of the split"),
+    ("method", "", "name of the method"),
+    ("prompts", "", "where the prompts came from"),
+    ("protocol", "", "name of the evaluation protocol"),
+    (
+        "oracle",
+        "",
+        "whether the prompts were made from the ground truth, so that the scores are bounds",
+    ),
+    (
+        "selection",
+        "",
+        "`clean`, `on_test` if the checkpoint was chosen on images that are tested, `unknown` if the run does not say",
+    ),
+    ("seed", "", "seed of the run"),
+    ("n", "cases", "cases that the means are made of"),
+    ("skipped_empty", "cases", "cases without a Dice, since neither mask has foreground"),
+    ("MEASURE", "the measure's", "mean over the cases"),
+    ("MEASURE_sd", "the measure's", "standard deviation over the cases"),
+    ("MEASURE_median", "the measure's", "median over the cases"),
+    ("MEASURE_low", "the measure's", "lower end of the 95 % bootstrap interval of the mean"),
+    ("MEASURE_high", "the measure's", "upper end of it"),
+    ("max_CURVE", "0 to 1", "largest value of the mean curve over thresholds"),
+    ("run", "", "experiment and run folder that the line comes from"),
+    ("record_sha256", "", "SHA-256 of its `record.json`"),
+];
+
 fn frame(entries: &[Entry<'_>]) -> PolarsResult<DataFrame> {
     let rows: Vec<(&Entry<'_>, &Run, &ResultRow)> = entries
         .iter()
@@ -708,6 +740,31 @@ mod tests {
         experiment,data,split,method,prompts,protocol,oracle,selection,seed,n,skipped_empty,dice,dice_sd,dice_median,dice_low,dice_high,iou,iou_sd,iou_median,iou_low,iou_high,mae,mae_sd,mae_median,mae_low,mae_high,run,record_sha256
         polyps,kvasir,test,apm,apm,default,false,clean,3,100,0,0.9,,,0.88,0.92,0.8181818181818181,0.15,,0.7981818181818181,0.8381818181818181,0.3333333333333333,,,,,polyps/apm-seed3,5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e
         ");
+    }
+
+    #[test]
+    fn every_column_of_the_csv_is_described_and_no_other() {
+        let mut record = record("apm", 3);
+        record.rows = vec![row(&record, "kvasir", "apm", 0.9)];
+        record.rows[0].maxima.insert(metrics::CurveMeasure::EMeasure, 0.5);
+        let csv = ResultTable::from_runs(&[run(record)]).unwrap().csv().unwrap();
+        let general = |column: &str| -> String {
+            let (name, part) = column.rsplit_once('_').unwrap_or((column, ""));
+            let is_measure = |name: &str| name.parse::<Measure>().is_ok();
+            match column.strip_prefix("max_") {
+                Some(_) => "max_CURVE".into(),
+                None if is_measure(column) => "MEASURE".into(),
+                None if is_measure(name) => format!("MEASURE_{part}"),
+                None => column.into(),
+            }
+        };
+        let mut columns: Vec<String> = Vec::new();
+        for column in csv.lines().next().unwrap().split(',').map(general) {
+            if !columns.contains(&column) {
+                columns.push(column);
+            }
+        }
+        assert_eq!(columns, TABLE_COLUMNS.map(|(name, ..)| name));
     }
 
     #[test]

@@ -47,6 +47,87 @@ pub const OUTLINE_FILE: &str = "outline.json";
 /// A list of [`Panel`](crate::Panel)s, inside [`PANELS_DIR`].
 pub const PANELS_FILE: &str = "panels.json";
 
+/// What a file or folder is, for the book.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileDoc {
+    /// Its name; of a folder with a `/` at its end.
+    pub name: &'static str,
+    /// When it is there, in words.
+    pub when: &'static str,
+    /// What it holds.
+    pub what: &'static str,
+}
+
+const fn file(name: &'static str, when: &'static str, what: &'static str) -> FileDoc {
+    FileDoc { name, when, what }
+}
+
+/// What lies in a run folder.
+pub const FILES: [FileDoc; 14] = [
+    file(EXPERIMENT_FILE, "always", "the bytes of the file that the user wrote"),
+    file(
+        RESOLVED_FILE,
+        "always",
+        "the settings of this run after variant, grid, `--set` and defaults, the TOML they came from, and hashes of weights and data",
+    ),
+    file(
+        ENVIRONMENT_FILE,
+        "always",
+        "revision, whether it had changes, hash of the program, versions, device, threads, system, processor, seed, command",
+    ),
+    file(
+        LOG_FILE,
+        "always",
+        "what happened, line by line with time and level, appended to by every try: differs between runs, and no result depends on it",
+    ),
+    file(
+        EPOCHS_FILE,
+        "if it is trained step by step",
+        "loss, Dice, IoU by epoch, training and held-out images",
+    ),
+    file(
+        ADAPTERS_FILE,
+        "if it learns anything",
+        "the adapters of the best epoch, linear layers in PyTorch's layout; no tensor of SAM",
+    ),
+    file(
+        CASES_FILE,
+        "when it is evaluated",
+        "one row per test image and prompt source, every measure of the protocol: any table can be made again without the model",
+    ),
+    file(
+        CURVES_FILE,
+        "when it is evaluated, but not by `promise_reference`",
+        "the same rows' pixels by level and truth: curves over thresholds and their maxima",
+    ),
+    file(
+        "predictions/",
+        "with `evaluate.save_predictions`",
+        "`<data>-<prompts>/<case>.png`, the soft maps in 16 bits",
+    ),
+    file(
+        "panels/",
+        "unless `evaluate.panels` is 0",
+        "pictures of a few cases, and `panels.json` that describes them",
+    ),
+    file(
+        TIMING_FILE,
+        "when it is evaluated",
+        "seconds of each evaluation, of proposing, of a fit: the only numbers that differ when a run is made again",
+    ),
+    file(
+        RECORD_FILE,
+        "when it has finished",
+        "written last, so its presence means that the run finished. Results, parameter counts, hashes, skipped cases",
+    ),
+    file(
+        "checkpoint/",
+        "while it is unfinished",
+        "the last two epochs and the best as of each, with checksums (`epoch-<n>.json`)",
+    ),
+    file(FAILURE_FILE, "while it has failed and was not tried again", "why"),
+];
+
 /// Paths inside one run folder, `runs/<experiment>/<variant>-seed<seed>/`.
 ///
 /// Only [`read_record`](Self::read_record) and [`checksums`](Self::checksums) touch the disk.

@@ -13,11 +13,13 @@
 //! - [`LOG_FILE`]: `run.log`, what happened, for people
 //! - [`EpochRow`], [`CaseRow`], [`CurveRow`], [`ClickRow`]: lines of `epochs.csv`, `cases.csv`, `curves.csv` and `clicks.csv`
 //! - [`Panel`]: `panels/panels.json`, images that show the result
+//! - [`FILES`], [`column_docs`]: what files and columns mean, for the book
 //! - [`read_json`], [`write_json`], [`read_rows`], [`write_rows`], [`read_bytes`], [`write_bytes`]: single files
 //!
 //! Every file is written under a temporary name, synced and renamed, so a reader sees the old file
 //! or the new one and never half of one.
 
+mod columns;
 mod environment;
 mod error;
 mod failure;
@@ -29,6 +31,7 @@ mod record;
 mod rows;
 mod timing;
 
+pub use columns::{ColumnDoc, column_docs};
 pub use environment::Environment;
 pub use error::RunRecordError;
 pub use failure::Failure;
@@ -38,7 +41,8 @@ pub use file::{
 };
 pub use folder::{
     ADAPTERS_FILE, CASES_FILE, CHECKPOINT_DIR, CLICKS_FILE, CURVES_FILE, ENVIRONMENT_FILE,
-    EPOCHS_FILE, EXPERIMENT_FILE, FAILURE_FILE, LOG_FILE, OUTLINE_FILE, PANELS_DIR, PANELS_FILE,
+    EPOCHS_FILE, EXPERIMENT_FILE, FAILURE_FILE, FILES, FileDoc, LOG_FILE, OUTLINE_FILE, PANELS_DIR,
+    PANELS_FILE,
     PREDICTIONS_DIR, RECORD_FILE, RESOLVED_FILE, RunFolder, TIMING_FILE,
 };
 pub use outline::{Claim, Outline, Side};

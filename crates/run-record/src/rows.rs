@@ -1,6 +1,7 @@
 //! Lines of the CSV files.
 
 use metrics::{LEVELS, LevelCounts, Measure};
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +18,7 @@ pub trait CsvRow: Serialize + DeserializeOwned {
 }
 
 /// One line of `epochs.csv`: means over one split in one epoch.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct EpochRow {
     /// Epoch, counted from 1.
     pub epoch: usize,
@@ -49,7 +50,7 @@ impl CsvRow for EpochRow {
 /// without the model.
 ///
 /// A score is empty where it is undefined, and where the protocol does not report it.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CaseRow {
     /// Name of the experiment.
     pub experiment: String,
@@ -63,15 +64,17 @@ pub struct CaseRow {
     pub split: String,
     /// Where the prompts came from.
     pub prompts: String,
-    /// Whether the prompts were made from the ground truth.
+    /// Whether the prompts were made from the ground truth, so that the scores are bounds.
     pub oracle: bool,
     /// Name of the evaluation protocol.
     pub protocol: String,
     /// File as the split names it.
     pub file: String,
-    /// Width of the ground truth in pixels.
+    /// Width of the ground truth.
+    #[schemars(extend("unit" = "pixels"))]
     pub width: usize,
-    /// Height of the ground truth in pixels.
+    /// Height of the ground truth.
+    #[schemars(extend("unit" = "pixels"))]
     pub height: usize,
     /// Dice; empty where it is undefined.
     pub dice: Option<f64>,
@@ -89,7 +92,7 @@ pub struct CaseRow {
     pub accuracy: Option<f64>,
     /// F-measure with `beta^2 = 0.3`.
     pub f_beta: Option<f64>,
-    /// The same at a cut of twice the map's mean.
+    /// F-measure with `beta^2 = 0.3` at a cut of twice the map's mean.
     pub f_beta_adaptive: Option<f64>,
     /// Weighted F-measure.
     pub weighted_f: Option<f64>,
@@ -97,11 +100,11 @@ pub struct CaseRow {
     pub s_measure: Option<f64>,
     /// Enhanced-alignment measure.
     pub e_measure: Option<f64>,
-    /// The same at a cut of twice the map's mean.
+    /// Enhanced-alignment measure at a cut of twice the map's mean.
     pub e_measure_adaptive: Option<f64>,
-    /// 95th percentile of the distances between the outlines, in pixels.
+    /// 95th percentile of the distances between the outlines.
     pub hd95: Option<f64>,
-    /// Mean of the distances between the outlines, in pixels.
+    /// Mean of the distances between the outlines.
     pub assd: Option<f64>,
     /// Share of the outlines that lies within a tolerance of the other.
     pub nsd: Option<f64>,
@@ -216,7 +219,7 @@ impl CsvRow for CaseRow {
 
 /// One line of `curves.csv`: the pixels of one case by level and ground truth, of which curves over
 /// thresholds, their mean over cases and its maximum are made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CurveRow {
     /// Name of the data set.
     pub data: String,
@@ -226,9 +229,12 @@ pub struct CurveRow {
     pub prompts: String,
     /// File as the split names it.
     pub file: String,
-    /// Pixels of the true foreground: `level:count` for each level that occurs, separated by spaces.
+    /// Pixels of the true foreground by level of the soft map, 0 to 255: `level:count` for each level that occurs,
+    /// separated by spaces.
+    #[schemars(extend("unit" = "pixels"))]
     pub foreground: String,
     /// Pixels of the true background, written alike.
+    #[schemars(extend("unit" = "pixels"))]
     pub background: String,
 }
 

@@ -20,20 +20,13 @@ use crate::{outln, output::print_json};
 #[derive(Args)]
 pub struct List {
     /// Print one JSON document.
-    #[arg(long, conflicts_with = "markdown")]
-    json: bool,
-    /// Print the book's page of prompt modules and their options.
     #[arg(long)]
-    markdown: bool,
+    json: bool,
 }
 
 impl List {
     /// Prints.
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        if self.markdown {
-            outln!("{}", reference::page().trim_end());
-            return Ok(ExitCode::SUCCESS);
-        }
         let catalog = Catalog::built_in();
         let mut data: Vec<(String, Vec<String>)> =
             catalog.cards().iter().map(|card| (card.name.clone(), card.split_names())).collect();

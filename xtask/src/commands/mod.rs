@@ -15,6 +15,7 @@ mod list;
 mod new;
 mod predict;
 mod pretrain;
+mod reference;
 mod report;
 mod run;
 mod run_one;
@@ -84,6 +85,8 @@ pub enum Command {
     List(list::List),
     /// Begin a new part of the workspace, e.g. a prompt module.
     New(new::New),
+    /// Write the pages of the book that are made from the code.
+    Reference(reference::Reference),
     /// Compare full-size ViT-B with PyTorch.
     EncodeCheck(encode_check::EncodeCheck),
     /// Measure speed, ours and PyTorch's in one go.
@@ -116,6 +119,7 @@ impl Command {
             Self::Doctor(command) => command.run(),
             Self::List(command) => command.run(),
             Self::New(command) => command.run(),
+            Self::Reference(command) => command.run(),
             Self::EncodeCheck(command) => command.run(),
             Self::Bench(command) => command.run(),
             Self::Pretrain(command) => command.run(),

@@ -60,7 +60,7 @@ impl New {
         outln!("  cargo fmt -p {kebab}");
         outln!("  cargo test -p {kebab} -p xtask --lib");
         outln!("  cargo xtask run experiments/smoke/{snake}.toml");
-        outln!("Then make it yours; docs/book/src/prompt-modules.md says what it may do.");
+        outln!("Then make it yours; docs/book/src/add-a-prompt-module.md says how.");
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use bounded_read::MAX_TOML_BYTES;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Probabilities and ranges of [`augment`](super::augment). The default is the paper's.
 ///
 /// A range `[low, high]` includes both ends.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AugmentSpec {
     /// Probability of a random resized crop. Paper: 0.25.

@@ -96,17 +96,22 @@ mod tests {
 
     use super::*;
 
+    /// Options as an experiment file writes them.
+    fn spec(text: &str) -> ExamplePromptSpec {
+        toml::from_str(text).unwrap()
+    }
+
     #[test]
     fn the_contract_holds_for_every_option_that_changes_the_graph() {
         for points in [1, 4] {
-            contract::check::<ExamplePrompt>(&ExamplePromptSpec { points }).unwrap();
+            contract::check::<ExamplePrompt>(&spec(&format!("points = {points}"))).unwrap();
         }
     }
 
     #[test]
     fn a_point_is_where_the_only_strong_cell_is() {
         let device = Device::flex();
-        let spec = ExamplePromptSpec { points: 1 };
+        let spec = spec("points = 1");
         let mut module = ExamplePrompt::from_spec(&spec, &small_backbone(), &device).unwrap();
         module.attention.weight = module.attention.weight.map(|weight| weight.ones_like());
         // One strong cell on a grid of 4 x 4: row 2, column 1.

@@ -53,7 +53,8 @@ mod tests {
         assert_eq!(toml::from_str::<ExamplePromptSpec>(&written).unwrap(), spec);
         let error = toml::from_str::<ExamplePromptSpec>("pionts = 2").unwrap_err().to_string();
         assert!(error.contains("`points`"), "{error}");
-        let error = ExamplePromptSpec { points: 0 }.config(&small_backbone()).unwrap_err();
+        let spec: ExamplePromptSpec = toml::from_str("points = 0").unwrap();
+        let error = spec.config(&small_backbone()).unwrap_err();
         assert_eq!(error.option, "points");
     }
 }
