@@ -74,9 +74,8 @@ fn layer_norm_ours(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn layer_norm_burn(bencher: Bencher<'_, '_>) {
     let (x, weight, bias) = (random(1, [TOKENS, WIDTH]), random(2, [WIDTH]), random(3, [WIDTH]));
-    bencher.bench_local(|| {
-        black_box(layer_norm(x.clone(), weight.clone(), Some(bias.clone()), 1e-6))
-    });
+    bencher
+        .bench_local(|| black_box(layer_norm(x.clone(), weight.clone(), Some(bias.clone()), 1e-6)));
 }
 
 /// A window of 64 is attention over the whole grid, which four of the twelve blocks have.

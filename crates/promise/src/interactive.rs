@@ -344,7 +344,7 @@ impl Interactive {
         subject: Subject<'_>,
         watch: &mut (dyn FnMut(usize, usize) -> ControlFlow<()> + Send),
     ) -> Option<EncodedImage> {
-        let blocks = |one: &Encoder| one.backbone.sam.config().image_encoder.depth;
+        let blocks = |one: &Encoder| one.backbone.sam.config().image_encoder.block_widths().len();
         let all: usize = self.encoders.iter().map(blocks).sum();
         let mut before = 0;
         let mut features = Vec::with_capacity(self.encoders.len());
@@ -606,7 +606,8 @@ mod tests {
     use super::*;
     use crate::{
         model::{AdapterParameters, BuildError},
-        predict::{UserPrompt, predict},
+        person::UserPrompt,
+        predict::predict,
     };
 
     /// Proposes a foreground point in the middle of the upper left quarter of the input, and a box.
@@ -808,7 +809,7 @@ mod tests {
             told.push((done, all));
             if done == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
-        let depth = Variant::Micro.config().image_encoder.depth;
+        let depth = Variant::Micro.config().image_encoder.block_widths().len();
         assert!(ended.is_none());
         assert_eq!(told, [(1, depth), (2, depth), (3, depth)]);
     }

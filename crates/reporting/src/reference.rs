@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use metrics::Measure;
 use run_record::{
-    CASES_FILE, CURVES_FILE, CaseRow, ColumnDoc, CurveRow, EPOCHS_FILE, EpochRow, FILES, FileDoc,
-    column_docs,
+    CASES_FILE, CLICKS_FILE, CURVES_FILE, CaseRow, ClickRow, ColumnDoc, CurveRow, EPOCHS_FILE,
+    EpochRow, FILES, FileDoc, column_docs,
 };
 
 use crate::{claims::CLAIM_COLUMNS, results::BESIDE, table::TABLE_COLUMNS};
@@ -39,7 +39,7 @@ pub fn csv_columns() -> String {
          Numbers are written with so many digits that reading gives the same bits again. A cell is empty where a number is \
          undefined, or where the protocol does not report it ([which it reports](protocols.md)).\n"
     );
-    let files: [(&str, &str, Vec<ColumnDoc>); 3] = [
+    let files: [(&str, &str, Vec<ColumnDoc>); 4] = [
         (
             EPOCHS_FILE,
             "A line for each epoch and each of `train` and `valid`.",
@@ -51,6 +51,11 @@ pub fn csv_columns() -> String {
             column_docs::<CaseRow>(),
         ),
         (CURVES_FILE, "A line for each line of `cases.csv`.", column_docs::<CurveRow>()),
+        (
+            CLICKS_FILE,
+            "A line for each test image and number of clicks of a [simulated user](clicks.md).",
+            column_docs::<ClickRow>(),
+        ),
     ];
     for (file, about, columns) in files {
         let _ = write!(

@@ -50,11 +50,16 @@ fn column(name: &str, schema: &Value) -> ColumnDoc {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{CaseRow, CurveRow, EpochRow};
+    use crate::{CaseRow, ClickRow, CurveRow, EpochRow};
 
     #[test]
     fn every_column_is_described() {
-        let all = [column_docs::<EpochRow>(), column_docs::<CaseRow>(), column_docs::<CurveRow>()];
+        let all = [
+            column_docs::<EpochRow>(),
+            column_docs::<CaseRow>(),
+            column_docs::<CurveRow>(),
+            column_docs::<ClickRow>(),
+        ];
         for column in all.iter().flatten() {
             assert!(!column.doc.is_empty() && !column.kind.is_empty(), "{column:?}");
         }

@@ -63,7 +63,7 @@ const fn file(name: &'static str, when: &'static str, what: &'static str) -> Fil
 }
 
 /// What lies in a run folder.
-pub const FILES: [FileDoc; 14] = [
+pub const FILES: [FileDoc; 15] = [
     file(EXPERIMENT_FILE, "always", "the bytes of the file that the user wrote"),
     file(
         RESOLVED_FILE,
@@ -99,6 +99,11 @@ pub const FILES: [FileDoc; 14] = [
         CURVES_FILE,
         "when it is evaluated, but not by `promise_reference`",
         "the same rows' pixels by level and truth: curves over thresholds and their maxima",
+    ),
+    file(
+        CLICKS_FILE,
+        "once `eval RUN --prompts simulated` was called",
+        "one row per test image and number of [clicks](clicks.md); no part of the record",
     ),
     file(
         "predictions/",

@@ -247,7 +247,7 @@ impl CsvRow for CurveRow {
 ///
 /// Every image has a line for each number of clicks up to the number of rounds. Where nothing is wrong any more, or
 /// nothing that was not clicked already, no click is made: its place is empty and the score stays.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ClickRow {
     /// Name of the experiment.
     pub experiment: String,
@@ -274,8 +274,10 @@ pub struct ClickRow {
     /// Clicks so far.
     pub clicks: usize,
     /// Column of the last click, in pixels of the image; empty where none was made.
+    #[schemars(extend("unit" = "pixels"))]
     pub x: Option<u32>,
     /// Its row.
+    #[schemars(extend("unit" = "pixels"))]
     pub y: Option<u32>,
     /// 1 if it says foreground, 0 if background.
     pub label: Option<i32>,
@@ -284,6 +286,7 @@ pub struct ClickRow {
     /// Intersection over union; empty where it is undefined.
     pub iou: Option<f64>,
     /// The IoU that SAM predicts for the mask; empty where nobody had to ask it.
+    #[schemars(extend("unit" = "0 to 1"))]
     pub iou_prediction: Option<f64>,
 }
 
