@@ -74,8 +74,8 @@ impl PromptModule for Probe {
         let unused =
             Param::from_tensor(unused).set_require_grad(spec.fault == Fault::DeafParameter);
         Ok(Self {
-            point: LinearConfig::new(backbone.block_widths[7], 2).init(device),
-            corners: LinearConfig::new(backbone.block_widths[7], 4).init(device),
+            point: LinearConfig::new(backbone.block_widths[3], 2).init(device),
+            corners: LinearConfig::new(backbone.block_widths[3], 4).init(device),
             unused,
             fault: spec.fault,
             own_loss: spec.own_loss,
