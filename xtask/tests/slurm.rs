@@ -278,7 +278,13 @@ fn an_ablation_on_slurm_survives_whatever_happens_and_ends_with_the_table_of_the
     said("Slurm has warned long-seed1 of its time limit");
     send("CONT", &slow);
     // Once is enough.
-    cluster.slurm("scontrol", &["update", &format!("JobId={job}_0"), "TimeLimit=10"]);
+    until("the limit is raised", || {
+        // Refused while the task is ending.
+        let mut update = Command::new("scontrol");
+        update.args(["update", &format!("JobId={job}_0"), "TimeLimit=10"]);
+        let update = update.env("SLURM_CONF", &cluster.conf).stderr(Stdio::null()).status();
+        update.expect("scontrol").success().then_some(())
+    });
     cluster.wait_until_idle();
     said("the queue is empty");
 
