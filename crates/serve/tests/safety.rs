@@ -27,7 +27,10 @@ fn a_request_for_another_host_is_refused_also_where_its_origin_fits() {
         [format!("evil.example:{port}"), "127.0.0.1:1".into(), format!("localhost.evil:{port}")]
     {
         let origin = format!("http://{host}");
-        for headers in [vec![("host", host.as_str())], vec![("host", host.as_str()), ("origin", origin.as_str())]] {
+        for headers in [
+            vec![("host", host.as_str())],
+            vec![("host", host.as_str()), ("origin", origin.as_str())],
+        ] {
             let reply = page.send("GET", "/api/gallery", &headers, b"");
             assert_eq!(reply.status, 403, "{host}");
         }
