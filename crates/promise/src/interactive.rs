@@ -22,6 +22,7 @@ use crate::{
     hypotheses::decode_best,
     model::{Adapter, USED_MASK},
     no_prompt::NO_PROMPT,
+    person::ImagePrompt,
     prompt_source::{HostPrompt, prompt_seed},
     run::{RunError, load_run_beside},
     spec::ShiftModule,
@@ -136,6 +137,18 @@ pub struct Question {
     pub automatic: bool,
     /// Which of the three masks is wanted; the one of the method if none is named.
     pub mask: Option<usize>,
+}
+
+impl From<&ImagePrompt> for Question {
+    fn from(prompt: &ImagePrompt) -> Self {
+        let points = prompt.points.iter();
+        Self {
+            points: points.map(|point| ([point.x, point.y], point.label.into())).collect(),
+            box_xyxy: prompt.box_xyxy,
+            automatic: prompt.automatic,
+            mask: None,
+        }
+    }
 }
 
 /// What a method answers.

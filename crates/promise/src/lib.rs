@@ -50,7 +50,6 @@ pub mod plan;
 pub mod png;
 pub mod predict;
 pub mod progress;
-pub mod prompt_file;
 pub mod prompt_source;
 pub mod reference;
 pub mod registry;

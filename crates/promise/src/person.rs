@@ -266,7 +266,16 @@ impl PromptFile {
     pub fn read(path: &Path) -> Result<Self, PromptFileError> {
         let text = bounded_read::read_to_string(path, MAX_BYTES)
             .map_err(|source| PromptFileError::Read { path: path.to_owned(), source })?;
-        let file: Self = serde_json::from_str(&text).map_err(|error| {
+        Self::parse(&text, path)
+    }
+
+    /// Checks what a file holds; `path` stands in errors.
+    ///
+    /// # Errors
+    ///
+    /// See [`PromptFileError`].
+    pub fn parse(text: &str, path: &Path) -> Result<Self, PromptFileError> {
+        let file: Self = serde_json::from_str(text).map_err(|error| {
             // The place that serde_json appends is said in our own words.
             let (line, column) = (error.line(), error.column());
             let said = error.to_string();
@@ -289,6 +298,17 @@ impl PromptFile {
             }
         }
         Ok(file)
+    }
+
+    /// The prompts of one image.
+    pub fn single(image: &str, prompt: ImagePrompt) -> Self {
+        let images = BTreeMap::from([(image.to_owned(), prompt)]);
+        Self { version: PROMPT_FILE_VERSION, images }
+    }
+
+    /// As JSON with line breaks.
+    pub fn json(&self) -> String {
+        serde_json::to_string_pretty(self).expect("texts and numbers") + "\n"
     }
 
     /// The prompts of an image, by its file's name or else by that name without the ending of a picture.

@@ -66,7 +66,9 @@ pub fn csv_columns() -> String {
             let _ = writeln!(page, "| `{name}` | {kind} | {unit} | {doc} |");
         }
     }
-    let beside: [(&str, &str, &[(&str, &str, &str)]); 2] = [
+    /// Name, unit or range, meaning.
+    type Columns<'a> = &'a [(&'a str, &'a str, &'a str)];
+    let beside: [(&str, &str, Columns<'_>); 2] = [
         (
             "table.csv",
             "A line for each method, data set, prompt source and seed. `cargo xtask table --format csv` prints the same.",

@@ -6,7 +6,7 @@ use image::GrayImage;
 use metrics::{Mask, MaskCounts};
 use promise::{
     interactive::{Answer, Question, SoftMap},
-    prompt_file::{ImagePrompts, PromptFile, PromptPoint},
+    person::{ImagePoint, ImagePrompt, PromptFile},
 };
 use run_record::PanelPoint;
 use serde::{Deserialize, Serialize};
@@ -26,7 +26,7 @@ pub(crate) struct Prompt {
     pub(crate) method: usize,
     /// Clicks, in pixels of the image.
     #[serde(default)]
-    pub(crate) points: Vec<PromptPoint>,
+    pub(crate) points: Vec<ImagePoint>,
     /// `[x0, y0, x1, y1]`
     #[serde(default, rename = "box")]
     pub(crate) box_xyxy: Option<[f32; 4]>,
@@ -46,9 +46,9 @@ pub(crate) struct TooManyPoints {
 }
 
 impl Prompt {
-    fn prompts(&self) -> ImagePrompts {
+    fn prompts(&self) -> ImagePrompt {
         let Self { points, box_xyxy, automatic, .. } = self;
-        ImagePrompts { points: points.clone(), box_xyxy: *box_xyxy, automatic: *automatic }
+        ImagePrompt { points: points.clone(), box_xyxy: *box_xyxy, automatic: *automatic }
     }
 
     pub(crate) fn question(&self) -> Result<Question, TooManyPoints> {
@@ -61,7 +61,7 @@ impl Prompt {
 
     /// The prompt as a file for `cargo xtask predict --prompts`.
     pub(crate) fn file(&self, picture: &Picture) -> PromptFile {
-        PromptFile::of(&picture.name, self.prompts())
+        PromptFile::single(&picture.name, self.prompts())
     }
 }
 

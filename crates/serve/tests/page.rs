@@ -9,7 +9,7 @@ use std::{
 };
 
 use common::{BLOCKS, Fake, Gate, Page};
-use promise::prompt_file::{PromptFile, PromptLabel};
+use promise::person::{ImagePointLabel, PromptFile};
 use serde_json::{Value, json};
 use serve::{Gallery, Library, Settings};
 
@@ -184,7 +184,7 @@ fn exported_prompts_are_a_file_of_prompts_and_the_mask_has_the_images_size() {
     assert_eq!(prompts.box_xyxy, Some([2.0, 3.0, 30.0, 40.5]));
     assert!(prompts.automatic);
     let point = prompts.points[0];
-    assert_eq!((point.x, point.y, point.label), (10.5, 8.25, PromptLabel::Background));
+    assert_eq!((point.x, point.y, point.label), (10.5, 8.25, ImagePointLabel::Background));
 
     let png = page.post("/api/exports/mask.png", &body);
     let mask = image::load_from_memory(&png.body).expect("a picture").to_luma8();
