@@ -376,7 +376,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::{backbone::Backbone, plan::Experiment};
+    use crate::{backbone::Backbone, model::Adapter, plan::Experiment};
 
     const SMOKE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../experiments/smoke/apm.toml");
 
@@ -387,7 +387,7 @@ mod tests {
     fn model_and_batch_of(n: usize) -> (Promise<apm::Apm>, Batch) {
         let plain = Device::flex();
         let backbone =
-            Backbone::load(sam_backbone::Variant::Micro, None, &plain).expect("embedded");
+            Backbone::load(Variant::Micro, None, &plain).expect("embedded");
         // Four mask tokens and a hidden layer four times as wide would be equally long vectors.
         let narrow = "shift.options.hidden_ratio=2".to_owned();
         let experiment = Experiment::load(SMOKE.as_ref(), &[narrow]).expect("valid");
@@ -500,7 +500,7 @@ mod tests {
             let mask = Distribution::Bernoulli(0.3);
             (images, Tensor::<4>::random([n, 1, 64, 64], mask, &plain))
         };
-        let output = backbone.sam.encode(images, &model.prompt.taps());
+        let output = backbone.sam.encode(images, &Adapter::taps(&model));
         let batch = Batch {
             image_embedding: output.image_embedding,
             block_features: output.block_features,
