@@ -386,8 +386,7 @@ mod tests {
 
     fn model_and_batch_of(n: usize) -> (Promise<apm::Apm>, Batch) {
         let plain = Device::flex();
-        let backbone =
-            Backbone::load(Variant::Micro, None, &plain).expect("embedded");
+        let backbone = Backbone::load(Variant::Micro, None, &plain).expect("embedded");
         // Four mask tokens and a hidden layer four times as wide would be equally long vectors.
         let narrow = "shift.options.hidden_ratio=2".to_owned();
         let experiment = Experiment::load(SMOKE.as_ref(), &[narrow]).expect("valid");
