@@ -376,7 +376,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::{backbone::Backbone, plan::Experiment};
+    use crate::{backbone::Backbone, model::Adapter, plan::Experiment};
 
     const SMOKE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../experiments/smoke/apm.toml");
 
@@ -499,7 +499,7 @@ mod tests {
             let mask = Distribution::Bernoulli(0.3);
             (images, Tensor::<4>::random([n, 1, 64, 64], mask, &plain))
         };
-        let output = backbone.sam.encode(images, &crate::model::Adapter::taps(&model));
+        let output = backbone.sam.encode(images, &Adapter::taps(&model));
         let batch = Batch {
             image_embedding: output.image_embedding,
             block_features: output.block_features,
