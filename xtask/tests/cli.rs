@@ -58,7 +58,7 @@ fn list_names_what_experiments_can_name() {
     let text = String::from_utf8_lossy(&text.stdout).into_owned();
     assert!(text.contains("fusion_channels = 256"), "{text}");
     assert!(text.contains("hidden_ratio = 4"), "{text}");
-    assert_eq!(names("backbones"), ["micro", "vit_b", "vit_l", "vit_h"]);
+    assert_eq!(names("backbones"), ["micro", "vit_t", "vit_b", "vit_l", "vit_h"]);
     assert!(names("data").contains(&"phantom".to_owned()));
 }
 
@@ -337,7 +337,9 @@ fn what_cannot_be_done_is_said_in_words_and_fails() {
     };
     assert!(predict(&["--backbone", "micro"]).contains("no prompt"));
     assert!(predict(&["--backbone", "vit_b", "--point", "1,1,1"]).contains("no embedded weights"));
-    assert!(predict(&["--backbone", "vit_x", "--point", "1,1,1"]).contains("`micro`, `vit_b`"));
+    assert!(
+        predict(&["--backbone", "vit_x", "--point", "1,1,1"]).contains("`micro`, `vit_t`, `vit_b`")
+    );
     let outside = predict(&["--backbone", "micro", "--point", "98,1,1"]);
     assert!(outside.contains("(98, 1) lies outside") && outside.contains("97 x 64"), "{outside}");
     assert!(predict(&["--backbone", "micro", "--point", "1,1,7"]).contains("label is 1"));

@@ -4,7 +4,7 @@
 
 use box_prompting::{BoxPrompter, BoxSpec, generalized_iou};
 use burn::{
-    module::AutodiffModule as _,
+    module::Module as _,
     optim::{AdamConfig, GradientsParams, Optimizer as _},
     tensor::{Device, Distribution, Tensor, TensorData},
 };
