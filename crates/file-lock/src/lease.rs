@@ -194,7 +194,12 @@ fn beat(path: &Path, holder: &Holder, over: &(Mutex<bool>, Condvar)) {
     for number in 1.. {
         let is_over = over.0.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = over.1.wait_timeout_while(is_over, BEAT, |is_over| !*is_over);
-        if *waited.unwrap_or_else(PoisonError::into_inner).0 || !is_of(path, holder) {
+        // Only a file that names somebody else ends it. One that cannot be read does not: the share may be away for a
+        // moment, and who looks whether a holder is gone moves its file aside and back.
+        let other = || read(path).ok().and_then(|text| Holder::parse(&text));
+        if *waited.unwrap_or_else(PoisonError::into_inner).0
+            || other().is_some_and(|other| other != *holder)
+        {
             return;
         }
         // A beat that cannot be written (the share is away for a moment) is followed by another. Never created: who took

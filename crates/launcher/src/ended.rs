@@ -122,7 +122,8 @@ fn of_code(text: &str) -> Option<Ended> {
         (words.next()?, words.next()?.parse().ok()?, words.next()?.parse::<i32>().ok()?);
     let (how, reason) = match code {
         0 => (How::Done, "its program ended without a word".to_owned()),
-        code if code == SIGNALS + 15 => {
+        // SIGTERM, or SIGUSR1, by which the time limit is announced, before the program listened.
+        code if code == SIGNALS + 15 || code == SIGNALS + 10 => {
             (How::Interrupted, "stopped before the program could say so".to_owned())
         }
         code if code > SIGNALS => {

@@ -139,6 +139,7 @@ impl Scheduler for Slurm {
         }
         let arguments = [
             "--noheader".into(),
+            "--me".into(),
             "--array".into(),
             "--states=all".into(),
             format!("--name={}", job_names.join(",")),

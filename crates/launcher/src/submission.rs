@@ -96,7 +96,7 @@ pub struct Submission {
 pub struct Job {
     /// What its tasks do.
     pub kind: Kind,
-    /// Its name, by which it is found in the queue; no other has it.
+    /// Its name, by which it is found in the queue among the jobs of this user: experiment, number of the submission, kind, first task. Two folders of runs may have the same.
     pub name: String,
     /// Slurm's number; nothing before it was handed over.
     pub id: Option<u64>,

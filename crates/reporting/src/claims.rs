@@ -652,7 +652,7 @@ mod tests {
     /// The report of the only experiment.
     fn report(mut runs: Vec<Run>, claims: &[Claim]) -> ClaimReport {
         for run in &mut runs {
-            run.outline = Some(Outline::new(vec![], claims.to_vec()));
+            run.outline = Some(Outline::new(vec![], claims.to_vec()).into());
         }
         let mut reports = ClaimReport::from_runs(&runs).unwrap();
         assert_eq!(reports.len(), 1);
@@ -824,7 +824,7 @@ mod tests {
     fn claims_across_two_protocols_are_refused_or_left_undecided() {
         let mut runs = low_and_high(8);
         for run in &mut runs {
-            run.outline = Some(Outline::new(vec![], vec![claim("high", "low", None)]));
+            run.outline = Some(Outline::new(vec![], vec![claim("high", "low", None)]).into());
         }
         for row in &mut runs[1].record.rows {
             row.protocol = "pranet".into();
@@ -845,7 +845,7 @@ mod tests {
         let mut runs = low_and_high(8);
         runs[1].cases.clear();
         for run in &mut runs {
-            run.outline = Some(Outline::new(vec![], vec![claim("high", "low", None)]));
+            run.outline = Some(Outline::new(vec![], vec![claim("high", "low", None)]).into());
         }
         let error = ClaimReport::from_runs(&runs).unwrap_err();
         assert!(matches!(error, TableError::NoCases { .. }));
@@ -855,7 +855,7 @@ mod tests {
         for run in &mut runs {
             let claim = claim("high", "high", None);
             let than = side("high", "grid");
-            run.outline = Some(Outline::new(vec![], vec![Claim { than, ..claim }]));
+            run.outline = Some(Outline::new(vec![], vec![Claim { than, ..claim }]).into());
         }
         let reports = ClaimReport::from_runs(&runs).unwrap();
         assert_eq!(reports[0].results[0].missing, ["high on grid with seed 1"]);
@@ -904,7 +904,7 @@ mod tests {
         let mut runs = low_and_high(6);
         runs[1].record.rows[0].protocol = "pranet".into();
         for run in &mut runs {
-            run.outline = Some(Outline::new(vec![], vec![claim("high", "low", None)]));
+            run.outline = Some(Outline::new(vec![], vec![claim("high", "low", None)]).into());
         }
         let error = ClaimReport::from_runs(&runs).unwrap_err();
         assert!(matches!(error, TableError::MixedProtocols { .. }));

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use metrics::Measure;
 use run_record::{
@@ -28,7 +29,7 @@ pub struct Run {
     /// Where and how it was made; nothing if the file is gone.
     pub environment: Option<Environment>,
     /// What its experiment says about all its runs; nothing if the file is not there.
-    pub outline: Option<Outline>,
+    pub outline: Option<Arc<Outline>>,
     /// The scores of its cases; empty if the file is gone.
     pub cases: Vec<CaseRow>,
     /// Its training curve; empty for a method that is not trained.
@@ -45,6 +46,12 @@ impl Run {
     ///
     /// See [`load`].
     pub fn read(folder: RunFolder) -> Result<Self, LoadError> {
+        let outline = if_present(&folder.outline(), Outline::read)?;
+        Self::read_beside(folder, outline.map(Arc::new))
+    }
+
+    /// The same for a run whose outline has been read.
+    fn read_beside(folder: RunFolder, outline: Option<Arc<Outline>>) -> Result<Self, LoadError> {
         let record = folder.read_record()?;
         let path = folder.record();
         let bytes = read_bytes(&path)?;
@@ -57,7 +64,6 @@ impl Run {
             });
         }
         let environment = if_present(&folder.environment(), read_json)?;
-        let outline = if_present(&folder.outline(), Outline::read)?;
         let cases = if_present(&folder.cases(), read_rows)?.unwrap_or_default();
         check_scores(&folder.cases(), &cases)?;
         check_counts(&folder.cases(), &record, &cases)?;
@@ -247,7 +253,19 @@ pub fn load<P: AsRef<Path>>(paths: &[P]) -> Result<Vec<Run>, LoadError> {
     }
     folders.sort();
     folders.dedup();
-    folders.into_iter().map(Run::read).collect()
+    // Runs of one experiment come one after the other and share what is said about all of them: the names of a thousand
+    // methods, once for each of ten thousand runs, would take most of the memory.
+    let mut last: Option<(PathBuf, Option<Arc<Outline>>)> = None;
+    let read = |folder: RunFolder| {
+        let path = folder.outline();
+        let outline = match last.take() {
+            Some((known, outline)) if known == path => outline,
+            _ => if_present(&path, Outline::read)?.map(Arc::new),
+        };
+        last = Some((path, outline.clone()));
+        Run::read_beside(folder, outline)
+    };
+    folders.into_iter().map(read).collect()
 }
 
 /// The run folders that a path names: itself, or those in it.
@@ -464,7 +482,7 @@ mod tests {
             [folder.root().to_owned(), folder.root().join("."), folder.panels_dir().join("..")];
         for path in &paths {
             let loaded = load(&[path]).unwrap();
-            assert_eq!(loaded[0].outline.as_ref(), Some(&outline), "{}", path.display());
+            assert_eq!(loaded[0].outline.as_deref(), Some(&outline), "{}", path.display());
         }
         assert_eq!(load(&paths).unwrap().len(), 1, "one run by three names");
     }

@@ -751,7 +751,7 @@ mod tests {
             with_cases("apm_ips", 1, &[("isic", "auto", &same), ("kvasir", "auto", &same)]),
         ];
         for run in &mut runs {
-            run.outline = Some(outline.clone());
+            run.outline = Some(outline.clone().into());
         }
         runs
     }

@@ -850,13 +850,13 @@ mod tests {
     fn methods_stand_in_the_order_of_their_file() {
         let mut runs = runs();
         for run in &mut runs {
-            run.outline = Some(Outline::new(vec!["zero_shot".into(), "apm".into()], vec![]));
+            run.outline = Some(Outline::new(vec!["zero_shot".into(), "apm".into()], vec![]).into());
         }
         let table = ResultTable::from_runs(&runs).unwrap();
         let methods: Vec<_> = table.lines.iter().map(|line| line.method.as_str()).collect();
         assert_eq!(methods, ["zero_shot", "apm", "zero_shot", "apm"]);
         // A method that the file no longer has comes last.
-        runs[0].outline = Some(Outline::new(vec!["apm".into()], vec![]));
+        runs[0].outline = Some(Outline::new(vec!["apm".into()], vec![]).into());
         runs[1].outline = runs[0].outline.clone();
         let table = ResultTable::from_runs(&runs).unwrap();
         assert_eq!(table.lines[1].method, "zero_shot");

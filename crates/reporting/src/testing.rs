@@ -276,7 +276,7 @@ pub(crate) fn study(runs: &Path) -> Vec<Run> {
             record.parameters.trainable = [0, 40_000, 1_000_000][rank];
             let sizes = [(60, 40), (60, 60), (40, 60), (50, 50)];
             let mut run = with_panels(runs, &record, &sizes);
-            run.outline = Some(outline.clone());
+            run.outline = Some(outline.clone().into());
             run.settings = Some(settings(if rank == 0 { "none" } else { "apm" }, [8, 4, 16][rank]));
             if rank > 0 {
                 let trained = trained(method, seed, 12, 0.6 + 0.1 * rank as f64);

@@ -110,6 +110,11 @@ async function open(key) {
   } catch (error) {
     if (opening !== page.opening) return;
     $("progress").hidden = true;
+    if (!page.image) {
+      view.show(null);
+      $("image-name").textContent = "";
+      $("image-facts").textContent = "";
+    }
     complain(error.message);
   }
 }

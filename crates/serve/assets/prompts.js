@@ -48,8 +48,10 @@ export class Prompts {
   /** Moves a point; the first move of a drag is remembered by whoever drags. */
   move(index, x, y) {
     const point = this.points[index];
-    Object.assign(point, { x, y });
+    if (!point) return;
+    // What a person moves is that person's: turning automatic prompts off leaves it.
     if (point.automatic) this.edited = true;
+    Object.assign(point, { x, y, automatic: false });
   }
 
   remove(index) {

@@ -5,7 +5,7 @@ import { $, duration, element, score, shape } from "./dom.js";
 
 const EVERY_MS = 1000;
 const KINDS = ["ablation-bars", "training-curves", "boxes", "paired-scatter", "threshold-curves", "qualitative-grid",
-  "qualitative", "prompt-heatmap", "parameters-vs-dice", "points-vs-dice", "time-vs-dice"];
+  "qualitative", "prompt-heatmap", "parameters-vs-dice", "points-vs-dice", "time-vs-dice", "clicks-vs-dice"];
 const STATES = { finished: "finished", running: "● running", stopped: "stopped", failed: "failed" };
 
 export class Runs {

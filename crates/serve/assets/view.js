@@ -53,6 +53,7 @@ export class View {
     this.overlay = {};
     this.selected = -1;
     this.boxStart = null;
+    this.drag = null;
     this.cursor = image ? { x: image.width / 2, y: image.height / 2 } : null;
     this.fit();
   }
@@ -180,6 +181,15 @@ export class View {
     this.zoom(Math.exp(-event.deltaY / 400), { x: event.offsetX, y: event.offsetY });
   }
 
+  /** Moves a zoomed image so that a place of it is seen. */
+  reveal({ x, y }) {
+    const { clientWidth: width, clientHeight: height } = this.canvas.parentElement;
+    const margin = 24;
+    const into = (at, size) => Math.min(Math.max(at, margin), size - margin) - at;
+    this.left += into(this.left + x * this.scale, width);
+    this.top += into(this.top + y * this.scale, height);
+  }
+
   key(event) {
     if (!this.image || event.metaKey) return;
     const step = event.ctrlKey ? 1 : Math.max(1, Math.round(Math.max(this.image.width, this.image.height) / 50));
@@ -194,6 +204,7 @@ export class View {
         this.hands.endMove();
       } else {
         this.cursor = this.clamp({ x: this.cursor.x + dx, y: this.cursor.y + dy });
+        this.reveal(this.cursor);
         this.hands.hover(this.cursor);
       }
     } else if (event.key === "Enter") {

@@ -382,7 +382,10 @@ fn screen(app: &App, panel: &Panel) -> Answered<(Screen, Vec<Run>)> {
         let mut caption: Vec<String> = Vec::new();
         caption.extend(dice.map(|dice| format!("Dice {dice:.3}")));
         caption.extend(iou.map(|iou| format!("IoU {iou:.3}")));
-        caption.push(format!("predicted IoU {:.3}", answer.iou_predictions[answer.shown]));
+        // A cell is narrow: what SAM thinks of its mask counts where nobody knows better.
+        if caption.is_empty() {
+            caption.push(format!("predicted IoU {:.3}", answer.iou_predictions[answer.shown]));
+        }
         cells.push(ScreenCell {
             title: method.name.clone(),
             caption: caption.join(" \u{b7} "),

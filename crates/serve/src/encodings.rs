@@ -216,19 +216,19 @@ fn work(shared: &Shared, engine: &dyn Engine, library: &Library) {
         let outcome = catch_unwind(AssertUnwindSafe(|| encode(shared, engine, library, &key)));
         let outcome = outcome.unwrap_or_else(|_| Err("the encoder panicked".into()));
         let mut state = shared.state();
-        let left = state.jobs.remove(&key).is_none_or(|job| job.tickets.is_empty());
-        match outcome {
-            Ok(Some(embedding)) => {
+        let job = state.jobs.remove(&key).filter(|job| !job.tickets.is_empty());
+        match (outcome, job) {
+            (Ok(Some(embedding)), _) => {
                 let bytes = embedding.bytes();
                 state.ready.insert(key, embedding, bytes);
             }
             // Somebody asked again between the last block and now.
-            Ok(None) if !left => {
-                state.jobs.entry(key.clone()).or_default().tickets.insert(0);
+            (Ok(None), Some(job)) => {
+                state.jobs.insert(key.clone(), Job { progress: None, ..job });
                 state.queue.push_back(key);
             }
-            Ok(None) => {}
-            Err(reason) => {
+            (Ok(None), None) => {}
+            (Err(reason), _) => {
                 tracing::warn!("cannot encode {key}: {reason}");
                 if state.failed.len() >= MAX_FAILURES {
                     state.failed.clear();

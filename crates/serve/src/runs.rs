@@ -1,6 +1,7 @@
 //! Run folders, finished and under way, read as they lie on the disk.
 
 use std::{
+    collections::{HashMap, HashSet},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
     time::{Duration, SystemTime},
@@ -29,7 +30,7 @@ pub struct RunList {
     /// Runs that were named one by one.
     named: Vec<RunFolder>,
     /// Results that were read, by folder, with the time of the file that they are from.
-    results: Mutex<std::collections::HashMap<PathBuf, (SystemTime, Vec<ResultRow>)>>,
+    results: Mutex<HashMap<PathBuf, (SystemTime, Vec<ResultRow>)>>,
 }
 
 /// How a run is.
@@ -142,14 +143,14 @@ impl RunList {
 
     fn folders(&self) -> Vec<RunFolder> {
         let mut found: Vec<RunFolder> = self.named.clone();
+        let named: HashSet<PathBuf> =
+            self.named.iter().filter_map(|one| one.root().canonicalize().ok()).collect();
         let root = self.root.canonicalize().unwrap_or_else(|_| self.root.clone());
         for experiment in subfolders(&root, &root) {
             for path in subfolders(&experiment, &root) {
                 let folder = RunFolder::new(path);
                 let is_run = folder.resolved().is_file() || folder.record().is_file();
-                let known = |one: &RunFolder| one.root().canonicalize().ok();
-                let path = folder.root().to_owned();
-                if is_run && !found.iter().any(|one| known(one) == Some(path.clone())) {
+                if is_run && !named.contains(folder.root()) {
                     found.push(folder);
                 }
             }
@@ -168,8 +169,9 @@ fn subfolders(folder: &Path, root: &Path) -> Vec<PathBuf> {
         real && !name.starts_with('.') && name != "stale"
     };
     let paths = entries.filter_map(Result::ok).map(|entry| entry.path());
-    let mut found: Vec<PathBuf> = paths.filter(shown).take(MAX_FOLDERS).collect();
+    let mut found: Vec<PathBuf> = paths.filter(shown).collect();
     found.sort();
+    found.truncate(MAX_FOLDERS);
     found
 }
 
@@ -252,7 +254,8 @@ fn epoch_secs(folder: &RunFolder, epochs: usize) -> Option<f64> {
 fn log_tail(path: &Path) -> Vec<String> {
     use std::io::{Read as _, Seek as _, SeekFrom};
     let read = || -> std::io::Result<Vec<u8>> {
-        if !path.metadata()?.is_file() {
+        // A link may lead to any file of this machine, and nobody's run writes one.
+        if !path.symlink_metadata()?.is_file() {
             return Ok(Vec::new());
         }
         let mut file = std::fs::File::open(path)?;
