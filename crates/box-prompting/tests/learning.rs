@@ -5,7 +5,7 @@
 use box_prompting::{BoxPrompter, BoxSpec, generalized_iou};
 use burn::{
     module::Module as _,
-    optim::{AdamConfig, GradientsParams, Optimizer as _},
+    optim::{AdamConfig, GradientsParams},
     tensor::{Device, Distribution, Tensor, TensorData},
 };
 use prompting::{
