@@ -1,15 +1,17 @@
 //! `ablate` as people use it: the plan, runs in several processes, failures, and the same bytes after a kill.
 #![cfg(unix)]
 
+mod common;
+
 use std::{
-    collections::BTreeMap,
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Output, Stdio},
     thread,
     time::Duration,
 };
 
+use common::{assert_same, files, folder_with, success, xtask};
 use serde_json::{Value, json};
 
 const EXPERIMENT: &str = r#"
@@ -47,53 +49,16 @@ panels = 0
 const RUNS: [&str; 2] = ["points-2-seed1", "points-4-seed1"];
 
 fn ablate(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-    command
-        .args(["ablate", "ablation.toml"])
-        .args(arguments)
-        .current_dir(folder)
-        .env_remove("PROMISE_DATA")
-        .env_remove("PROMISE_CACHE");
-    command
+    xtask(folder, &[&["ablate", "ablation.toml"], arguments].concat())
 }
 
 fn written(text: &str) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().expect("a folder");
-    fs::write(folder.path().join("ablation.toml"), text).expect("written");
-    folder
+    folder_with("ablation.toml", text)
 }
 
 fn json(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)))
-}
-
-fn success(mut command: Command) -> Output {
-    let output = command.output().expect("the program starts");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    output
-}
-
-/// Every file below a folder by its path, but those that name folders, times or durations: they hold what must not depend
-/// on interruptions or on how many runs go on at a time.
-fn results(runs: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut results = BTreeMap::new();
-    let mut folders = vec![runs.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).expect("is there") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if !["environment.json", "timing.json", "run.log"]
-                .map(|name| path.ends_with(name))
-                .contains(&true)
-            {
-                let name = path.strip_prefix(runs).expect("below").to_owned();
-                results.insert(name, fs::read(&path).expect("written"));
-            }
-        }
-    }
-    results
 }
 
 fn states(folder: &Path, arguments: &[&str]) -> Vec<String> {
@@ -118,7 +83,7 @@ margin = 0.5
 
     let one = ["--threads-per-run", "1"];
     success(ablate(here, &[&one[..], &["--runs", "whole"]].concat()));
-    let whole = results(&here.join("whole"));
+    let whole = files(&here.join("whole"));
     for file in ["table.md", "table.tex", "claims.md", "training-curves.svg", "qualitative.pdf"] {
         assert!(whole.contains_key(&Path::new("ablation").join(file)), "{file} is missing");
     }
@@ -161,17 +126,10 @@ margin = 0.5
     assert!(!here.join("killed/ablation/points-4-seed1/record.json").exists());
     // The run's own process notices and stops; the next command waits for that.
     success(ablate(here, &arguments));
-    assert_same(&whole, &results(&here.join("killed")));
+    assert_same(&whole, &files(&here.join("killed")), "a kill");
 
     success(ablate(here, &[&one[..], &["--runs", "two", "--jobs", "2"]].concat()));
-    assert_same(&whole, &results(&here.join("two")));
-}
-
-fn assert_same(whole: &BTreeMap<PathBuf, Vec<u8>>, other: &BTreeMap<PathBuf, Vec<u8>>) {
-    assert_eq!(whole.keys().collect::<Vec<_>>(), other.keys().collect::<Vec<_>>());
-    for (name, bytes) in whole {
-        assert!(*bytes == other[name], "{} differs", name.display());
-    }
+    assert_same(&whole, &files(&here.join("two")), "two at a time");
 }
 
 #[test]

@@ -1,15 +1,17 @@
 //! `encode` under the worst: killed without warning again and again, writes that end in the middle.
 #![cfg(unix)]
 
+mod common;
+
 use std::{
     collections::BTreeMap,
     io::Read as _,
-    path::Path,
     process::{Command, Stdio},
     thread,
     time::Duration,
 };
 
+use common::{success, xtask};
 use serde_json::Value;
 
 const EXPERIMENT: &str = r#"
@@ -43,19 +45,8 @@ points = 4
 const IMAGES: u64 = 200;
 const KILLS: usize = 10;
 
-fn xtask(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-    command
-        .args(arguments)
-        .current_dir(folder)
-        .env_remove("PROMISE_DATA")
-        .env_remove("PROMISE_CACHE");
-    command
-}
-
-fn json(mut command: Command) -> Value {
-    let output = command.output().expect("the program starts");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+fn json(command: Command) -> Value {
+    let output = success(command);
     serde_json::from_slice(&output.stdout).expect("exactly one JSON document")
 }
 

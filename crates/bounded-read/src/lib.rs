@@ -5,7 +5,7 @@
 //! 100 GB. Those are refused before a byte is read, with the length and the limit.
 
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind, Read, Seek as _, SeekFrom};
 use std::path::Path;
 
 use file_watchdog::watched;
@@ -17,6 +17,9 @@ pub const MAX_TOML_BYTES: u64 = 256 << 10;
 
 /// The longest list of cases that is read (a split, the index of a set), 64 MiB: a million lines of 64 characters.
 pub const MAX_LIST_BYTES: u64 = 64 << 20;
+
+/// How much of the end of a log is looked at.
+const LAST_BYTES: u64 = 16 << 10;
 
 /// Why a file was not read. It is what is inside of the [`io::Error`], so that callers have one kind of error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -82,10 +85,41 @@ pub fn read_to_string(path: &Path, limit: u64) -> io::Result<String> {
         .map_err(|error| io::Error::new(ErrorKind::InvalidData, error.utf8_error()))
 }
 
+/// The last lines of a log that are not blank, at most `count`, of its last 16 KiB; none if it cannot be read. A
+/// [watchdog](file_watchdog) sees it.
+pub fn last_lines(log: &Path, count: usize) -> Vec<String> {
+    let read = || -> io::Result<Vec<u8>> {
+        if !fs::metadata(log)?.is_file() {
+            return Err(Refused::NotAFile.into());
+        }
+        let mut file = File::open(log)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(LAST_BYTES)))?;
+        let mut bytes = Vec::new();
+        file.take(LAST_BYTES).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let bytes = watched(log, read).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    lines[lines.len().saturating_sub(count)..].iter().map(|&line| line.to_owned()).collect()
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_end_of_a_log_is_its_last_lines() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        assert!(last_lines(&log, 3).is_empty());
+        let text: String = (0..5000).map(|line| format!("line {line}\n\n")).collect();
+        fs::write(&log, text).unwrap();
+        assert_eq!(last_lines(&log, 2), ["line 4998", "line 4999"]);
+        assert!(last_lines(folder.path(), 2).is_empty(), "a folder has no lines");
+    }
 
     #[test]
     fn a_file_of_the_limit_is_read_and_one_byte_more_is_refused_with_both_numbers() {

@@ -3,11 +3,11 @@
 use burn::{
     config::Config,
     module::Module,
-    tensor::{Device, Int, Tensor},
+    tensor::{Device, Tensor},
 };
 use prompting::{
-    BackboneInfo, CellFusion, CellFusionConfig, OwnLoss, PointLabel, PromptInput, PromptModule,
-    PromptOptionError, Prompts, Proposal, TrainingProposal, TrainingTruth,
+    BackboneInfo, CellFusion, CellFusionConfig, OwnLoss, PromptInput, PromptModule,
+    PromptOptionError, Prompts, Proposal, TrainingProposal, TrainingTruth, foreground_point,
 };
 
 use crate::{BoxHead, BoxLoss, BoxSpec, box_loss};
@@ -97,11 +97,7 @@ impl BoxPrompter {
         let points = self.center_point.then(|| {
             let (first, second) =
                 (boxes.clone().slice_dim(1, 0..2), boxes.clone().slice_dim(1, 2..4));
-            let batch = boxes.dims()[0];
-            let device = boxes.device().without_autodiff();
-            let label = PointLabel::Foreground.value();
-            let labels = Tensor::<2, Int>::full([batch, 1], label, &device);
-            ((first + second).mul_scalar(0.5).reshape([batch, 1, 2]), labels)
+            foreground_point((first + second).mul_scalar(0.5))
         });
         Prompts { points, boxes: Some(boxes), mask_input: None }.into()
     }

@@ -7,11 +7,12 @@ use burn::{
         PaddingConfig2d,
         conv::{Conv2d, Conv2dConfig, ConvTranspose2d, ConvTranspose2dConfig},
     },
-    tensor::{Device, Int, Tensor, activation},
+    tensor::{Device, Tensor, activation},
 };
 use prompting::{
-    BackboneInfo, CellFusion, CellFusionConfig, OwnLoss, PointLabel, PromptInput, PromptModule,
+    BackboneInfo, CellFusion, CellFusionConfig, OwnLoss, PromptInput, PromptModule,
     PromptOptionError, Prompts, Proposal, TrainingProposal, TrainingTruth, convolve,
+    foreground_point,
 };
 
 use crate::{DenseSpec, center_of_mass};
@@ -104,12 +105,7 @@ impl DensePrompter {
 
     fn prompts(&self, mask: Tensor<4>) -> Proposal {
         let points = self.point.then(|| {
-            let batch = mask.dims()[0];
-            let at = center_of_mass(mask.clone()).mul_scalar(self.input_size as f64);
-            let device = mask.device().without_autodiff();
-            let label = PointLabel::Foreground.value();
-            let labels = Tensor::<2, Int>::full([batch, 1], label, &device);
-            (at.reshape([batch, 1, 2]), labels)
+            foreground_point(center_of_mass(mask.clone()).mul_scalar(self.input_size as f64))
         });
         Prompts { points, boxes: None, mask_input: Some(mask) }.into()
     }

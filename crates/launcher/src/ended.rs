@@ -2,8 +2,8 @@
 
 use std::{
     fs,
-    io::{self, ErrorKind, Read as _, Seek as _, SeekFrom},
-    path::{Path, PathBuf},
+    io::{self, ErrorKind},
+    path::PathBuf,
 };
 
 use serde::{Deserialize, Serialize};
@@ -139,24 +139,6 @@ fn of_code(text: &str) -> Option<Ended> {
     Some(Ended { job: job.to_owned(), tries, node: String::new(), how, reasons: vec![reason] })
 }
 
-/// The last lines of a log; empty if there is none.
-///
-/// - `lines`: how many at most, of the last 16 KiB
-pub fn tail(log: &Path, lines: usize) -> Vec<String> {
-    const LAST: u64 = 16 * 1024;
-    let read = || -> io::Result<Vec<u8>> {
-        let mut file = fs::File::open(log)?;
-        let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(LAST)))?;
-        let mut bytes = Vec::new();
-        file.take(LAST).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    let text = String::from_utf8_lossy(&read().unwrap_or_default()).into_owned();
-    let all: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-    all[all.len().saturating_sub(lines)..].iter().map(|&line| line.to_owned()).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -184,15 +166,5 @@ mod tests {
         assert_eq!(ended.read("runs-0").expect("left").tries, 1);
         ended.forget("runs-0").expect("removed");
         assert_eq!(ended.read("runs-0"), None);
-    }
-
-    #[test]
-    fn the_tail_of_a_log_is_its_last_lines() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let log = folder.path().join("log");
-        assert!(tail(&log, 3).is_empty());
-        let text: String = (0..5000).map(|line| format!("line {line}\n\n")).collect();
-        fs::write(&log, text).expect("written");
-        assert_eq!(tail(&log, 2), ["line 4998", "line 4999"]);
     }
 }

@@ -8,7 +8,7 @@ use serde::de::{
     value::{Error, StrDeserializer},
 };
 
-use crate::schema::names_behind;
+use toml_diagnostics::names_behind;
 
 /// What an enum of another crate accepts: the parser knows it, and says so of a word that it does not know.
 pub(crate) fn words_of<T: DeserializeOwned>(_: &mut SchemaGenerator) -> Schema {

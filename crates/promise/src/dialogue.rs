@@ -46,6 +46,13 @@ pub enum MaskChoice {
     Best,
 }
 
+impl MaskChoice {
+    /// What a prediction takes: a run's mask, or without a run what SAM's own predictor takes.
+    pub(crate) fn for_prediction(is_run: bool) -> Self {
+        if is_run { Self::Used } else { Self::Best }
+    }
+}
+
 impl Word for MaskChoice {
     const WHAT: &'static str = "choice of the mask";
     const ALL: &'static [(&'static str, Self)] = &[("used", Self::Used), ("best", Self::Best)];
@@ -154,6 +161,16 @@ pub(crate) fn with(prompts: Prompts, more: &HostPrompt, sam: &FrozenSam) -> Prom
     Prompts { points, boxes: new_boxes.or(boxes), mask_input }
 }
 
+/// The same for every hypothesis of a module. One that proposes nothing leaves `more` alone.
+pub(crate) fn with_proposal(proposal: Proposal, more: &HostPrompt, sam: &FrozenSam) -> Proposal {
+    let mut hypotheses = proposal.hypotheses;
+    if hypotheses.is_empty() {
+        hypotheses.push(Prompts::default());
+    }
+    let hypotheses = hypotheses.into_iter().map(|hypothesis| with(hypothesis, more, sam));
+    Proposal { hypotheses: hypotheses.collect() }
+}
+
 #[cfg(test)]
 mod tests {
     use burn::tensor::Device;
@@ -206,6 +223,18 @@ mod tests {
             let expected = decode(prompts).low_res_logits;
             assert_eq!(values(two.output.low_res_logits), values(expected), "{mask_input:?}");
         }
+    }
+
+    #[test]
+    fn a_persons_prompt_stays_where_a_module_proposes_nothing() {
+        let (backbone, _) = micro();
+        let given = point([3.0, 4.0], PointLabel::Foreground);
+        let nothing = Proposal { hypotheses: Vec::new() };
+        let [alone] = &with_proposal(nothing, &given, &backbone.sam).hypotheses[..] else {
+            panic!("one hypothesis")
+        };
+        let (coords, _) = alone.points.clone().expect("points");
+        assert_eq!(coords.into_data().try_into_vec_as::<f32>().expect("floats"), [3.0, 4.0]);
     }
 
     #[test]

@@ -8,22 +8,23 @@ use std::{ops::ControlFlow, time::Instant};
 
 use burn::tensor::{Device, Tensor};
 use image::RgbImage;
-use prompting::{PromptInput, Prompts, Proposal};
+use prompting::{PromptInput, Proposal};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use run_record::{PanelPoint, RunFolder};
 use sam_backbone::{
-    Frame, FrozenSam, MaskDecoderOutput, PointLabel, ResizeMode, input_tensor, masks_in_image,
+    Frame, MaskDecoderOutput, PointLabel, ResizeMode, input_tensor, masks_in_image,
 };
 
 use crate::{
     backbone::Backbone,
-    evaluate::{host_prompts, prompts_in_image},
+    dialogue::{Dialogue, MaskChoice, MaskInput},
+    evaluate::prompts_in_image,
     frame::frame_of,
-    hypotheses::decode_best,
-    model::{Adapter, USED_MASK},
+    model::Adapter,
     no_prompt::NO_PROMPT,
-    person::ImagePrompt,
-    prompt_source::{HostPrompt, prompt_seed},
+    person::{Combine, ImagePrompt, OutsideError, UserPrompt},
+    predict::answer,
+    prompt_source::prompt_seed,
     run::{RunError, load_run_beside},
     spec::ShiftModule,
 };
@@ -141,12 +142,18 @@ pub struct Question {
 
 impl From<&ImagePrompt> for Question {
     fn from(prompt: &ImagePrompt) -> Self {
-        let points = prompt.points.iter();
-        Self {
-            points: points.map(|point| ([point.x, point.y], point.label.into())).collect(),
-            box_xyxy: prompt.box_xyxy,
-            automatic: prompt.automatic,
-            mask: None,
+        let UserPrompt { points, box_xyxy, .. } = prompt.user_prompt(None);
+        Self { points, box_xyxy, automatic: prompt.automatic, mask: None }
+    }
+}
+
+impl Question {
+    fn user_prompt(&self) -> UserPrompt {
+        UserPrompt {
+            points: self.points.clone(),
+            box_xyxy: self.box_xyxy,
+            combine: if self.automatic { Combine::Add } else { Combine::Replace },
+            without_automatic: !self.automatic,
         }
     }
 }
@@ -221,17 +228,8 @@ pub enum QuestionError {
         method: String,
     },
     /// A point or a corner lies outside of the image, or is no number.
-    #[error("({x}, {y}) lies outside of the image, which is {width} x {height}")]
-    Outside {
-        /// Column.
-        x: f32,
-        /// Row.
-        y: f32,
-        /// Width of the image.
-        width: u32,
-        /// Height of the image.
-        height: u32,
-    },
+    #[error(transparent)]
+    Outside(#[from] OutsideError),
     /// A box that encloses nothing.
     #[error("the first corner of a box must lie left of and above the second")]
     EmptyBox,
@@ -389,7 +387,6 @@ impl Interactive {
     ) -> Result<Answer, QuestionError> {
         let methods = self.methods.len();
         let method = self.methods.get(method).ok_or(QuestionError::NoMethod { method, methods })?;
-        check(image, question)?;
         self.answering.install(|| self.answer_of(image, method, question))
     }
 
@@ -404,28 +401,30 @@ impl Interactive {
         let sam = &encoder.backbone.sam;
         let features = &image.features[method.encoder];
         let frame = &features.frame;
-        let given = in_input(question, frame);
-        let proposal = if question.automatic {
-            let own = method.proposal(image, encoder, features);
-            let name = || QuestionError::NoModule { method: method.name.clone() };
-            joined(own.ok_or_else(name)?, &given, sam)
-        } else if given == HostPrompt::default() {
-            return Err(QuestionError::NoPrompt { method: method.name.clone() });
-        } else {
-            host_prompts(&given, sam).into()
-        };
+        let person = question.user_prompt();
+        let given = person.in_input(frame)?;
+        if person.box_xyxy.is_some_and(|[x0, y0, x1, y1]| x0 >= x1 || y0 >= y1) {
+            return Err(QuestionError::EmptyBox);
+        }
         let embedding = &features.embedding;
         let adapter = method.adapter.as_ref();
         let shift = adapter.and_then(|adapter| adapter.token_shift(embedding.clone()));
-        let (prompts, output) = decode_best(sam, embedding, proposal, shift.as_ref());
-
+        let choice = MaskChoice::for_prediction(adapter.is_some());
+        let mut dialogue =
+            Dialogue::new(sam, embedding.clone(), shift, MaskInput::Previous, choice);
+        let propose =
+            || question.automatic.then(|| method.proposal(image, encoder, features)).flatten();
+        let reply = answer(&mut dialogue, sam, &person, &given, propose).map_err(|_| {
+            let method = method.name.clone();
+            match question.automatic {
+                true => QuestionError::NoModule { method },
+                false => QuestionError::NoPrompt { method },
+            }
+        })?;
+        let (prompts, output) = (dialogue.into_prompts(), reply.output);
         let iou_predictions = floats(output.iou_predictions.clone());
         let masks = iou_predictions.len();
-        let best = (0..masks)
-            .max_by(|&a, &b| iou_predictions[a].total_cmp(&iou_predictions[b]))
-            .unwrap_or(USED_MASK);
-        let own = if method.adapter.is_some() { USED_MASK } else { best };
-        let shown = question.mask.unwrap_or(own);
+        let shown = question.mask.unwrap_or(reply.used_mask);
         if shown >= masks {
             return Err(QuestionError::NoMask { mask: shown, masks });
         }
@@ -500,58 +499,6 @@ fn is_same(one: &Backbone, other: &Backbone) -> bool {
         && one.sam.encoder_precision() == other.sam.encoder_precision()
 }
 
-fn check(image: &EncodedImage, prompt: &Question) -> Result<(), QuestionError> {
-    let EncodedImage { width, height, .. } = *image;
-    let corners = prompt.box_xyxy.iter().flat_map(|&[x0, y0, x1, y1]| [[x0, y0], [x1, y1]]);
-    for [x, y] in prompt.points.iter().map(|(at, _)| *at).chain(corners) {
-        // What is no number is in no range.
-        if !(0.0..=width as f32).contains(&x) || !(0.0..=height as f32).contains(&y) {
-            return Err(QuestionError::Outside { x, y, width, height });
-        }
-    }
-    match prompt.box_xyxy {
-        Some([x0, y0, x1, y1]) if x0 >= x1 || y0 >= y1 => Err(QuestionError::EmptyBox),
-        _ => Ok(()),
-    }
-}
-
-/// A person's prompt in pixels of the input. What lies on a border that was cropped away moves to the edge of what is shown.
-fn in_input(prompt: &Question, frame: &Frame) -> HostPrompt {
-    let in_input = |at| frame.input_from_image(frame.nearest_shown(at));
-    HostPrompt {
-        points: prompt.points.iter().map(|(at, label)| (in_input(*at), *label)).collect(),
-        box_xyxy: prompt.box_xyxy.map(|[x0, y0, x1, y1]| {
-            let [[x0, y0], [x1, y1]] = [in_input([x0, y0]), in_input([x1, y1])];
-            [x0, y0, x1, y1]
-        }),
-    }
-}
-
-/// A proposal with a person's points behind its own, and with a person's box in place of its own.
-fn joined(proposal: Proposal, given: &HostPrompt, sam: &FrozenSam) -> Proposal {
-    if *given == HostPrompt::default() {
-        return proposal;
-    }
-    let Prompts { points, boxes, .. } = host_prompts(given, sam);
-    let join = |own: Prompts| Prompts {
-        points: match (own.points, points.clone()) {
-            (Some((own_at, own_labels)), Some((at, labels))) => {
-                let at = Tensor::cat(vec![own_at, at], 1);
-                Some((at, Tensor::cat(vec![own_labels, labels], 1)))
-            }
-            (own, given) => own.or(given),
-        },
-        boxes: boxes.clone().or(own.boxes),
-        mask_input: own.mask_input,
-    };
-    // A module that proposes nothing leaves the person's prompt.
-    let hypotheses = match proposal.hypotheses {
-        none if none.is_empty() => vec![Prompts::default()],
-        some => some,
-    };
-    Proposal { hypotheses: hypotheses.into_iter().map(join).collect() }
-}
-
 /// The masks as the decoder writes them, on the host.
 struct LowRes<'a> {
     /// `[M, side, side]`
@@ -614,12 +561,12 @@ mod tests {
 
     use burn::tensor::{Int, TensorData};
     use data_loaders::{Catalog, DataSet};
+    use prompting::Prompts;
     use sam_backbone::Variant;
 
     use super::*;
     use crate::{
         model::{AdapterParameters, BuildError},
-        person::UserPrompt,
         predict::predict,
     };
 

@@ -45,7 +45,6 @@ pub mod needs;
 mod no_prompt;
 pub mod peers;
 pub mod person;
-pub mod place;
 pub mod plan;
 pub mod png;
 pub mod predict;

@@ -12,6 +12,7 @@ use prompting::Learning;
 use run_record::Outline;
 use sam_backbone::Variant;
 use sha2::{Digest, Sha256};
+use toml_diagnostics::{Place, place_of, remove_key};
 use toml_edit::{DocumentMut, Item, Table, TableLike, Value};
 
 use crate::{
@@ -20,7 +21,6 @@ use crate::{
     grid::{self, GridPoint},
     model::BuildError,
     no_prompt::NO_PROMPT,
-    place::{Place, place_of},
     prompt_source::PromptSource,
     registry::{self, PromptEntry},
     schema::{self, Finding},
@@ -789,18 +789,6 @@ where
 {
     toml::from_str(text)
         .map_err(|source| SpecError::Parse { origin: origin.to_owned(), source: Box::new(source) })
-}
-
-/// The text without a key; nothing if it does not have it.
-fn remove_key(text: &str, path: &[String]) -> Option<String> {
-    let mut document: DocumentMut = text.parse().ok()?;
-    let (last, tables) = path.split_last()?;
-    let mut table: &mut dyn TableLike = document.as_table_mut();
-    for part in tables {
-        table = table.get_mut(part)?.as_table_like_mut()?;
-    }
-    table.remove(last)?;
-    Some(document.to_string())
 }
 
 /// Sets a dotted key, making tables on the way. A table replaces what was there as a whole.

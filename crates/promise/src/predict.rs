@@ -12,7 +12,7 @@ use sam_backbone::{FrozenSam, MaskDecoderOutput, ResizeMode, input_tensor, masks
 
 use crate::{
     backbone::Backbone,
-    dialogue::{Dialogue, MaskChoice, MaskInput, Reply, with},
+    dialogue::{Dialogue, MaskChoice, MaskInput, Reply, with_proposal},
     evaluate::{host_prompts, prompts_in_image},
     frame::frame_of,
     model::Adapter,
@@ -113,7 +113,7 @@ pub fn predict(
         adapter.and_then(|adapter| adapter.propose(input))
     };
     let shift = adapter.and_then(|adapter| adapter.token_shift(embedding.clone()));
-    let choice = if adapter.is_some() { MaskChoice::Used } else { MaskChoice::Best };
+    let choice = MaskChoice::for_prediction(adapter.is_some());
     let sam = &backbone.sam;
     let mut dialogue = Dialogue::new(sam, embedding.clone(), shift, MaskInput::Previous, choice);
     let reply = answer(&mut dialogue, sam, prompt, &given, propose)?;
@@ -168,11 +168,8 @@ pub(crate) fn answer(
     match prompt.combine {
         Combine::Replace => Ok(dialogue.begin(host_prompts(given, sam).into())),
         Combine::Add => {
-            let mut proposal = propose().ok_or(Wanting::Module)?;
-            for hypothesis in &mut proposal.hypotheses {
-                *hypothesis = with(std::mem::take(hypothesis), given, sam);
-            }
-            Ok(dialogue.begin(proposal))
+            let proposal = propose().ok_or(Wanting::Module)?;
+            Ok(dialogue.begin(with_proposal(proposal, given, sam)))
         }
         Combine::Correct => {
             let proposal = if prompt.without_automatic { None } else { propose() };

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use data_loaders::{Catalog, PHANTOM_SPLITS};
 use sam_backbone::{ResizeMode, Variant};
+use toml_diagnostics::count_in_words;
 
 use crate::{
     no_prompt::NO_PROMPT,
     prompt_source::PromptSource,
     registry,
-    schema::{COUNTS, Finding, count_in_words},
+    schema::{COUNTS, Finding},
     spec::{DataSpec, ExperimentSpec, FOLDER_NAMES, ShiftModule, SourceSpec, is_folder_name},
 };
 

@@ -6,17 +6,13 @@ mod common;
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, atomic::AtomicBool},
 };
 
-use common::context;
+use common::{StopAt, context};
 use promise::{
     device::DeviceKind,
     plan::{Experiment, SpecError},
-    progress::Progress,
     run::{Context, RunError, evaluate_run, run_experiment},
     run_folder::{self, Existing, RunFolderError},
 };
@@ -91,29 +87,6 @@ fn the_same_experiment_gives_the_same_bytes() {
         let [a, b] = [&a, &b].map(|folder| fs::read(file(folder)).expect("written"));
         assert!(a == b, "{}", file(&RunFolder::new("")).display());
     }
-}
-
-/// Asks to stop when training has passed a share of its phase.
-struct StopAt {
-    after: u64,
-    training: Mutex<bool>,
-    stop: Arc<AtomicBool>,
-}
-
-impl Progress for StopAt {
-    fn start(&self, phase: &str, _total: u64) {
-        *self.training.lock().expect("one thread") = phase.starts_with("train");
-    }
-
-    fn set(&self, done: u64) {
-        if *self.training.lock().expect("one thread") && done >= self.after {
-            self.stop.store(true, Ordering::Relaxed);
-        }
-    }
-
-    fn note(&self, _text: &str) {}
-
-    fn finish(&self) {}
 }
 
 #[test]

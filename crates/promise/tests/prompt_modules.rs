@@ -5,17 +5,13 @@ mod common;
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, atomic::AtomicBool},
 };
 
-use common::context;
+use common::{StopAt, context};
 use promise::{
     encode::{Shard, encode_experiment},
     plan::Experiment,
-    progress::Progress,
     registry::PROMPT_MODULES,
     run::{Context, RunError, evaluate_run, run_experiment},
     run_folder::Existing,
@@ -101,29 +97,6 @@ fn too_few_images_to_fit_to_are_found_out_before_anything_is_written() {
     let text = error.to_string();
     assert!(text.contains('9') && text.contains('8'), "{text}");
     assert!(!runs.path().join("smoke_self_prompting").exists(), "no folder is made");
-}
-
-/// Asks to stop when training has passed a share of its phase.
-struct StopAt {
-    after: u64,
-    training: Mutex<bool>,
-    stop: Arc<AtomicBool>,
-}
-
-impl Progress for StopAt {
-    fn start(&self, phase: &str, _total: u64) {
-        *self.training.lock().expect("one thread") = phase.starts_with("train");
-    }
-
-    fn set(&self, done: u64) {
-        if *self.training.lock().expect("one thread") && done >= self.after {
-            self.stop.store(true, Ordering::Relaxed);
-        }
-    }
-
-    fn note(&self, _text: &str) {}
-
-    fn finish(&self) {}
 }
 
 #[test]

@@ -62,7 +62,7 @@ pub use fusion::{CellFusion, CellFusionConfig, convolve};
 pub use options::{OptionDoc, option_docs, option_table, schema_of, word_docs};
 pub use parameters::{draw_parameters, num_trainable_params};
 pub use places::cell_centers;
-pub use proposal::{OwnLoss, Proposal, TrainingProposal, TrainingTruth};
+pub use proposal::{OwnLoss, Proposal, TrainingProposal, TrainingTruth, foreground_point};
 pub use sam_backbone::{MapPrompts, PointLabel, PromptPart, Prompts};
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};

@@ -1,7 +1,7 @@
 //! What a module proposes, and what it may say while it learns.
 
-use burn::tensor::{Tensor, TensorData};
-use sam_backbone::Prompts;
+use burn::tensor::{Int, Tensor, TensorData};
+use sam_backbone::{PointLabel, Prompts};
 
 /// Prompts for a batch of images: one or more hypotheses, each with a prompt for every image.
 ///
@@ -17,6 +17,19 @@ impl From<Prompts> for Proposal {
     fn from(prompts: Prompts) -> Self {
         Self { hypotheses: vec![prompts] }
     }
+}
+
+/// One foreground point for each image, as [`Prompts::points`] takes it.
+///
+/// # Shapes
+///
+/// - `at`: `[B, 2]`, `(x, y)` in pixels of the network input
+/// - returns: `[B, 1, 2]`, `[B, 1]`
+pub fn foreground_point(at: Tensor<2>) -> (Tensor<3>, Tensor<2, Int>) {
+    let batch = at.dims()[0];
+    let device = at.device().without_autodiff();
+    let labels = Tensor::full([batch, 1], PointLabel::Foreground.value(), &device);
+    (at.reshape([batch, 1, 2]), labels)
 }
 
 /// A proposal and what the module wants to learn from it.

@@ -84,7 +84,7 @@ impl ImageEncoder {
             taps.iter().all(|&tap| tap < depth),
             "taps {taps:?} of an encoder with {depth} blocks"
         );
-        let mut taps = Taps { wanted: taps, found: vec![None; taps.len()], depth, watch };
+        let mut taps = Taps { wanted: taps, found: vec![None; taps.len()], done: 0, depth, watch };
         let image_embedding = match self {
             Self::Vit(encoder) => encoder.forward(images, &mut taps)?,
             Self::TinyVit(encoder) => encoder.forward(images, &mut taps)?,
@@ -121,18 +121,21 @@ impl ImageEncoder {
 pub(crate) struct Taps<'a> {
     wanted: &'a [usize],
     found: Vec<Option<Tensor<4>>>,
-    /// Blocks of the encoder.
+    /// Blocks that are done, and all of the encoder.
+    done: usize,
     depth: usize,
     watch: &'a mut dyn FnMut(usize, usize) -> ControlFlow<()>,
 }
 
 impl Taps<'_> {
-    /// Takes the output of a block, `[B, width, H, W]`, if it is wanted. `None` if nobody waits any more.
-    pub(crate) fn offer(&mut self, block: usize, output: impl Fn() -> Tensor<4>) -> Option<()> {
+    /// Takes the output of the next block, `[B, width, H, W]`, if it is wanted. `None` if nobody waits any more.
+    pub(crate) fn offer(&mut self, output: impl Fn() -> Tensor<4>) -> Option<()> {
+        let block = self.done;
         for (slot, _) in self.found.iter_mut().zip(self.wanted).filter(|(_, tap)| **tap == block) {
             *slot = Some(output());
         }
-        (self.watch)(block + 1, self.depth).is_continue().then_some(())
+        self.done += 1;
+        (self.watch)(self.done, self.depth).is_continue().then_some(())
     }
 
     fn features(self) -> Vec<Tensor<4>> {

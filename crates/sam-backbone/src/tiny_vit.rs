@@ -93,10 +93,9 @@ impl TinyVit {
         let [_, _, height, width] = images.dims();
         let grid = [height / REDUCTION, width / REDUCTION];
         let (early, on, narrow, late) = &self.layers;
-        let mut next = 0;
-        let mut map = early.forward(self.patch_embed.forward(images), &mut next, grid, taps)?;
+        let mut map = early.forward(self.patch_embed.forward(images), grid, taps)?;
         for stage in [on, narrow, late] {
-            map = stage.forward(map, &mut next, grid, taps)?;
+            map = stage.forward(map, grid, taps)?;
         }
         Some(through_neck(&self.neck, map))
     }
@@ -106,6 +105,21 @@ impl TinyVit {
 fn on_grid(map: Tensor<4>, grid: [usize; 2]) -> Tensor<4> {
     let [_, _, height, width] = map.dims();
     if [height, width] == grid { map } else { adaptive_avg_pool2d(map, grid) }
+}
+
+/// The blocks of a stage, each offered to `taps`.
+fn through<B>(
+    blocks: &[B],
+    forward: impl Fn(&B, Tensor<4>) -> Tensor<4>,
+    mut map: Tensor<4>,
+    grid: [usize; 2],
+    taps: &mut Taps<'_>,
+) -> Option<Tensor<4>> {
+    for block in blocks {
+        map = forward(block, map);
+        taps.offer(|| on_grid(map.clone(), grid))?;
+    }
+    Some(map)
 }
 
 /// What a convolution looks at, and how far it steps.
@@ -204,7 +218,7 @@ impl PatchEmbed {
 #[derive(Module, Debug)]
 struct ConvStage {
     blocks: Vec<MbConv>,
-    downsample: Option<Merging>,
+    downsample: Merging,
 }
 
 impl ConvStage {
@@ -214,26 +228,13 @@ impl ConvStage {
             blocks: (0..config.depths[0])
                 .map(|_| MbConv::new(width, config.expansion, device))
                 .collect(),
-            downsample: Some(Merging::new(config, 0, device)),
+            downsample: Merging::new(config, 0, device),
         }
     }
 
-    fn forward(
-        &self,
-        mut map: Tensor<4>,
-        next: &mut usize,
-        grid: [usize; 2],
-        taps: &mut Taps<'_>,
-    ) -> Option<Tensor<4>> {
-        for block in &self.blocks {
-            map = block.forward(map);
-            taps.offer(*next, || on_grid(map.clone(), grid))?;
-            *next += 1;
-        }
-        Some(match &self.downsample {
-            Some(merging) => merging.forward(map),
-            None => map,
-        })
+    fn forward(&self, map: Tensor<4>, grid: [usize; 2], taps: &mut Taps<'_>) -> Option<Tensor<4>> {
+        let map = through(&self.blocks, MbConv::forward, map, grid, taps)?;
+        Some(self.downsample.forward(map))
     }
 }
 
@@ -307,18 +308,8 @@ impl AttentionStage {
         }
     }
 
-    fn forward(
-        &self,
-        mut map: Tensor<4>,
-        next: &mut usize,
-        grid: [usize; 2],
-        taps: &mut Taps<'_>,
-    ) -> Option<Tensor<4>> {
-        for block in &self.blocks {
-            map = block.forward(map);
-            taps.offer(*next, || on_grid(map.clone(), grid))?;
-            *next += 1;
-        }
+    fn forward(&self, map: Tensor<4>, grid: [usize; 2], taps: &mut Taps<'_>) -> Option<Tensor<4>> {
+        let map = through(&self.blocks, Block::forward, map, grid, taps)?;
         Some(match &self.downsample {
             Some(merging) => merging.forward(map),
             None => map,

@@ -52,9 +52,9 @@ impl Vit {
     /// See [`ImageEncoder::forward_watched`](crate::ImageEncoder::forward_watched).
     pub(crate) fn forward(&self, images: Tensor<4>, taps: &mut Taps<'_>) -> Option<Tensor<4>> {
         let mut tokens = self.patch_embed.forward(images) + self.pos_embed.val();
-        for (index, block) in self.blocks.iter().enumerate() {
+        for block in &self.blocks {
             tokens = block.forward(tokens);
-            taps.offer(index, || tokens.clone().permute([0, 3, 1, 2]))?;
+            taps.offer(|| tokens.clone().permute([0, 3, 1, 2]))?;
         }
         Some(through_neck(&self.neck, tokens.permute([0, 3, 1, 2])))
     }

@@ -540,6 +540,7 @@ async function start() {
     // As above.
   }
   page.session = await api.session();
+  runs.offer(page.session.figure_kinds);
   $("gallery-name").textContent = page.session.gallery;
   const proposers = [...methods().entries()].filter(([, method]) => method.proposes);
   for (const [index, method] of proposers) $("source").append(element("option", { value: String(index) }, shortName(method)));

@@ -4,8 +4,6 @@ import * as api from "./api.js";
 import { $, duration, element, score, shape } from "./dom.js";
 
 const EVERY_MS = 1000;
-const KINDS = ["ablation-bars", "training-curves", "boxes", "paired-scatter", "threshold-curves", "qualitative-grid",
-  "qualitative", "prompt-heatmap", "parameters-vs-dice", "points-vs-dice", "time-vs-dice", "clicks-vs-dice"];
 const STATES = { finished: "finished", running: "● running", stopped: "stopped", failed: "failed" };
 
 export class Runs {
@@ -18,10 +16,14 @@ export class Runs {
       const button = event.target.closest("button");
       if (button) this.choose(button.dataset.experiment, button.dataset.run);
     });
-    for (const kind of KINDS) $("figure-kind").append(element("option", { value: kind }, kind));
     $("figure-kind").addEventListener("change", () => this.figure());
     $("figure-experiment").addEventListener("change", () => this.figure());
     $("figure").addEventListener("error", () => this.noFigure());
+  }
+
+  /** Which figures there are. */
+  offer(kinds) {
+    for (const kind of kinds) $("figure-kind").append(element("option", { value: kind }, kind));
   }
 
   start() {

@@ -103,6 +103,7 @@ async fn session(State(app): Shared) -> Json<serde_json::Value> {
         "version": env!("CARGO_PKG_VERSION"),
         "methods": app.engine.methods(),
         "gallery": app.library.gallery().name(),
+        "figure_kinds": FigureKind::ALL.iter().map(|kind| kind.name()).collect::<Vec<_>>(),
         "export": app.export.as_ref().map(|folder| folder.root().display().to_string()),
     }))
 }

@@ -7,14 +7,13 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use bounded_read::last_lines;
 use promise::run_folder::read_plan;
 use run_record::{EpochRow, Failure, ResultRow, RunFolder, read_json, read_rows};
 use serde::Serialize;
 
 /// Folders of one kind that are looked at, at most.
 const MAX_FOLDERS: usize = 1000;
-/// Bytes of the end of a log that are read.
-const LOG_TAIL_BYTES: u64 = 16 << 10;
 /// Lines of a log that are shown.
 const LOG_TAIL_LINES: usize = 12;
 /// A run in which nothing was written for so long, and for several epochs, is said to stand still.
@@ -250,23 +249,8 @@ fn epoch_secs(folder: &RunFolder, epochs: usize) -> Option<f64> {
     (secs > 0.0).then_some(secs)
 }
 
-/// The last lines of a log.
+/// The last lines of a log. A link may lead to any file of this machine, and nobody's run writes one.
 fn log_tail(path: &Path) -> Vec<String> {
-    use std::io::{Read as _, Seek as _, SeekFrom};
-    let read = || -> std::io::Result<Vec<u8>> {
-        // A link may lead to any file of this machine, and nobody's run writes one.
-        if !path.symlink_metadata()?.is_file() {
-            return Ok(Vec::new());
-        }
-        let mut file = std::fs::File::open(path)?;
-        let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(LOG_TAIL_BYTES)))?;
-        let mut bytes = Vec::new();
-        file.take(LOG_TAIL_BYTES).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    let bytes = read().unwrap_or_default();
-    let text = String::from_utf8_lossy(&bytes);
-    let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].iter().map(|&line| line.into()).collect()
+    let is_link = path.symlink_metadata().is_ok_and(|entry| entry.is_symlink());
+    if is_link { Vec::new() } else { last_lines(path, LOG_TAIL_LINES) }
 }

@@ -3,8 +3,9 @@
 use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
+use bounded_read::last_lines;
 use clap::{Args, ValueEnum};
-use launcher::{ended::tail, profile::Profile, scheduler::Slurm, state::State, submission::Kind};
+use launcher::{profile::Profile, scheduler::Slurm, state::State, submission::Kind};
 use promise::{
     campaign::{Campaign, OnFailure},
     cluster::{Cluster, ClusterRun, ClusterView, Next},
@@ -169,7 +170,7 @@ fn print(view: &ClusterView, as_json: bool, more: &[(&str, Value)]) -> anyhow::R
             if has_failed(run)
                 && let Some(task) = &run.task
             {
-                value["log_tail"] = json!(tail(&task.log, TAIL));
+                value["log_tail"] = json!(last_lines(&task.log, TAIL));
             }
             value
         });
@@ -210,7 +211,7 @@ fn print(view: &ClusterView, as_json: bool, more: &[(&str, Value)]) -> anyhow::R
     let of_runs = view.runs.iter().filter(|run| has_failed(run));
     let of_runs = of_runs.filter_map(|run| Some((run.planned.full_name(), run.task.as_ref()?)));
     for (name, task) in logs.chain(of_runs) {
-        let lines = tail(&task.log, TAIL);
+        let lines = last_lines(&task.log, TAIL);
         if lines.is_empty() {
             continue;
         }

@@ -10,8 +10,7 @@ use rayon::prelude::*;
 
 use super::{
     matrix::{View, multiply},
-    winograd::{self, Strip},
-    zeros,
+    winograd, zeros,
 };
 
 /// Output positions that are computed together.
@@ -216,6 +215,14 @@ fn patches<'a>(
     }
     unfold(buffer, image, shape, channels, rows);
     View::new(buffer, n_rows, positions)
+}
+
+/// A part of the output: all channels of some rows of one image.
+pub(super) struct Strip {
+    /// Rows of the output.
+    pub rows: Range<usize>,
+    /// `[out, rows, width]`
+    pub values: Vec<f32>,
 }
 
 /// `[B, in, h, w]` and `[out, in, kh, kw]` to `[B, out, h', w']`.

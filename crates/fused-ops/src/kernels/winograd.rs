@@ -17,7 +17,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::{
-    conv2d::ConvShape,
+    conv2d::{ConvShape, Strip},
     matrix::{View, multiply},
     vectorized::vectorized,
 };
@@ -89,14 +89,6 @@ fn channel_blocks(channels: usize, squares: usize, numbers: usize) -> Vec<Range<
 /// The numbers of one place, of `rows` rows of `columns` without gaps between them.
 fn place(values: &[f32], place: usize, rows: usize, columns: usize) -> View<'_> {
     View::new(&values[place * rows * columns..], rows, columns)
-}
-
-/// One part of the output of [`forward`]: all channels of some rows of one image.
-pub(crate) struct Strip {
-    /// Rows of the output.
-    pub rows: Range<usize>,
-    /// `[out, rows, width]`
-    pub values: Vec<f32>,
 }
 
 /// `[B, in, h, w]` and `[out, in, 3, 3]` to `[B, out, h', w']`, in strips: those of the first image, then the second's, and so on.
@@ -236,6 +228,15 @@ fn filter_of(transformed: [f32; PLACES]) -> [f32; TAPS] {
     std::array::from_fn(|tap| columns[tap % 3][tap / 3])
 }
 
+/// Four parts of the same length.
+#[inline(always)]
+fn quarters(values: &mut [f32]) -> [&mut [f32]; INPUTS] {
+    let half = values.len() / 2;
+    let (upper, lower) = values.split_at_mut(half);
+    let ((a, b), (c, d)) = (upper.split_at_mut(half / 2), lower.split_at_mut(half / 2));
+    [a, b, c, d]
+}
+
 vectorized! {
     /// The squares of some `channels` in some `rows` of squares to `[16, channels, squares]`: `B^T d B` with `B^T = [1 0 -1 0; 0 1 1 0; 0 -1 1 0; 0 1 0 -1]`.
     fn transform_inputs<'a>(
@@ -265,9 +266,7 @@ vectorized! {
                     }
                 }
                 {
-                    let (upper, lower) = lines.split_at_mut(2 * length);
-                    let (line0, line1) = upper.split_at_mut(length);
-                    let (line2, line3) = lower.split_at_mut(length);
+                    let [line0, line1, line2, line3] = quarters(&mut lines);
                     for x in 0..length {
                         let (a, b, c, d) = (line0[x], line1[x], line2[x], line3[x]);
                         line0[x] = a - c;
@@ -283,11 +282,7 @@ vectorized! {
                         odd[x] = pair[1];
                     }
                     let out = &mut out[y * INPUTS * plane..][..INPUTS * plane];
-                    let (out0, out) = out.split_at_mut(plane);
-                    let (out1, out) = out.split_at_mut(plane);
-                    let (out2, out3) = out.split_at_mut(plane);
-                    let [out0, out1, out2, out3] =
-                        [out0, out1, out2, out3].map(|out| &mut out[first..first + across]);
+                    let [out0, out1, out2, out3] = quarters(out).map(|out| &mut out[first..first + across]);
                     let (next_even, next_odd) = (&even[1..=across], &odd[1..=across]);
                     let (even, odd) = (&even[..across], &odd[..across]);
                     for x in 0..across {
@@ -354,9 +349,7 @@ vectorized! {
         let mut lines = vec![0.0_f32; INPUTS * OUTPUTS * across];
         for row in 0..down {
             let length = OUTPUTS * across;
-            let (line0, line) = lines.split_at_mut(length);
-            let (line1, line) = line.split_at_mut(length);
-            let (line2, line3) = line.split_at_mut(length);
+            let [line0, line1, line2, line3] = quarters(&mut lines);
             // The two rows of the gradient; zeros where the last square reaches beyond it.
             line0[..width].copy_from_slice(&gradient[row * OUTPUTS * width..][..width]);
             match row * OUTPUTS + 1 {
@@ -372,11 +365,7 @@ vectorized! {
             for (y, line) in lines.chunks_exact(length).enumerate() {
                 let first = row * across;
                 let out = &mut out[y * INPUTS * plane..][..INPUTS * plane];
-                let (out0, out) = out.split_at_mut(plane);
-                let (out1, out) = out.split_at_mut(plane);
-                let (out2, out3) = out.split_at_mut(plane);
-                let [out0, out1, out2, out3] =
-                    [out0, out1, out2, out3].map(|out| &mut out[first..first + across]);
+                let [out0, out1, out2, out3] = quarters(out).map(|out| &mut out[first..first + across]);
                 for (x, pair) in line.chunks_exact(2).enumerate() {
                     let (even, odd) = (pair[0], pair[1]);
                     out0[x] = even;

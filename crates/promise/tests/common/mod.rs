@@ -2,12 +2,15 @@
 
 use std::{
     path::Path,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use promise::{
     device::DeviceKind,
-    progress::Silent,
+    progress::{Progress, Silent},
     run::{CacheFolder, Context},
     run_folder::Existing,
 };
@@ -24,4 +27,28 @@ pub fn context(runs: &Path) -> Context {
         progress: Arc::new(Silent),
         stop: Arc::new(AtomicBool::new(false)),
     }
+}
+
+/// Asks to stop when training has passed a share of its phase.
+#[allow(dead_code, reason = "not every test stops a run")]
+pub struct StopAt {
+    pub after: u64,
+    pub training: Mutex<bool>,
+    pub stop: Arc<AtomicBool>,
+}
+
+impl Progress for StopAt {
+    fn start(&self, phase: &str, _total: u64) {
+        *self.training.lock().expect("one thread") = phase.starts_with("train");
+    }
+
+    fn set(&self, done: u64) {
+        if *self.training.lock().expect("one thread") && done >= self.after {
+            self.stop.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn note(&self, _text: &str) {}
+
+    fn finish(&self) {}
 }

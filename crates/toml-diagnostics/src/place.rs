@@ -2,7 +2,7 @@
 
 use std::{fmt, ops::Range};
 
-use toml_edit::{Document, Item};
+use toml_edit::{Document, DocumentMut, Item, TableLike};
 
 /// 1-based line and column of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -11,6 +11,15 @@ pub struct Place {
     pub line: usize,
     /// Column in characters, from 1.
     pub column: usize,
+}
+
+impl Place {
+    /// Where a byte of a text stands; nothing beyond its end or inside of a character.
+    pub fn of_byte(text: &str, at: usize) -> Option<Self> {
+        let before = text.get(..at)?;
+        let line = before.rsplit('\n').next().unwrap_or_default();
+        Some(Self { line: before.matches('\n').count() + 1, column: line.chars().count() + 1 })
+    }
 }
 
 impl fmt::Display for Place {
@@ -23,7 +32,7 @@ impl fmt::Display for Place {
 ///
 /// - `path`: names of tables and the key, from the top; a number is a place in an array of tables. A name may be
 ///   dotted where the text has it in quotes.
-pub(crate) fn place_of(text: &str, path: &[&str]) -> Option<Place> {
+pub fn place_of(text: &str, path: &[&str]) -> Option<Place> {
     let document = Document::parse(text).ok()?;
     let mut item = document.as_item();
     let mut span = None;
@@ -36,14 +45,24 @@ pub(crate) fn place_of(text: &str, path: &[&str]) -> Option<Place> {
             (None, None) => break,
         };
     }
-    let before = text.get(..span?.start)?;
-    let line = before.rsplit('\n').next().unwrap_or_default();
-    Some(Place { line: before.matches('\n').count() + 1, column: line.chars().count() + 1 })
+    Place::of_byte(text, span?.start)
+}
+
+/// The text without a key; nothing if it does not have it.
+pub fn remove_key(text: &str, path: &[String]) -> Option<String> {
+    let mut document: DocumentMut = text.parse().ok()?;
+    let (last, tables) = path.split_last()?;
+    let mut table: &mut dyn TableLike = document.as_table_mut();
+    for part in tables {
+        table = table.get_mut(part)?.as_table_like_mut()?;
+    }
+    table.remove(last)?;
+    Some(document.to_string())
 }
 
 /// The key that a range of bytes belongs to, from the top, as [`place_of`] takes it; empty for the text as a whole.
 /// Nothing if the text is no TOML.
-pub(crate) fn path_at(text: &str, span: &Range<usize>) -> Option<Vec<String>> {
+pub fn path_at(text: &str, span: &Range<usize>) -> Option<Vec<String>> {
     let document = Document::parse(text).ok()?;
     let (mut all, mut path) = (Vec::new(), Vec::new());
     collect(document.as_item(), &mut path, &mut all);
