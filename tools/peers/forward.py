@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from computing import add_arithmetic, dtype_of, prepare
 from encode_check import registry
 from safetensors.torch import load_file
 from segment_anything.modeling import Sam
@@ -38,6 +39,7 @@ def parse_args() -> argparse.Namespace:
         "--peer", choices=["segment_anything", "torch_sdpa", "onnxruntime"], required=True
     )
     parser.add_argument("--threads", type=int, required=True)
+    add_arithmetic(parser)
     return parser.parse_args()
 
 
@@ -115,11 +117,11 @@ def peak_rss_bytes() -> int:
 def main() -> None:
     """Prepares, says so, and times on request."""
     args = parse_args()
-    torch.set_num_threads(args.threads)
+    prepare(args)
     sam = registry(args.variant)[args.variant]()
     sam.load_state_dict(load_file(args.reference / "weights.safetensors"))
-    sam.requires_grad_(False).eval()
-    reference = load_file(args.reference / "reference.safetensors")
+    sam.requires_grad_(False).eval().to(args.device)
+    reference = load_file(args.reference / "reference.safetensors", device=args.device)
     version = f"torch {torch.__version__}"
     if args.variant == "vit_t":
         version = f"mobile_sam, {version}"
@@ -127,7 +129,8 @@ def main() -> None:
         forward, expected = decoder(sam, reference), reference["case.one_point.low_res_logits"]
     else:
         repeats = (args.batch_size, 1, 1, 1)
-        image = reference["image"].repeat(repeats)
+        sam.image_encoder.to(dtype_of(args))
+        image = reference["image"].repeat(repeats).to(dtype_of(args))
         expected = reference["image_embedding"].repeat(repeats)
         if args.peer == "onnxruntime":
             forward, version = onnx_encoder(sam, image, args.threads)
@@ -141,11 +144,14 @@ def main() -> None:
                 else:
                     encoder_module.Attention.forward = attention_in_one_call
             forward = lambda: sam.image_encoder(image)  # noqa: E731
-    error = ((forward() - expected).norm() / expected.norm()).item()
+    # In the host's memory, where the caller has its own results too: the device has finished.
+    answer = lambda: forward().float().cpu()  # noqa: E731
+    expected = expected.cpu()
+    error = ((answer() - expected).norm() / expected.norm()).item()
     print(json.dumps({"version": version, "relative_error": error}), flush=True)
     for _ in sys.stdin:
         start = time.perf_counter()
-        forward()
+        answer()
         print(time.perf_counter() - start, flush=True)
     print(json.dumps({"peak_rss_mib": peak_rss_bytes() / 2**20}), flush=True)
 

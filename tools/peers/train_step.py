@@ -2,9 +2,10 @@
 
 The published code runs the frozen encoder in every step. This script times that encoder on one
 image and the rest of a step on a whole batch of features, with PyTorch and segment-anything 1.0.
-It reads `weights.safetensors` (SAM), `adapters.safetensors` and `batch.safetensors` and prints the
-losses of its steps, the loss with other adapters, which the caller trained, so that it can see that
-both compute the same, and all times, as one JSON object.
+In halves, the encoder's weights are halves and the step is under autocast. It reads
+`weights.safetensors` (SAM), `adapters.safetensors` and `batch.safetensors` and prints the losses of
+its steps, the loss with other adapters, which the caller trained, so that it can see that both
+compute the same, and all times, as one JSON object.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import time
 from pathlib import Path
 
 import torch
+from computing import add_arithmetic, dtype_of, prepare, wait
 from safetensors.torch import load_file
 from segment_anything import sam_model_registry
 from segment_anything.modeling import Sam
@@ -37,6 +39,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--encodes", type=int, required=True)
     parser.add_argument("--steps", type=int, required=True)
     parser.add_argument("--learning-rate", type=float, required=True)
+    add_arithmetic(parser)
     return parser.parse_args()
 
 
@@ -149,7 +152,7 @@ class Adapters(nn.Module):
 def decode(sam: Sam, embedding: Tensor, coords: Tensor, shift: Tensor) -> Tensor:
     """Logits of the first of three masks, `[B, 256, 256]`, for one set of points per image."""
     batch = len(embedding)
-    labels = (torch.arange(POINTS) < FOREGROUND).int().expand(batch, POINTS)
+    labels = (torch.arange(POINTS, device=coords.device) < FOREGROUND).int().expand(batch, POINTS)
     sparse, dense = sam.prompt_encoder((coords, labels), None, None)
     decoder = sam.mask_decoder
     masks = decoder.mask_tokens.weight + shift
@@ -198,19 +201,22 @@ def peak_rss_bytes() -> int:
 def main() -> None:
     """Reads, times, prints."""
     args = parse_args()
-    torch.set_num_threads(args.threads)
+    prepare(args)
     sam = sam_model_registry["vit_b"]()
     sam.load_state_dict(load_file(args.weights))
-    sam.requires_grad_(False).eval()
-    adapters = Adapters()
+    sam.requires_grad_(False).eval().to(args.device)
+    adapters = Adapters().to(args.device)
     load(adapters, args.folder / "adapters.safetensors")
-    batch = load_file(args.folder / "batch.safetensors")
+    batch = load_file(args.folder / "batch.safetensors", device=args.device)
+    halves = args.precision != "f32"
+    if halves:
+        sam.image_encoder.to(dtype_of(args))
 
     encode_secs = []
     with torch.inference_mode():
         for _ in range(1 + args.encodes):
             start = time.perf_counter()
-            sam.image_encoder(batch["image"])
+            sam.image_encoder(batch["image"].to(dtype_of(args))).float().cpu()
             encode_secs.append(time.perf_counter() - start)
 
     optimizer = torch.optim.Adam(adapters.parameters(), lr=args.learning_rate)
@@ -219,8 +225,10 @@ def main() -> None:
     losses, step_secs = [], []
 
     def forward() -> Tensor:
-        coords, shift = adapters.prompt(taps), adapters.shift(embedding)
-        return loss_of(decode(sam, embedding, coords, shift), target)
+        with torch.autocast(args.device.split(":")[0], dtype_of(args), enabled=halves):
+            coords, shift = adapters.prompt(taps), adapters.shift(embedding)
+            logits = decode(sam, embedding, coords, shift)
+        return loss_of(logits.float(), target)
 
     for _ in range(1 + args.steps):
         start = time.perf_counter()
@@ -229,6 +237,7 @@ def main() -> None:
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
+        wait(args)
         step_secs.append(time.perf_counter() - start)
     peak = peak_rss_bytes() / 2**20
     load(adapters, args.folder / args.later)

@@ -5,6 +5,8 @@
 
 mod bar;
 mod bars;
+#[cfg(feature = "cuda")]
+mod burn_device;
 mod commands;
 mod live;
 mod output;
@@ -48,6 +50,8 @@ enum Locks {
 }
 
 fn main() -> ExitCode {
+    #[cfg(feature = "cuda")]
+    burn_device::settle();
     let cli = Cli::parse();
     if let Err(error) = output::start_logging(i16::from(cli.verbose) - i16::from(cli.quiet)) {
         output::print_error(&error);

@@ -13,15 +13,16 @@ use std::{
     time::Instant,
 };
 
-use burn::tensor::{Device, Tensor};
-use sam_backbone::{Prompts, Variant};
+use burn::tensor::Tensor;
+use sam_backbone::{EncoderPrecision, Prompts, Variant};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     backbone::{Backbone, BackboneError},
+    device::{DeviceError, DeviceKind},
     encode_check::{EncodeCheckError, Reference, relative_l2, values},
-    environment::peak_memory_mib,
-    peers::PeerError,
+    environment::{device_and_model, peak_memory_mib},
+    peers::{Arithmetic, PeerError},
     progress::Progress,
     spread::{extremes, median},
 };
@@ -36,6 +37,8 @@ pub struct Question {
     pub part: Part,
     /// Which SAM.
     pub variant: Variant,
+    /// Where, and in which numbers.
+    pub arithmetic: Arithmetic,
     /// Images in a pass of the encoder.
     pub batch_size: usize,
     /// Timed passes, and pairs of passes with each peer.
@@ -67,8 +70,12 @@ impl Part {
     /// # Errors
     ///
     /// [`UnknownPeerError`] for a name that none of [`peers`](Self::peers) has.
-    pub fn only(self, names: &[String]) -> Result<Vec<&'static str>, UnknownPeerError> {
-        let known = self.peers();
+    pub fn only(
+        self,
+        names: &[String],
+        arithmetic: Arithmetic,
+    ) -> Result<Vec<&'static str>, UnknownPeerError> {
+        let known = self.peers(arithmetic);
         if names.is_empty() {
             return Ok(known.to_vec());
         }
@@ -87,12 +94,16 @@ impl Part {
     }
 
     /// Who else does this, by the names of `tools/peers/forward.py`: the reference; the same with
-    /// PyTorch's fused attention; the same exported to ONNX. The decoder has no attention that is worth
-    /// fusing and is not exported.
-    pub fn peers(self) -> &'static [&'static str] {
-        match self {
-            Self::Encoder => &["segment_anything", "torch_sdpa", "onnxruntime"],
-            Self::Decoder => &["segment_anything"],
+    /// PyTorch's fused attention; the same exported to ONNX, for ONNX Runtime's CPU provider and `f32` only. The decoder
+    /// has no attention that is worth fusing and is not exported.
+    pub fn peers(self, arithmetic: Arithmetic) -> &'static [&'static str] {
+        match (self, arithmetic) {
+            (
+                Self::Encoder,
+                Arithmetic { device: DeviceKind::Flex, precision: EncoderPrecision::F32 },
+            ) => &["segment_anything", "torch_sdpa", "onnxruntime"],
+            (Self::Encoder, _) => &["segment_anything", "torch_sdpa"],
+            (Self::Decoder, _) => &["segment_anything"],
         }
     }
 }
@@ -114,6 +125,10 @@ pub struct ForwardBench {
     pub part: Part,
     /// Name of the variant.
     pub variant: &'static str,
+    /// Where tensors lived, with the model of a GPU.
+    pub device: String,
+    /// In which numbers the image encoder computed.
+    pub precision: EncoderPrecision,
     /// Images in a pass.
     pub batch_size: usize,
     /// Threads of each implementation.
@@ -156,6 +171,9 @@ pub enum ForwardBenchError {
     /// The weights do not load.
     #[error(transparent)]
     Backbone(#[from] BackboneError),
+    /// The device cannot be had.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
     /// A peer could not be run, or ended early.
     #[error(transparent)]
     Peer(#[from] PeerError),
@@ -182,15 +200,19 @@ pub fn bench_forward(
     workspace: &Path,
     reference: &Path,
     python: Option<&Path>,
-    device: &Device,
     progress: &dyn Progress,
 ) -> Result<ForwardBench, ForwardBenchError> {
-    let &Question { part, variant, batch_size, pairs, ref peers } = question;
+    let &Question { part, variant, arithmetic, batch_size, pairs, ref peers } = question;
+    let device = arithmetic.device.device()?;
     let weights = reference.join("weights.safetensors");
-    let sam = Backbone::load(variant, Some(&weights), device)?.sam;
+    let sam = Backbone::load(variant, Some(&weights), &device)?.sam;
+    let sam = match arithmetic.precision {
+        EncoderPrecision::F32 => sam,
+        precision => sam.with_encoder_precision(precision),
+    };
     let path = reference.join("reference.safetensors");
     let bytes = Reference::read(&path)?;
-    let tensors = Reference::parse(&bytes, &path, device)?;
+    let tensors = Reference::parse(&bytes, &path, &device)?;
     let (input, expected) = match part {
         Part::Encoder => ("image".to_owned(), "image_embedding".to_owned()),
         Part::Decoder => ("image_embedding".to_owned(), format!("case.{CASE}.low_res_logits")),
@@ -234,6 +256,8 @@ pub fn bench_forward(
     let mut bench = ForwardBench {
         part,
         variant: variant.name(),
+        device: device_and_model(arithmetic.device),
+        precision: arithmetic.precision,
         batch_size,
         threads,
         secs,
@@ -280,13 +304,15 @@ impl ForwardBench {
     pub fn markdown(&self) -> String {
         let [low, high] = extremes(&self.secs);
         let mut text = format!(
-            "SAM {}, {}, 1024 x 1024, batch {}, {} threads, {} passes each\n\n\
+            "SAM {}, {}, 1024 x 1024, batch {}, {} in {}, {} threads, {} passes each\n\n\
              | who | seconds, median | peak memory, MiB | relative error | time over ours, median [least, largest] |\n\
              | --- | ---: | ---: | ---: | ---: |\n\
              | ours | {:.3} [{low:.3}, {high:.3}] | {:.0} | {:.1e} | |\n",
             self.variant,
             self.part.name(),
             self.batch_size,
+            self.device,
+            self.precision,
             self.threads,
             self.secs.len(),
             median(&self.secs),
@@ -349,6 +375,7 @@ impl Peer {
             .arg(workspace.join("tools/peers/forward.py"))
             .args(["--part", part, "--peer", name, "--variant", question.variant.name()])
             .args(["--batch-size", &question.batch_size.to_string()])
+            .args(question.arithmetic.arguments())
             .args(["--threads", &threads.to_string(), "--reference"])
             .arg(reference);
         Ok(Self::spawn(command, file, log)?)
@@ -451,13 +478,20 @@ mod tests {
 
     #[test]
     fn peers_are_chosen_by_name() {
-        assert_eq!(Part::Decoder.only(&[]).unwrap(), ["segment_anything"]);
+        let cpu = Arithmetic::default();
+        assert_eq!(Part::Decoder.only(&[], cpu).unwrap(), ["segment_anything"]);
         let twice = ["onnxruntime".into(), "onnxruntime".into()];
-        assert_eq!(Part::Encoder.only(&twice).unwrap(), ["onnxruntime"]);
+        assert_eq!(Part::Encoder.only(&twice, cpu).unwrap(), ["onnxruntime"]);
         assert_eq!(
-            Part::Decoder.only(&["onnxruntime".into()]).unwrap_err().to_string(),
+            Part::Decoder.only(&["onnxruntime".into()], cpu).unwrap_err().to_string(),
             "unknown peer `onnxruntime`, expected one of `segment_anything`"
         );
+        let gpu = Arithmetic { device: DeviceKind::Cuda(0), ..cpu };
+        let halves = Arithmetic { precision: EncoderPrecision::Bf16, ..cpu };
+        for arithmetic in [gpu, halves] {
+            let peers = Part::Encoder.only(&[], arithmetic).unwrap();
+            assert_eq!(peers, ["segment_anything", "torch_sdpa"], "{arithmetic:?}");
+        }
     }
 
     #[test]
@@ -505,6 +539,8 @@ mod tests {
         let bench = ForwardBench {
             part: Part::Encoder,
             variant: "vit_l",
+            device: "cuda".into(),
+            precision: EncoderPrecision::Bf16,
             batch_size: 1,
             threads: 2,
             secs: vec![3.0, 2.0, 2.5],
@@ -516,7 +552,7 @@ mod tests {
         };
         let table = bench.markdown();
         assert!(
-            table.starts_with("SAM vit_l, encoder, 1024 x 1024, batch 1, 2 threads"),
+            table.starts_with("SAM vit_l, encoder, 1024 x 1024, batch 1, cuda in bf16, 2 threads"),
             "{table}"
         );
         assert!(table.contains("| ours | 2.500 [2.000, 3.000] | 800 | 2.0e-7 | |"), "{table}");

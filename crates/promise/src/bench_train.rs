@@ -13,27 +13,25 @@ use std::{
 
 use apm::Apm;
 use burn::{
-    data::dataloader::DataLoader,
-    optim::GradientsParams,
-    tensor::{Device, Tensor},
-    train::TrainStep,
+    data::dataloader::DataLoader, optim::GradientsParams, tensor::Tensor, train::TrainStep,
 };
 use data_loaders::{Catalog, DataError, DataSet, augment::View};
 use feature_cache::{CacheError, FeatureCache, Precision};
 use safetensors::{Dtype, tensor::TensorView};
-use sam_backbone::{ResizeMode, Variant, input_tensor};
+use sam_backbone::{EncoderPrecision, ResizeMode, input_tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     backbone::{Backbone, BackboneError},
-    environment::peak_memory_mib,
+    device::DeviceError,
+    environment::{device_and_model, peak_memory_mib},
     feature_store::FeatureStore,
     features::{EncodeError, EncodedSet, Encoding},
     learner::Batch,
     loader::{Batching, FeatureLoader},
     memory::Reading,
     model::{Adapter as _, BuildError, Promise},
-    peers::{PeerError, call},
+    peers::{Arithmetic, PeerError, call},
     plan::{Experiment, SpecError},
     progress::Progress,
     spread::{extremes, listed, median},
@@ -47,6 +45,8 @@ pub const BATCH_SIZE: usize = 8;
 /// What is timed, and how often, after one time that is not counted.
 #[derive(Debug, Clone, Copy)]
 pub struct Amounts {
+    /// Where, and in which numbers the image encoder computes.
+    pub arithmetic: Arithmetic,
     /// Images in a step.
     pub batch_size: usize,
     /// Encodings of one image.
@@ -71,6 +71,10 @@ pub struct StepTimes {
 /// What was measured.
 #[derive(Debug, Clone, Serialize)]
 pub struct TrainBench {
+    /// Where tensors lived, with the model of a GPU.
+    pub device: String,
+    /// In which numbers the image encoder computed; a peer's training step, too.
+    pub precision: EncoderPrecision,
     /// Images in a step.
     pub batch_size: usize,
     /// Threads of each implementation.
@@ -128,6 +132,9 @@ pub enum BenchError {
     /// The weights do not load.
     #[error(transparent)]
     Backbone(#[from] BackboneError),
+    /// The device cannot be had, or fails.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
     /// The images cannot be made.
     #[error(transparent)]
     Data(#[from] DataError),
@@ -200,9 +207,10 @@ pub fn bench_train(
     folder: &Path,
     python: Option<&Path>,
     repeats: Amounts,
-    device: &Device,
     progress: &dyn Progress,
 ) -> Result<TrainBench, BenchError> {
+    let arithmetic = repeats.arithmetic;
+    let device = &arithmetic.device.device()?;
     let write = |path: &Path| {
         let path = path.to_owned();
         move |source| BenchError::Write { path, source }
@@ -212,12 +220,13 @@ pub fn bench_train(
     fs::write(&file, EXPERIMENT).map_err(write(&file))?;
     let given = format!("backbone.weights={}", toml::Value::from(weights.display().to_string()));
     let batch_size = format!("train.batch_size={}", repeats.batch_size);
-    let experiment = Experiment::load(&file, &[given, batch_size])?;
+    let precision = format!("backbone.precision=\"{}\"", arithmetic.precision);
+    let experiment = Experiment::load(&file, &[given, batch_size, precision])?;
     let plan = &experiment.runs[0];
     let (batch_size, rate) = (plan.spec.train.batch_size, plan.spec.train.learning_rate);
     let threads = rayon::current_num_threads();
 
-    let backbone = Backbone::load(Variant::VitB, Some(weights), device)?;
+    let backbone = Backbone::of(&plan.spec.backbone, device)?;
     let autodiff = device.clone().autodiff();
     let mut model = Promise::<Apm>::new(plan, &backbone, &autodiff)?;
     let taps = model.needed_taps();
@@ -289,6 +298,8 @@ pub fn bench_train(
         let gradients: GradientsParams = output.grads;
         model = optimizer.step(rate, model, gradients);
         losses.push(output.item.loss);
+        // Adam's work is done, not only asked for.
+        arithmetic.device.finish(device)?;
         step_secs.push(start.elapsed().as_secs_f64());
         progress.set(step_secs.len() as u64);
         waiting = Instant::now();
@@ -327,7 +338,8 @@ pub fn bench_train(
                     .args(["--threads", &threads.to_string()])
                     .args(["--encodes", &repeats.encodes.to_string()])
                     .args(["--steps", &repeats.steps.to_string()])
-                    .args(["--learning-rate", &rate.to_string()]),
+                    .args(["--learning-rate", &rate.to_string()])
+                    .args(arithmetic.arguments()),
             )?;
             progress.finish();
             let PeerReport { torch, losses, later_loss, encode_secs, step_secs, peak_rss_mib } =
@@ -354,6 +366,8 @@ pub fn bench_train(
         }
     };
     Ok(TrainBench {
+        device: device_and_model(arithmetic.device),
+        precision: arithmetic.precision,
         batch_size,
         threads,
         first_epoch_secs_per_image: median(&ours.encode_secs) + per_image(median(&ours.step_secs)),
@@ -370,10 +384,12 @@ impl TrainBench {
     /// The times as a Markdown table, and how the peer compares.
     pub fn markdown(&self) -> String {
         let mut text = format!(
-            "A training step of APM + IPS in the paper's sizes, batch {}, {} threads\n\n\
+            "A training step of APM + IPS in the paper's sizes, batch {}, {}, encoder in {}, {} threads\n\n\
              | epoch | seconds an image |\n| --- | ---: |\n\
              | ours, first | {:.3} |\n| ours, features stored | {:.3} |\n",
             self.batch_size,
+            self.device,
+            self.precision,
             self.threads,
             self.first_epoch_secs_per_image,
             self.cached_epoch_secs_per_image,
@@ -466,7 +482,7 @@ mod tests {
         fs::write(&file, EXPERIMENT).expect("written");
         let given = ["backbone.weights=x.safetensors".to_owned()];
         let experiment = Experiment::load(&file, &given).expect("valid");
-        let info = crate::backbone::info(&Variant::VitB.config());
+        let info = crate::backbone::info(&sam_backbone::Variant::VitB.config());
         let plan = &experiment.runs[0];
         let taps = (crate::registry::find("apm").expect("registered").taps)(plan, &info);
         assert_eq!(taps.expect("it fits"), [11, 8, 5]);
@@ -482,6 +498,8 @@ mod tests {
             peak_rss_mib: 1000.0 * step,
         };
         let mut bench = TrainBench {
+            device: "flex".into(),
+            precision: EncoderPrecision::F32,
             batch_size: 8,
             threads: 2,
             ours: times(4.0),

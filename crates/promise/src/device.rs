@@ -103,6 +103,23 @@ impl DeviceKind {
         }
     }
 
+    /// Waits until all that was asked of the device is done.
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceError::Unusable`] if something of it failed.
+    pub fn finish(self, device: &Device) -> Result<(), DeviceError> {
+        device.sync().map_err(|error| DeviceError::Unusable { reason: error.to_string() })
+    }
+
+    /// What PyTorch calls it.
+    pub(crate) fn torch_name(self) -> String {
+        match self {
+            Self::Flex => "cpu".to_owned(),
+            Self::Cuda(number) => format!("cuda:{number}"),
+        }
+    }
+
     /// Whether the backend is part of this program.
     pub const fn is_built(self) -> bool {
         match self {

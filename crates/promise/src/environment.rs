@@ -29,6 +29,7 @@ pub fn environment(device: DeviceKind, seed: u64) -> Environment {
         threads: rayon::current_num_threads(),
         os: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
         cpu: cpu_model(),
+        gpu: gpu_model(device),
         seed,
         command: command(),
     }
@@ -61,6 +62,30 @@ fn cpu_model() -> Option<String> {
     let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
     let line = text.lines().find(|line| line.starts_with("model name"))?;
     Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+/// Model and driver of a CUDA device, as `nvidia-smi` tells them: `NVIDIA H100 80GB HBM3, 580.159.04`.
+///
+/// CUDA counts the devices that `CUDA_VISIBLE_DEVICES` leaves, `nvidia-smi` all of them.
+pub(crate) fn gpu_model(device: DeviceKind) -> Option<String> {
+    let DeviceKind::Cuda(number) = device else { return None };
+    let visible = std::env::var("CUDA_VISIBLE_DEVICES").unwrap_or_default();
+    let name = match visible.split(',').nth(number).map(str::trim) {
+        Some(name) if !name.is_empty() => name.to_owned(),
+        _ => number.to_string(),
+    };
+    let query = ["--query-gpu=name,driver_version", "--format=csv,noheader", "--id", &name];
+    let output = Command::new("nvidia-smi").args(query).output().ok()?;
+    let model = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    (output.status.success() && !model.is_empty()).then_some(model)
+}
+
+/// A device and, if it is a GPU, its model: `cuda (NVIDIA H100 80GB HBM3, 580.159.04)`.
+pub(crate) fn device_and_model(device: DeviceKind) -> String {
+    match gpu_model(device) {
+        Some(model) => format!("{device} ({model})"),
+        None => device.to_string(),
+    }
 }
 
 /// Largest resident memory of this process so far in MiB, where the system tells it.

@@ -5,6 +5,31 @@ use std::{
     process::Command,
 };
 
+use sam_backbone::EncoderPrecision;
+
+use crate::device::DeviceKind;
+
+/// Where and in which numbers an implementation computes, ours as well as a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Arithmetic {
+    /// Where tensors live.
+    pub device: DeviceKind,
+    /// In which numbers the image encoder computes.
+    pub precision: EncoderPrecision,
+}
+
+impl Arithmetic {
+    /// The options of `tools/peers/*.py` that say so.
+    pub(crate) fn arguments(self) -> [String; 4] {
+        [
+            "--device".into(),
+            self.device.torch_name(),
+            "--precision".into(),
+            self.precision.to_string(),
+        ]
+    }
+}
+
 /// A peer could not be run.
 #[derive(Debug, thiserror::Error)]
 #[error("`{command}` failed: {message}")]

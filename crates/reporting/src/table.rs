@@ -703,6 +703,7 @@ mod tests {
             threads: 2,
             os: "linux".into(),
             cpu: None,
+            gpu: None,
             seed: 0,
             command: vec![],
         });

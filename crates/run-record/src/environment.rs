@@ -26,6 +26,9 @@ pub struct Environment {
     pub os: String,
     /// Processor model, where the system tells it.
     pub cpu: Option<String>,
+    /// Model and driver of the GPU that the model ran on, where there is one and the system tells it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<String>,
     /// Seed of the run.
     pub seed: u64,
     /// The command line, program first.

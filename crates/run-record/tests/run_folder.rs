@@ -134,6 +134,7 @@ fn every_json_file_comes_back_as_it_was_written() {
         threads: 2,
         os: "linux x86_64".into(),
         cpu: None,
+        gpu: Some("NVIDIA H100".into()),
         seed: 7,
         command: vec!["xtask".into(), "train".into()],
     };

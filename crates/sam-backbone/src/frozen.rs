@@ -1,6 +1,6 @@
 //! SAM as adapters see it: shared, outside autodiff, unchangeable.
 
-use std::{ops::ControlFlow, sync::Arc};
+use std::{fmt, ops::ControlFlow, str::FromStr, sync::Arc};
 
 use burn::{
     module::{Module, ModuleMapper, Param},
@@ -28,6 +28,18 @@ pub enum EncoderPrecision {
 }
 
 impl EncoderPrecision {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::F32, Self::F16, Self::Bf16];
+
+    /// As in experiment files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::Bf16 => "bf16",
+        }
+    }
+
     const fn dtype(self) -> FloatDType {
         match self {
             Self::F32 => FloatDType::F32,
@@ -35,6 +47,31 @@ impl EncoderPrecision {
             Self::Bf16 => FloatDType::BF16,
         }
     }
+}
+
+impl fmt::Display for EncoderPrecision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for EncoderPrecision {
+    type Err = UnknownPrecisionError;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|precision| precision.name() == name)
+            .ok_or_else(|| UnknownPrecisionError { name: name.to_owned() })
+    }
+}
+
+/// A name that no precision has.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown precision `{name}`, expected one of `f32`, `f16`, `bf16`")]
+pub struct UnknownPrecisionError {
+    /// What was asked for.
+    pub name: String,
 }
 
 /// Rounds parameters.

@@ -44,7 +44,7 @@ pub use config::{
     Architecture, ImageEncoderConfig, MaskDecoderConfig, SamConfig, TinyVitConfig,
     UnknownVariantError, Variant, VitConfig,
 };
-pub use frozen::{EncoderPrecision, FrozenSam};
+pub use frozen::{EncoderPrecision, FrozenSam, UnknownPrecisionError};
 pub use image_encoder::{EncoderOutput, ImageEncoder};
 pub use mask_decoder::{MaskDecoder, MaskDecoderOutput};
 pub use micro::MICRO_WEIGHTS;

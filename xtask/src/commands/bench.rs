@@ -16,10 +16,10 @@ use promise::{
     bench_train::{Amounts, BATCH_SIZE, bench_train},
     device::DeviceKind,
     encode_check::make_reference,
-    peers,
+    peers::{self, Arithmetic},
 };
 
-use sam_backbone::{ResizeMode, Variant};
+use sam_backbone::{EncoderPrecision, ResizeMode, Variant};
 
 use promise::run_folder::Existing;
 use reporting::{ResultTable, TableOptions};
@@ -94,6 +94,23 @@ impl Launcher {
     }
 }
 
+/// Where and in which numbers ours and a peer compute.
+#[derive(Args, Clone, Copy)]
+struct ArithmeticOptions {
+    /// Where tensors live: flex (CPU) or cuda. Peers compute there, too.
+    #[arg(long, default_value_t)]
+    device: DeviceKind,
+    /// In which numbers the image encoder computes: `f32`, `f16` or `bf16`. A peer's training step does, too.
+    #[arg(long, default_value_t)]
+    precision: EncoderPrecision,
+}
+
+impl From<ArithmeticOptions> for Arithmetic {
+    fn from(ArithmeticOptions { device, precision }: ArithmeticOptions) -> Self {
+        Self { device, precision }
+    }
+}
+
 /// Options of `bench encoder`.
 #[derive(Args)]
 struct Encoder {
@@ -127,9 +144,8 @@ struct Forward {
     /// Timed passes, and pairs of passes with each peer.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pairs: u32,
-    /// Where tensors live: flex (CPU) or cuda.
-    #[arg(long, default_value_t)]
-    device: DeviceKind,
+    #[command(flatten)]
+    arithmetic: ArithmeticOptions,
     /// Print one JSON document.
     #[arg(long)]
     json: bool,
@@ -146,9 +162,10 @@ impl Forward {
         let question = Question {
             part,
             variant: self.variant,
+            arithmetic: self.arithmetic.into(),
             batch_size: batch_size as usize,
             pairs: self.pairs as usize,
-            peers: part.only(&self.only)?,
+            peers: part.only(&self.only, self.arithmetic.into())?,
         };
         let python = self.python.as_deref();
         let own = make_reference(&workspace, &self.reference, self.variant, python)?;
@@ -156,14 +173,7 @@ impl Forward {
             true => Some(peers::python(&workspace, &self.reference, self.python.as_deref())?),
             false => None,
         };
-        let bench = bench_forward(
-            &question,
-            &workspace,
-            &own,
-            python.as_deref(),
-            &self.device.device()?,
-            &Bar::new(),
-        )?;
+        let bench = bench_forward(&question, &workspace, &own, python.as_deref(), &Bar::new())?;
         match self.json {
             true => print_json(&bench)?,
             false => outln!("{}", bench.markdown().trim_end()),
@@ -292,9 +302,8 @@ struct Train {
     /// Timed training steps.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     steps: u32,
-    /// Where tensors live: flex (CPU) or cuda.
-    #[arg(long, default_value_t)]
-    device: DeviceKind,
+    #[command(flatten)]
+    arithmetic: ArithmeticOptions,
     /// Print one JSON document.
     #[arg(long)]
     json: bool,
@@ -430,11 +439,11 @@ impl Train {
             &self.folder,
             python.as_deref(),
             Amounts {
+                arithmetic: self.arithmetic.into(),
                 batch_size: self.batch_size as usize,
                 encodes: self.encodes as usize,
                 steps: self.steps as usize,
             },
-            &self.device.device()?,
             &Bar::new(),
         )?;
         match self.json {
