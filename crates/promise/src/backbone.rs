@@ -91,10 +91,16 @@ impl Backbone {
     /// See [`BackboneError`].
     pub fn of(spec: &BackboneSpec, device: &Device) -> Result<Self, BackboneError> {
         let backbone = Self::load(spec.variant.parse()?, spec.weights.as_deref(), device)?;
-        Ok(match spec.precision {
-            EncoderPrecision::F32 => backbone,
-            precision => Self { sam: backbone.sam.with_encoder_precision(precision), ..backbone },
-        })
+        Ok(backbone.computing_in(spec.precision))
+    }
+
+    /// The same with an image encoder that computes in these numbers.
+    #[must_use]
+    pub fn computing_in(self, precision: EncoderPrecision) -> Self {
+        match precision {
+            EncoderPrecision::F32 => self,
+            precision => Self { sam: self.sam.with_encoder_precision(precision), ..self },
+        }
     }
 
     /// What a prompt module is told about this backbone.

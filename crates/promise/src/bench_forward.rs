@@ -205,11 +205,8 @@ pub fn bench_forward(
     let &Question { part, variant, arithmetic, batch_size, pairs, ref peers } = question;
     let device = arithmetic.device.device()?;
     let weights = reference.join("weights.safetensors");
-    let sam = Backbone::load(variant, Some(&weights), &device)?.sam;
-    let sam = match arithmetic.precision {
-        EncoderPrecision::F32 => sam,
-        precision => sam.with_encoder_precision(precision),
-    };
+    let sam =
+        Backbone::load(variant, Some(&weights), &device)?.computing_in(arithmetic.precision).sam;
     let path = reference.join("reference.safetensors");
     let bytes = Reference::read(&path)?;
     let tensors = Reference::parse(&bytes, &path, &device)?;

@@ -16,15 +16,15 @@ use promise::{
     bench_train::{Amounts, BATCH_SIZE, bench_train},
     device::DeviceKind,
     encode_check::make_reference,
-    peers::{self, Arithmetic},
+    peers,
 };
 
-use sam_backbone::{EncoderPrecision, ResizeMode, Variant};
+use sam_backbone::{ResizeMode, Variant};
 
 use promise::run_folder::Existing;
 use reporting::{ResultTable, TableOptions};
 
-use super::{CacheOptions, Common, MemoryOptions, data::Source};
+use super::{ArithmeticOptions, CacheOptions, Common, MemoryOptions, data::Source};
 use crate::{bar::Bar, outln, output::print_json};
 
 /// Measure speed, ours and PyTorch's in one go.
@@ -91,23 +91,6 @@ impl Launcher {
             false => outln!("{}", bench.markdown().trim_end()),
         }
         Ok(ExitCode::SUCCESS)
-    }
-}
-
-/// Where and in which numbers ours and a peer compute.
-#[derive(Args, Clone, Copy)]
-struct ArithmeticOptions {
-    /// Where tensors live: flex (CPU) or cuda. Peers compute there, too.
-    #[arg(long, default_value_t)]
-    device: DeviceKind,
-    /// In which numbers the image encoder computes: `f32`, `f16` or `bf16`. A peer's training step does, too.
-    #[arg(long, default_value_t)]
-    precision: EncoderPrecision,
-}
-
-impl From<ArithmeticOptions> for Arithmetic {
-    fn from(ArithmeticOptions { device, precision }: ArithmeticOptions) -> Self {
-        Self { device, precision }
     }
 }
 

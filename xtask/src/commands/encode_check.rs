@@ -6,13 +6,11 @@ use std::{
 };
 
 use clap::Args;
-use promise::{
-    device::DeviceKind,
-    encode_check::{EMBEDDING_BOUND, LOGITS_BOUND, MEMORY_BOUND_MIB, encode_check, make_reference},
-};
+use promise::encode_check::{encode_check, make_reference};
 
 use sam_backbone::Variant;
 
+use super::ArithmeticOptions;
 use crate::{outln, output::print_json};
 
 /// Compare a full-size SAM at 1024 pixels with PyTorch `segment-anything` or `mobile_sam`.
@@ -30,9 +28,8 @@ pub struct EncodeCheck {
     /// A Python that has the packages already.
     #[arg(long)]
     python: Option<PathBuf>,
-    /// Where tensors live: flex (CPU) or cuda.
-    #[arg(long, default_value_t)]
-    device: DeviceKind,
+    #[command(flatten)]
+    arithmetic: ArithmeticOptions,
     /// Print one JSON document.
     #[arg(long)]
     json: bool,
@@ -49,21 +46,31 @@ impl EncodeCheck {
         }
         let python = self.python.as_deref();
         let reference = make_reference(&workspace, &self.reference, self.variant, python)?;
-        let check = encode_check(self.variant, &reference, &self.device.device()?)?;
+        let check = encode_check(self.variant, &reference, self.arithmetic.into())?;
         if self.json {
             print_json(&check)?;
         } else {
+            let bounds = check.bounds;
             outln!(
-                "embedding   relative L2 error {:.3e} (bound {EMBEDDING_BOUND:.0e}), worst of its largest {:.1e}",
+                "embedding   relative L2 error {:.3e} (bound {:.0e}), worst of its largest {:.1e}",
                 check.embedding_rel_l2,
+                bounds.embedding,
                 check.embedding_worst
             );
             outln!(
-                "logits      relative L2 error {:.3e} (bound {LOGITS_BOUND:.0e})",
-                check.logits_rel_l2
+                "logits      relative L2 error {:.3e} (bound {:.0e})",
+                check.logits_rel_l2,
+                bounds.logits
             );
-            outln!("encoding    {:.2} s", check.encode_secs);
-            outln!("peak memory {:.0} MiB (bound {MEMORY_BOUND_MIB})", check.peak_rss_mb);
+            outln!(
+                "encoding    {:.2} s on {} in {}",
+                check.encode_secs,
+                check.device,
+                check.precision
+            );
+            let bound =
+                bounds.memory_mib.map_or(String::new(), |bound| format!(" (bound {bound:.0})"));
+            outln!("peak memory {:.0} MiB{bound}", check.peak_rss_mb);
         }
         Ok(if check.within_bounds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }

@@ -35,11 +35,13 @@ use clap::{Args, Subcommand};
 use data_loaders::{error_chain, reasons};
 use promise::{
     device::{DeviceKind, Devices},
+    peers::Arithmetic,
     run::{CacheFolder, Context},
     run_folder::Existing,
 };
 
 use reporting::Results;
+use sam_backbone::EncoderPrecision;
 use serde_json::{Value, json};
 
 use crate::{bar::Bar, stop};
@@ -179,6 +181,23 @@ pub struct Common {
     /// Folder below which data sets are looked for.
     #[arg(long, env = "PROMISE_DATA")]
     data_root: Option<PathBuf>,
+}
+
+/// Where and in which numbers SAM computes.
+#[derive(Args, Clone, Copy)]
+pub struct ArithmeticOptions {
+    /// Where tensors live: flex (CPU) or cuda. Peers compute there, too.
+    #[arg(long, default_value_t)]
+    device: DeviceKind,
+    /// In which numbers the image encoder computes: `f32`, `f16` or `bf16`. A peer's training step does, too.
+    #[arg(long, default_value_t)]
+    precision: EncoderPrecision,
+}
+
+impl From<ArithmeticOptions> for Arithmetic {
+    fn from(ArithmeticOptions { device, precision }: ArithmeticOptions) -> Self {
+        Self { device, precision }
+    }
 }
 
 /// How much memory may be taken.
