@@ -31,7 +31,7 @@ fn become_it(mut command: Command, name: Option<std::ffi::OsString>) {
         command.arg0(name);
     }
     // Only comes back if it failed; then Burn's default is what it is.
-    command.exec();
+    drop(command.exec());
 }
 
 #[cfg(not(unix))]

@@ -3,7 +3,8 @@
 //! Burn's autodiff decomposes layer norm, attention and GELU into primitive operations, each a pass
 //! over memory forward and several backward. Here each is one operation with a backward pass of its
 //! own. They are used for `f32` on the CPU, convolution and attention between two sequences only where a
-//! graph is kept; everywhere else the functions of this crate call Burn's, except
+//! graph is kept; everywhere else the functions of this crate call Burn's operations, on a GPU products of matrices for
+//! convolution and attention, except
 //! [`window_attention`], which Burn does not have: ask [`has_window_attention`] first. Without a graph it is
 //! another kernel, which keeps nothing and knows windows of any size.
 //!
@@ -12,8 +13,9 @@
 mod autodiff;
 mod kernels;
 mod ops;
+mod products;
 
 pub use ops::{
-    attention, conv2d, gelu, has_window_attention, layer_norm, linear, linear_add, linear_gelu,
-    window_attention,
+    attention, attention_of_heads, conv2d, gelu, has_window_attention, layer_norm, linear,
+    linear_add, linear_gelu, window_attention,
 };

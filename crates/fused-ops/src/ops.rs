@@ -3,7 +3,7 @@
 use burn::{
     backend::{Dispatch, DispatchDevice},
     tensor::{
-        DType, Tensor, activation,
+        DType, FloatDType, Tensor, activation,
         module::{
             attention as burn_attention, conv2d as burn_conv2d, layer_norm as burn_layer_norm,
             linear as burn_linear,
@@ -12,7 +12,10 @@ use burn::{
     },
 };
 
-use crate::autodiff::{ConvPlacement, FusedOps};
+use crate::{
+    autodiff::{ConvPlacement, FusedOps},
+    products,
+};
 
 /// Most tokens of a window whose scores are kept for a backward pass. Beyond, Burn's operations take
 /// less memory.
@@ -22,6 +25,24 @@ const MOST_TOKENS: usize = 1024;
 fn on_cpu<const D: usize>(tensor: &Tensor<D>) -> bool {
     let device = tensor.device().without_autodiff();
     matches!(device.as_dispatch(), DispatchDevice::Flex(_)) && tensor.dtype() == DType::F32
+}
+
+/// Whether a tensor is on a GPU.
+fn on_gpu<const D: usize>(tensor: &Tensor<D>) -> bool {
+    let device = tensor.device().without_autodiff();
+    !matches!(device.as_dispatch(), DispatchDevice::Flex(_))
+}
+
+/// Computes in `f32` what takes several operations, each of which would round: `1 + erf(x)` of a negative `x` has hardly
+/// a digit left in halves. The result has the numbers of the input.
+fn in_f32<const D: usize>(
+    input: Tensor<D>,
+    work: impl FnOnce(Tensor<D>) -> Tensor<D>,
+) -> Tensor<D> {
+    match input.dtype() {
+        DType::F32 => work(input),
+        numbers => work(input.cast(FloatDType::F32)).cast(FloatDType::from(numbers)),
+    }
 }
 
 /// Whether it also is on a device that keeps a graph. Without one, Burn's own convolution and attention
@@ -43,6 +64,10 @@ pub fn layer_norm<const D: usize>(
     bias: Tensor<1>,
     epsilon: f64,
 ) -> Tensor<D> {
+    if on_gpu(&input) {
+        let (weight, bias) = (weight.cast(FloatDType::F32), bias.cast(FloatDType::F32));
+        return in_f32(input, |input| burn_layer_norm(input, weight, Some(bias), epsilon));
+    }
     if !on_cpu(&input) || !on_cpu(&weight) {
         return burn_layer_norm(input, weight, Some(bias), epsilon);
     }
@@ -56,6 +81,13 @@ pub fn layer_norm<const D: usize>(
 
 /// GELU, exact: `x * cdf(x)` of the standard normal distribution. Any shape.
 pub fn gelu<const D: usize>(input: Tensor<D>) -> Tensor<D> {
+    if on_gpu(&input) {
+        // Burn's own has the gradient of another function there, that of the approximation by a hyperbolic tangent.
+        return in_f32(input, |input| {
+            let doubled = (input.clone() * std::f64::consts::FRAC_1_SQRT_2).erf() + 1.0;
+            input * doubled * 0.5
+        });
+    }
     if !on_cpu(&input) {
         return activation::gelu(input);
     }
@@ -158,10 +190,6 @@ pub fn conv2d(
     stride: [usize; 2],
     padding: [usize; 2],
 ) -> Tensor<4> {
-    if !tracked_on_cpu(&input) && !tracked_on_cpu(&weight) {
-        let options = ConvOptions::new(stride, padding, [1, 1], 1);
-        return burn_conv2d(input, weight, bias, options);
-    }
     let ([_, channels, height, width], [out, kernel_channels, kernel_height, kernel_width]) =
         (input.dims(), weight.dims());
     assert_eq!(channels, kernel_channels, "channels of a convolution");
@@ -169,6 +197,13 @@ pub fn conv2d(
         kernel_height <= height + 2 * padding[0] && kernel_width <= width + 2 * padding[1],
         "a kernel of {kernel_height} x {kernel_width} on {height} x {width} with padding {padding:?}"
     );
+    if on_gpu(&input) {
+        return products::conv2d(input, weight, bias, stride, padding);
+    }
+    if !tracked_on_cpu(&input) && !tracked_on_cpu(&weight) {
+        let options = ConvOptions::new(stride, padding, [1, 1], 1);
+        return burn_conv2d(input, weight, bias, options);
+    }
     // Where nothing is added there is nothing to learn either.
     let bias = bias.unwrap_or_else(|| Tensor::zeros([out], &weight.device().without_autodiff()));
     Tensor::from_dispatch(<Dispatch as FusedOps>::fused_conv2d(
@@ -206,10 +241,24 @@ pub fn attention(query: Tensor<3>, key: Tensor<3>, value: Tensor<3>, heads: usiz
         let [batch, n_tokens, channels] = tokens.dims();
         tokens.reshape([batch, n_tokens, heads, channels / heads]).swap_dims(1, 2)
     };
-    let options = AttentionModuleOptions::default();
-    burn_attention(split(query), split(key), split(value), None, None, options)
+    attention_of_heads(split(query), split(key), split(value))
         .swap_dims(1, 2)
         .reshape([batch, queries, channels])
+}
+
+/// Attention of heads that are apart already: `softmax(q k^T / sqrt(d)) v`.
+///
+/// # Shapes
+///
+/// - `query`: `[B, heads, Nq, d]`
+/// - `key`: `[B, heads, Nk, d]`
+/// - `value`: `[B, heads, Nk, e]`
+/// - returns: `[B, heads, Nq, e]`
+pub fn attention_of_heads(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>) -> Tensor<4> {
+    if on_gpu(&query) {
+        return products::attention(query, key, value);
+    }
+    burn_attention(query, key, value, None, None, AttentionModuleOptions::default())
 }
 
 /// Multi-head self-attention within the windows of a grid, with decomposed relative positions. Windows

@@ -3,7 +3,7 @@
 use burn::{
     module::{Module, Param},
     nn::{Initializer, Linear, LinearConfig},
-    tensor::{Device, Int, Tensor, module::attention, ops::AttentionModuleOptions},
+    tensor::{Device, Int, Tensor},
 };
 
 use crate::{
@@ -132,7 +132,7 @@ impl RelativePositionAttention {
         ]);
         let key = Tensor::cat(vec![key, one_hot], 3);
 
-        let mixed = attention(query, key, value, None, None, AttentionModuleOptions::default());
+        let mixed = fused_ops::attention_of_heads(query, key, value);
         let mixed = mixed.permute([0, 2, 1, 3]).reshape([batch, height, width, channels]);
         self.proj.forward(mixed)
     }
