@@ -87,9 +87,11 @@ mod tests {
 
     use super::*;
 
-    /// Shape of the input, shape of the kernel, stride, padding: layers of a residual network, patches, and some that no
-    /// network has.
-    const CONVOLUTIONS: [([usize; 4], [usize; 4], [usize; 2], [usize; 2]); 8] = [
+    /// Shape of the input, shape of the kernel, stride, padding.
+    type Convolution = ([usize; 4], [usize; 4], [usize; 2], [usize; 2]);
+
+    /// Layers of a residual network, patches, and some that no network has.
+    const CONVOLUTIONS: [Convolution; 8] = [
         ([2, 3, 9, 7], [4, 3, 3, 3], [1, 1], [1, 1]),
         ([2, 3, 9, 8], [4, 3, 3, 3], [2, 2], [1, 1]),
         ([2, 3, 8, 9], [4, 3, 3, 3], [2, 2], [1, 1]),

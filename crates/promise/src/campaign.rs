@@ -18,6 +18,7 @@ use run_record::{EpochRow, Failure, Outline, RunFolder, RunRecord, read_rows};
 use sam_backbone::SamConfig;
 
 use crate::{
+    device::DeviceError,
     memory::{Demand, MachineMemory, feature_bytes, gib},
     memory_limit::MemoryLimit,
     memory_need::{Fit, MemoryNeed},
@@ -106,7 +107,10 @@ impl RunOutcome {
 pub struct Campaign<'a> {
     pub(crate) experiments: &'a [Experiment],
     pub(crate) context: &'a Context,
+    /// Where runs are looked at and executed; the CPU if the device that was asked for cannot be used here.
     device: Device,
+    /// Why not. A login node without a GPU may still plan, and hand over to those who have one.
+    unusable: Option<DeviceError>,
     shared: Shared,
     limit: MemoryLimit,
     pub(crate) jobs: Vec<Job<'a>>,
@@ -156,15 +160,21 @@ impl<'a> Campaign<'a> {
     ///
     /// # Errors
     ///
-    /// If the device is not there, or two experiments have one name.
+    /// If the device is not part of this program, or two experiments have one name. A device that is part of it and cannot
+    /// be used here is an error of whoever executes runs.
     pub fn open(experiments: &'a [Experiment], context: &'a Context) -> Result<Self, RunError> {
         let mut names = BTreeSet::new();
         if let Some(twice) = experiments.iter().find(|experiment| !names.insert(&experiment.name)) {
             return Err(RunError::TwoExperiments { name: twice.name.clone() });
         }
-        let device = context.device.device()?;
+        let (device, unusable) = match context.device.device() {
+            Ok(device) => (device, None),
+            Err(error @ DeviceError::Unusable { .. }) => (Device::flex(), Some(error)),
+            Err(error) => return Err(error.into()),
+        };
         let (shared, limit) = (Shared::default(), MachineMemory::now().limit);
-        let mut campaign = Self { experiments, context, device, shared, limit, jobs: Vec::new() };
+        let jobs = Vec::new();
+        let mut campaign = Self { experiments, context, device, unusable, shared, limit, jobs };
         let mut contents = Contents::default();
         for (place, experiment) in experiments.iter().enumerate() {
             for plan in &experiment.runs {
@@ -328,6 +338,9 @@ impl<'a> Campaign<'a> {
     /// Refuses what cannot begin and removes what is to start over. With [`OnFailure::Stop`] nothing was written
     /// before the first refusal.
     pub(crate) fn begin(&mut self, on_failure: OnFailure) -> Result<(), RunError> {
+        if let Some(error) = self.unusable.take() {
+            return Err(error.into());
+        }
         // Again: what was done may have become stale.
         self.refuse_misfits();
         self.warn_of_little_memory();

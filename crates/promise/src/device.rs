@@ -205,14 +205,23 @@ fn usable(device: &Device) -> Result<(), DeviceError> {
     let said = said.lock().unwrap_or_else(PoisonError::into_inner).take();
     match (sum, said) {
         (Ok(Some(sum)), _) if sum == [2.0] => Ok(()),
-        (_, Some(reason)) => Err(DeviceError::Unusable {
-            reason: reason.split_whitespace().collect::<Vec<_>>().join(" "),
-        }),
+        (_, Some(reason)) => Err(DeviceError::Unusable { reason: in_short(&reason) }),
         (Ok(sum), None) => {
             let sum = sum.map_or("nothing".into(), |sum| format!("{sum:?}"));
             Err(DeviceError::Unusable { reason: format!("the sum of two ones is {sum}") })
         }
         (Err(_), None) => Err(DeviceError::Unusable { reason: "it panics".into() }),
+    }
+}
+
+/// What a panic said, on one line and no longer than one: the names of thirty libraries help nobody.
+#[cfg(any(feature = "cuda", test))]
+fn in_short(reason: &str) -> String {
+    const LONGEST: usize = 160;
+    let line = reason.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{} …", &line[..end]),
+        None => line,
     }
 }
 
@@ -246,6 +255,13 @@ mod tests {
     #[test]
     fn a_device_that_computes_is_usable() {
         assert_eq!(usable(&Device::flex()), Ok(()));
+    }
+
+    #[test]
+    fn a_long_reason_is_cut() {
+        assert_eq!(in_short("no  driver\n here"), "no driver here");
+        let cut = in_short(&"é".repeat(500));
+        assert!(cut.ends_with("é …") && cut.chars().count() == 162, "{cut}");
     }
 
     #[test]
