@@ -13,13 +13,13 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 seconds=${1:?how many seconds for each target}
 shift
 targets=("$@")
-all=(weights images tables cards records feature_entries archives run_folders experiments recipes checkpoints)
+all=(weights images tables cards records feature_entries archives run_folders experiments recipes prompts checkpoints)
 ((${#targets[@]})) || targets=("${all[@]}")
 features=
 for target in "${targets[@]}"; do
     case $target in
         run_folders) features+=reporting, ;;
-        experiments | recipes | checkpoints) features+=burn, ;;
+        experiments | recipes | prompts | checkpoints) features+=burn, ;;
     esac
 done
 

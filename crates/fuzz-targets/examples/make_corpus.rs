@@ -17,7 +17,7 @@ use feature_cache::{FeatureCache, FeatureKey, Precision};
 use fuzz_targets::{PARTS, SEPARATOR};
 use image::{DynamicImage, GrayImage, ImageBuffer, ImageFormat, Luma, LumaA, Rgb, RgbImage, Rgba};
 use metrics::{LEVELS, LevelCounts};
-use run_record::{CaseRow, CurveRow, EpochRow, RunRecord, write_rows};
+use run_record::{CaseRow, ClickRow, CurveRow, EpochRow, RunRecord, write_rows};
 use serde_json::{Value, json};
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
@@ -136,6 +136,9 @@ fn tables() -> Result {
         &path("tables", "epochs.csv")?,
         &[epoch(1, EpochRow::TRAIN), epoch(1, EpochRow::VALID)],
     )?;
+    let before = ClickRow { file: "a".into(), dice: Some(0.5), ..ClickRow::default() };
+    let after = ClickRow { clicks: 1, x: Some(3), y: Some(4), label: Some(1), ..before.clone() };
+    write_rows(&path("tables", "clicks.csv")?, &[before, after])?;
     let mut levels = LevelCounts { foreground: [0; LEVELS], background: [0; LEVELS] };
     (levels.foreground[255], levels.background[0], levels.background[7]) = (10, 50, 4);
     write_rows(&path("tables", "curves.csv")?, &[CurveRow::new(&case("a"), &levels)])?;
@@ -150,6 +153,19 @@ fn settings() -> Result {
         let bytes = fs::read(experiments.join(name))?;
         seed("experiments", &name.replace('/', "_"), &bytes)?;
     }
+    seed(
+        "prompts",
+        "prompts.json",
+        br#"{ "version": 1, "images": { "polyp.png": { "points": [{ "x": 120.5, "y": 80.5, "label": "foreground" },
+{ "x": 10, "y": 10, "label": "background" }], "box": [40, 30, 200, 180], "automatic": true }, "b": { "automatic": true } } }
+"#,
+    )?;
+    seed(
+        "cards",
+        "profile.toml",
+        b"[launcher]\npartition = \"gpu\"\ntime = \"04:00:00\"\nmemory = \"16G\"\ncpus = 8\nmodules = [\"cuda/12.4\"]\n\
+          environment = { PROMISE_DATA = \"/data\" }\noptions = [\"--exclude=node7\"]\nmax_tasks = 50\nchunk = 1000\n",
+    )?;
     seed("recipes", "micro.toml", &fs::read(experiments.join("pretrain/micro.toml"))?)?;
     let card = include_str!("card.toml");
     seed("cards", "card.toml", card.as_bytes())?;

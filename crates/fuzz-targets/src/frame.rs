@@ -1,8 +1,8 @@
-//! Files that need Burn, or the crates that do: experiments, recipes, checkpoints.
+//! Files that need Burn, or the crates that do: experiments, recipes, prompts, checkpoints.
 
 use burn::store::ModuleRecord;
 use pretraining::PretrainSpec;
-use promise::plan::Experiment;
+use promise::{person::PromptFile, plan::Experiment};
 
 use crate::scratch;
 
@@ -32,6 +32,12 @@ pub fn recipes(bytes: &[u8]) -> bool {
         assert!(recipe.steps() > 0 && recipe.scenes() >= recipe.steps());
     }
     recipe.is_ok()
+}
+
+/// Reads the bytes as a person's prompts.
+pub fn prompts(bytes: &[u8]) -> bool {
+    let path = scratch::file("prompts.json", bytes);
+    PromptFile::read(&path).is_ok()
 }
 
 /// Reads the bytes as a checkpoint of the adapters.

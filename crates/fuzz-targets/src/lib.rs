@@ -21,7 +21,7 @@ mod weights;
 mod zips;
 
 #[cfg(feature = "burn")]
-pub use frame::{checkpoints, experiments, recipes};
+pub use frame::{checkpoints, experiments, prompts, recipes};
 pub use mutate::mutated;
 pub use pictures::images;
 #[cfg(feature = "reporting")]
@@ -60,6 +60,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "experiments", run: experiments, memory: 256 * MIB },
     #[cfg(feature = "burn")]
     Target { name: "recipes", run: recipes, memory: 64 * MIB },
+    #[cfg(feature = "burn")]
+    Target { name: "prompts", run: prompts, memory: 64 * MIB },
     // Burn takes up to 100 MiB for the description of a checkpoint.
     #[cfg(feature = "burn")]
     Target { name: "checkpoints", run: checkpoints, memory: 256 * MIB },

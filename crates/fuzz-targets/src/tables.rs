@@ -5,8 +5,9 @@ use std::sync::LazyLock;
 use data_loaders::augment::AugmentSpec;
 use data_loaders::{Card, Catalog, DataSet};
 use feature_cache::{FeatureCache, FeatureKey, Lookup, Precision};
+use launcher::profile::Profile;
 use run_record::{
-    CaseRow, CurveRow, Environment, EpochRow, Failure, Outline, Panel, RunRecord, Timing,
+    CaseRow, ClickRow, CurveRow, Environment, EpochRow, Failure, Outline, Panel, RunRecord, Timing,
     read_json, read_rows,
 };
 
@@ -25,13 +26,14 @@ pub fn tables(bytes: &[u8]) -> bool {
     accepted |= PHANTOM.split_by(&path, "test", "phantom").is_ok();
     accepted |= read_rows::<CaseRow>(&path).is_ok();
     accepted |= read_rows::<EpochRow>(&path).is_ok();
+    accepted |= read_rows::<ClickRow>(&path).is_ok();
     if let Ok(rows) = read_rows::<CurveRow>(&path) {
         accepted |= rows.iter().all(|row| row.levels().is_ok());
     }
     accepted
 }
 
-/// Reads the bytes as the card of a data set and as settings of augmentation.
+/// Reads the bytes as the card of a data set, as settings of augmentation, and as the profile of a cluster.
 pub fn cards(bytes: &[u8]) -> bool {
     let path = scratch::file("card.toml", bytes);
     let card = Card::from_path(&path);
@@ -42,7 +44,8 @@ pub fn cards(bytes: &[u8]) -> bool {
             let _ = card.members(&split);
         }
     }
-    AugmentSpec::read(&path).is_ok() || card.is_ok()
+    let profile = Profile::load(Some(&path), &[]);
+    AugmentSpec::read(&path).is_ok() || card.is_ok() || profile.is_ok()
 }
 
 /// Reads the bytes as each JSON file of a run.

@@ -108,6 +108,7 @@ short_runs! {
     run_folders: 300,
     experiments: 300,
     recipes: 1500,
+    prompts: 2000,
     checkpoints: 1000,
 }
 
