@@ -350,7 +350,7 @@ fn an_ablation_on_slurm_survives_whatever_happens_and_ends_with_the_table_of_the
         ("longer-seed2", "cancelled"),
         ("longer-seed3", "cancelled"),
     ]);
-    for said in ["killed by signal 9", "before it had begun", "cancelled it while it ran", "the end of"] {
+    for said in ["killed by signal 9", "before it had begun", "CANCELLED AT", "the end of"] {
         assert!(waits.contains(said), "{said}: {waits}");
     }
     // They went on, and did not begin again.
@@ -379,7 +379,9 @@ fn an_ablation_on_slurm_survives_whatever_happens_and_ends_with_the_table_of_the
     expect(&[("longer-seed1", "timed_out")]);
     let timed_out = status();
     println!("{timed_out}");
-    for said in ["Slurm ended it at its time limit", "longer-seed1, the end of", "DUE TO TIME LIMIT"] {
+    for said in
+        ["Slurm ended it at its time limit", "longer-seed1, the end of", "DUE TO TIME LIMIT"]
+    {
         assert!(timed_out.contains(said), "{said}: {timed_out}");
     }
     assert!(hand_over(&[]).is_empty(), "what has failed is not tried again by itself");

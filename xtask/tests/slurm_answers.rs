@@ -25,6 +25,10 @@ struct Setting {
 const ANSWERS: &str = r#"#!/bin/bash
 answers=$(dirname "$0")/../answers
 name=$(basename "$0")
+case "$name $*" in
+    # As Slurm 22.05 does.
+    sacct*--array*) echo "sacct: unrecognized option '--array'" >&2; exit 1 ;;
+esac
 if [ -e "$answers/$name.fails" ]; then cat "$answers/$name.fails" >&2; exit 3; fi
 [ ! -e "$answers/$name" ] || cat "$answers/$name"
 "#;

@@ -180,8 +180,8 @@ impl Scheduler for Slurm {
         let arguments = [
             "--noheader".into(),
             "--parsable2".into(),
+            // Not `--array`, which 22.05 does not know: tasks that have begun have a line each anyway.
             "--allocations".into(),
-            "--array".into(),
             format!("--jobs={}", jobs.join(",")),
             "--format=JobID,State,ExitCode".into(),
         ];

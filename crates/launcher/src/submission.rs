@@ -537,7 +537,9 @@ impl Submission {
                     (state, reason) = (State::Cancelled, "before it had begun".into());
                 }
                 let known_how = ended.as_ref().map(|ended| ended.how);
-                if let Some(how) = worth_keeping(state).filter(|&how| known_how != Some(how)) {
+                // What was concluded from Slurm's silence will be concluded again, or Slurm will know better.
+                let by_slurm = worth_keeping(state).filter(|_| slurm.is_some());
+                if let Some(how) = by_slurm.filter(|&how| known_how != Some(how)) {
                     let (job, tries) = ended.map_or_else(
                         || (format!("{id}_{index}"), 0),
                         |ended| (ended.job, ended.tries),
@@ -799,6 +801,9 @@ mod tests {
         assert_eq!(states(), [State::Lost, State::Cancelled, State::NodeFailed]);
         fs::remove_file(root.join("logs/runs-1_0.log")).expect("removed");
         assert_eq!(states()[0], State::Cancelled, "before it had begun");
+        // That was a conclusion, and the accounts may be late.
+        fake.set_account(1, 0, "TIMEOUT", "");
+        assert_eq!(states()[0], State::TimedOut);
         let left = EndedFolder::new(root.join("ended"));
         assert_eq!(
             left.read("runs-2", &Logged::default()).expect("kept").reasons,
