@@ -1,5 +1,6 @@
 //! `ablate --launcher slurm` on a real Slurm of one node (`tools/slurm/start-one-node`): tasks are killed, cancelled, put
-//! back into the queue, and stopped at their time limit, and the table is that of the local launcher, byte for byte.
+//! back into the queue, stopped before their time limit, and ended by Slurm at it, and the table is that of the local launcher,
+//! byte for byte.
 //!
 //! It needs root and Slurm's programs (`tools/slurm/install`), and says so where it has neither. Most of its time it waits
 //! for Slurm, which looks at time limits every half minute.
@@ -11,7 +12,7 @@ use std::{
     collections::BTreeMap,
     env, fs,
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -19,10 +20,10 @@ use std::{
 use common::{errors, success, xtask};
 use serde_json::Value;
 
-/// Twelve runs; those of `long` come first, and take some seconds each.
+/// Twelve runs; those of `long` and `longer` come first, and take some seconds each.
 const EXPERIMENT: &str = r#"
 name = "cluster"
-seeds = [1, 2, 3, 4]
+seeds = [1, 2, 3]
 
 [backbone]
 variant = "micro"
@@ -56,6 +57,10 @@ name = "long"
 set = { "train.epochs" = 40 }
 
 [[variant]]
+name = "longer"
+set = { "train.epochs" = 44 }
+
+[[variant]]
 name = "short"
 
 [[variant]]
@@ -70,7 +75,7 @@ partition = "main"
 time = "10"
 signal_lead = 58
 cpus = 1
-max_tasks = 2
+max_tasks = 3
 encode_tasks = 2
 environment = { GIT_DIR = "none" }
 "#;
@@ -215,6 +220,27 @@ fn send(signal: &str, pid: &str) -> bool {
     Command::new("kill").args([&format!("-{signal}"), pid]).status().expect("kill").success()
 }
 
+/// Keeps a process from doing anything, whoever wants it to go on, until it is gone.
+struct StandsStill {
+    shell: Child,
+}
+
+impl StandsStill {
+    fn new(pid: &str) -> Self {
+        // As fast as a shell can: Slurm lets what is stopped go on before it ends it.
+        let script = format!("while kill -STOP {pid} 2>/dev/null; do sleep 0.002; done");
+        let shell = Command::new("bash").args(["-c", &script]).spawn().expect("a shell");
+        Self { shell }
+    }
+}
+
+impl Drop for StandsStill {
+    fn drop(&mut self) {
+        let _ = self.shell.kill();
+        let _ = self.shell.wait();
+    }
+}
+
 /// Whether a stopped process has been sent SIGUSR1; nothing if it is gone.
 fn has_been_warned(pid: &str) -> Option<bool> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
@@ -244,7 +270,7 @@ fn an_ablation_on_slurm_survives_whatever_happens_and_ends_with_the_table_of_the
     let slurm = ["--launcher", "slurm", "--profile", "profile.toml"];
     let dry = cluster.ablate(&[&slurm[..], &["--dry-run"]].concat());
     let dry = String::from_utf8_lossy(&dry.stdout).into_owned();
-    assert!(dry.contains("#SBATCH --time=10\n") && dry.contains("--array=0-11%2"), "{dry}");
+    assert!(dry.contains("#SBATCH --time=10\n") && dry.contains("--array=0-11%3"), "{dry}");
     assert!(!here.join("runs").exists());
     assert!(cluster.slurm("squeue", &["-h"]).is_empty());
 
@@ -257,9 +283,12 @@ fn an_ablation_on_slurm_survives_whatever_happens_and_ends_with_the_table_of_the
     // Whatever happens to the file now does not reach what waits.
     fs::write(here.join("cluster.toml"), "no = \"experiment\"\n").expect("written");
 
-    cluster.slurm("scancel", &[&format!("{job}_3")]);
-    said("long-seed4 was cancelled while it waited");
-    cluster.slurm("scontrol", &["update", &format!("JobId={job}_0"), "TimeLimit=1"]);
+    cluster.slurm("scancel", &[&format!("{job}_4")]);
+    said("longer-seed2 was cancelled while it waited");
+    let have_a_minute = |task: usize| {
+        cluster.slurm("scontrol", &["update", &format!("JobId={job}_{task}"), "TimeLimit=1"]);
+    };
+    have_a_minute(0);
     let slow = cluster.process_in_training("long-seed1");
     // Unless it has just been warned, and is gone.
     send("STOP", &slow);
@@ -270,6 +299,12 @@ fn an_ablation_on_slurm_survives_whatever_happens_and_ends_with_the_table_of_the
     cluster.process_in_training("long-seed3");
     cluster.slurm("scontrol", &["requeue", &format!("{job}_2")]);
     said("long-seed3 was put back into the queue");
+    let stuck = cluster.process_in_training("longer-seed1");
+    let stuck = StandsStill::new(&stuck);
+    said("longer-seed1 stands still, and will not hear that its time is up");
+    cluster.process_in_training("longer-seed3");
+    cluster.slurm("scancel", &[&format!("{job}_5")]);
+    said("longer-seed3 was cancelled while it ran");
 
     // Meanwhile, the local launcher.
     let mut local =
@@ -289,23 +324,35 @@ fn an_ablation_on_slurm_survives_whatever_happens_and_ends_with_the_table_of_the
         let update = update.env("SLURM_CONF", &cluster.conf).stderr(Stdio::null()).status();
         update.expect("scontrol").success().then_some(())
     });
-    cluster.wait_until_idle();
-    said("the queue is empty");
+    until("all but longer-seed1 has left the queue", || {
+        let queue = cluster.slurm("squeue", &["-h", "--array", "-o", "%F_%K"]);
+        queue.lines().all(|task| task == format!("{job}_3")).then_some(())
+    });
+    said("all but longer-seed1 has left the queue");
 
     fs::write(here.join("cluster.toml"), EXPERIMENT).expect("written");
-    let states = cluster.states();
-    for (name, (state, _)) in &states {
-        let expected = match name.as_str() {
-            "long-seed2" => "killed",
-            "long-seed4" => "cancelled",
-            _ => "done",
-        };
-        assert_eq!(state, expected, "{name} in {states:?}");
+    let expect = |others: &[(&str, &str)]| {
+        let states = cluster.states();
+        for (name, (state, _)) in &states {
+            let other = others.iter().find(|(run, _)| run == name);
+            assert_eq!(state, other.map_or("done", |(_, state)| state), "{name} in {states:?}");
+        }
+    };
+    let status = || {
+        let status = cluster.ablate(&["--status"]);
+        String::from_utf8_lossy(&status.stdout).into_owned()
+    };
+    let waits = status();
+    println!("{waits}");
+    expect(&[
+        ("long-seed2", "killed"),
+        ("longer-seed1", "running"),
+        ("longer-seed2", "cancelled"),
+        ("longer-seed3", "cancelled"),
+    ]);
+    for said in ["killed by signal 9", "before it had begun", "CANCELLED AT", "the end of"] {
+        assert!(waits.contains(said), "{said}: {waits}");
     }
-    let status = cluster.ablate(&["--status"]);
-    let status = String::from_utf8_lossy(&status.stdout).into_owned();
-    println!("{status}");
-    assert!(status.contains("killed by signal 9") && status.contains("the end of"), "{status}");
     // They went on, and did not begin again.
     for name in ["long-seed1", "long-seed3"] {
         let log = fs::read_to_string(cluster.run(name).join("run.log")).expect("a log");
@@ -313,16 +360,38 @@ fn an_ablation_on_slurm_survives_whatever_happens_and_ends_with_the_table_of_the
     }
 
     // Again: what is missing, and what failed only if asked for.
-    let count = |output: &Output| json(output)["submissions"][0]["jobs"][1]["count"].as_u64();
-    let again = cluster.ablate(&[&slurm[..], &["--json"]].concat());
-    assert_eq!(count(&again), Some(1), "the cancelled one");
-    let nothing = cluster.ablate(&slurm);
-    assert!(String::from_utf8_lossy(&nothing.stdout).contains("nothing to hand over"));
-    let retried = cluster.ablate(&[&slurm[..], &["--retry", "failed", "--json"]].concat());
-    assert_eq!(count(&retried), Some(1), "the killed one");
-    said("handed over what was cancelled, and what failed");
+    let hand_over = |more: &[&str]| -> Vec<String> {
+        let document = json(&cluster.ablate(&[&slurm[..], more, &["--json"]].concat()));
+        let Some(folder) = document["submissions"][0]["folder"].as_str() else { return Vec::new() };
+        let text = fs::read_to_string(Path::new(folder).join("submission.json")).expect("written");
+        let submission: Value = serde_json::from_str(&text).expect("JSON");
+        let tasks = submission["tasks"].as_array().expect("tasks");
+        tasks.iter().map(|task| task["run"].as_str().expect("a name").to_owned()).collect()
+    };
+    assert_eq!(hand_over(&[]), ["longer-seed2", "longer-seed3"], "the cancelled ones");
+    assert!(hand_over(&[]).is_empty(), "nothing twice");
+    assert_eq!(hand_over(&["--retry", "failed"]), ["long-seed2"], "the killed one");
+    said("handed over what was cancelled, and what was killed");
+    have_a_minute(3);
     cluster.wait_until_idle();
-    assert!(cluster.states().values().all(|(state, _)| state == "done"));
+    drop(stuck);
+    said("Slurm has ended longer-seed1 at its time limit; the queue is empty");
+    expect(&[("longer-seed1", "timed_out")]);
+    let timed_out = status();
+    println!("{timed_out}");
+    for said in
+        ["Slurm ended it at its time limit", "longer-seed1, the end of", "DUE TO TIME LIMIT"]
+    {
+        assert!(timed_out.contains(said), "{said}: {timed_out}");
+    }
+    assert!(hand_over(&[]).is_empty(), "what has failed is not tried again by itself");
+    let retried = hand_over(&["--retry", "failed"]);
+    assert_eq!(retried, ["longer-seed1"], "the one whose time was up, and no other");
+    said("handed over the one whose time was up");
+    cluster.wait_until_idle();
+    expect(&[]);
+    let log = fs::read_to_string(cluster.run("longer-seed1").join("run.log")).expect("a log");
+    assert!(log.contains("goes on after epoch"), "{log}");
     said("all runs are done");
 
     let local = local.wait_with_output().expect("it ends");

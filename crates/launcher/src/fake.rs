@@ -23,6 +23,10 @@ struct Inner {
     /// State and reason by the number that a task itself has.
     states: BTreeMap<String, String>,
     refuse_after: Option<usize>,
+    /// What it has written down.
+    accounts: Vec<QueuedTask>,
+    /// Commands that do not answer.
+    silent: Vec<&'static str>,
 }
 
 #[derive(Debug)]
@@ -76,6 +80,33 @@ impl FakeScheduler {
         self.inner().states.insert(job.to_owned(), state.to_owned());
     }
 
+    /// Writes down what has become of a task.
+    pub fn set_account(&self, job: u64, index: usize, state: &str, reason: &str) {
+        self.inner().accounts.push(QueuedTask {
+            job,
+            job_name: String::new(),
+            index,
+            state: state.to_owned(),
+            reason: reason.to_owned(),
+        });
+    }
+
+    /// From now on these of its commands (`squeue`, `sacct`, `scontrol`) fail.
+    pub fn silence(&self, commands: &[&'static str]) {
+        self.inner().silent = commands.to_vec();
+    }
+
+    fn answers(&self, command: &'static str) -> Result<(), SchedulerError> {
+        if !self.inner().silent.contains(&command) {
+            return Ok(());
+        }
+        Err(SchedulerError::Failed {
+            command: command.into(),
+            status: "exit status: 1".into(),
+            said: "Unable to contact slurm controller".into(),
+        })
+    }
+
     /// Forgets a job, as Slurm does some minutes after its end.
     pub fn forget(&self, job: u64) {
         self.inner().jobs.remove(&job);
@@ -87,7 +118,11 @@ impl Scheduler for FakeScheduler {
         let mut inner = self.inner();
         if inner.refuse_after.is_some_and(|most| inner.submitted.len() >= most) {
             let command = format!("sbatch {}", script.display());
-            return Err(SchedulerError::Failed { command, said: "no more jobs are taken".into() });
+            return Err(SchedulerError::Failed {
+                command,
+                status: "exit status: 1".into(),
+                said: "no more jobs are taken".into(),
+            });
         }
         let value = |name: &str| arguments.iter().find_map(|argument| argument.strip_prefix(name));
         let name = value("--job-name=").unwrap_or_default().to_owned();
@@ -97,6 +132,7 @@ impl Scheduler for FakeScheduler {
             let command = format!("sbatch {}", script.display());
             return Err(SchedulerError::Failed {
                 command,
+                status: "exit status: 1".into(),
                 said: "Invalid job array specification".into(),
             });
         }
@@ -108,6 +144,7 @@ impl Scheduler for FakeScheduler {
     }
 
     fn queue(&self, job_names: &[String]) -> Result<Vec<QueuedTask>, SchedulerError> {
+        self.answers("squeue")?;
         let inner = self.inner();
         let jobs = inner.jobs.iter().filter(|(_, job)| job_names.contains(&job.name));
         let tasks = jobs.flat_map(|(&id, job)| {
@@ -122,8 +159,10 @@ impl Scheduler for FakeScheduler {
         Ok(tasks.collect())
     }
 
-    fn accounts(&self, _jobs: &[u64]) -> Result<Vec<QueuedTask>, SchedulerError> {
-        Ok(Vec::new())
+    fn accounts(&self, jobs: &[u64]) -> Result<Vec<QueuedTask>, SchedulerError> {
+        self.answers("sacct")?;
+        let inner = self.inner();
+        Ok(inner.accounts.iter().filter(|task| jobs.contains(&task.job)).cloned().collect())
     }
 
     fn state_of(&self, job: &str) -> Result<Option<String>, SchedulerError> {
@@ -136,6 +175,7 @@ impl Scheduler for FakeScheduler {
     }
 
     fn max_array_size(&self) -> Result<usize, SchedulerError> {
+        self.answers("scontrol")?;
         Ok(self.max_array_size)
     }
 }

@@ -42,7 +42,7 @@ pub struct Profile {
     pub environment: BTreeMap<String, String>,
     /// More options of `sbatch`, each as it would stand on a line `#SBATCH`.
     pub options: Vec<String>,
-    /// Tasks at a time; nothing for as many as the cluster likes.
+    /// Tasks at a time, of all that one command hands over; nothing for as many as the cluster likes.
     pub max_tasks: Option<NonZeroU32>,
     /// Tasks of one job array; at most what the cluster takes (`MaxArraySize`).
     pub chunk: NonZeroU32,

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    io::ErrorKind,
     path::Path,
     process::{Command, Output},
 };
@@ -79,11 +80,13 @@ pub enum SchedulerError {
         source: std::io::Error,
     },
     /// A command of Slurm ended with an error.
-    #[error("`{command}` failed: {said}")]
+    #[error("`{command}` failed ({status}): {said}")]
     Failed {
         /// The command.
         command: String,
-        /// What it said.
+        /// `exit status: 1`, or the signal that ended it.
+        status: String,
+        /// Its last words.
         said: String,
     },
     /// An answer that is not understood.
@@ -112,15 +115,36 @@ impl Slurm {
     }
 
     fn call(command: &'static str, arguments: &[String]) -> Result<String, SchedulerError> {
-        let output = Self::run(command, arguments)?;
-        if output.status.success() {
-            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-        }
-        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        let command = format!("{command} {}", arguments.join(" "));
-        Err(SchedulerError::Failed { command, said })
+        answer(command, arguments, Self::run(command, arguments)?)
     }
 }
+
+/// Last lines of a command that failed which are worth repeating.
+const LAST_WORDS: usize = 3;
+
+/// What a command answered, if it did not fail.
+fn answer(command: &str, arguments: &[String], output: Output) -> Result<String, SchedulerError> {
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    Err(SchedulerError::Failed {
+        command: format!("{command} {}", arguments.join(" ")),
+        status: output.status.to_string(),
+        said: last_words(&output),
+    })
+}
+
+fn last_words(output: &Output) -> String {
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let lines: Vec<&str> = errors.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    match lines.as_slice() {
+        [] => "it said nothing".into(),
+        lines => lines[lines.len().saturating_sub(LAST_WORDS)..].join("; "),
+    }
+}
+
+/// What `sacct` says where a cluster keeps no accounts.
+const NO_ACCOUNTS: &str = "accounting storage is disabled";
 
 impl Scheduler for Slurm {
     fn submit(&self, script: &Path, arguments: &[String]) -> Result<u64, SchedulerError> {
@@ -145,8 +169,7 @@ impl Scheduler for Slurm {
             format!("--name={}", job_names.join(",")),
             "--format=%F|%K|%T|%j|%r".into(),
         ];
-        let answer = Self::call("squeue", &arguments)?;
-        Ok(answer.lines().filter_map(queue_line).collect())
+        read_lines("squeue", &Self::call("squeue", &arguments)?, queue_line)
     }
 
     fn accounts(&self, jobs: &[u64]) -> Result<Vec<QueuedTask>, SchedulerError> {
@@ -157,18 +180,12 @@ impl Scheduler for Slurm {
         let arguments = [
             "--noheader".into(),
             "--parsable2".into(),
+            // Not `--array`, which 22.05 does not know: tasks that have begun have a line each anyway.
             "--allocations".into(),
-            "--array".into(),
             format!("--jobs={}", jobs.join(",")),
             "--format=JobID,State,ExitCode".into(),
         ];
-        let output = match Self::run("sacct", &arguments) {
-            Ok(output) if output.status.success() => output,
-            // Many clusters keep no accounts, or have no such command.
-            _ => return Ok(Vec::new()),
-        };
-        let answer = String::from_utf8_lossy(&output.stdout);
-        Ok(answer.lines().filter_map(account_line).collect())
+        accounts_of(&arguments, Self::run("sacct", &arguments))
     }
 
     fn state_of(&self, job: &str) -> Result<Option<String>, SchedulerError> {
@@ -194,36 +211,78 @@ impl Scheduler for Slurm {
     }
 }
 
-fn queue_line(line: &str) -> Option<QueuedTask> {
-    let mut parts = line.trim().splitn(5, '|');
-    let mut next = || parts.next();
-    let (job, index, state, job_name, reason) = (next()?, next()?, next()?, next()?, next()?);
-    let reason = if reason == "None" { String::new() } else { reason.to_owned() };
-    Some(QueuedTask {
-        job: job.parse().ok()?,
+/// What `sacct` knows. Many clusters keep no accounts, or have no such command: they know nothing, which is no failure.
+fn accounts_of(
+    arguments: &[String],
+    ran: Result<Output, SchedulerError>,
+) -> Result<Vec<QueuedTask>, SchedulerError> {
+    let output = match ran {
+        Err(SchedulerError::Start { source, .. }) if source.kind() == ErrorKind::NotFound => {
+            return Ok(Vec::new());
+        }
+        ran => ran?,
+    };
+    if !output.status.success() && last_words(&output).contains(NO_ACCOUNTS) {
+        return Ok(Vec::new());
+    }
+    read_lines("sacct", &answer("sacct", arguments, output)?, account_line)
+}
+
+/// A line of an answer: a task, one that is none of ours, or one that is not understood.
+type Line = Result<Option<QueuedTask>, ()>;
+
+/// Reads an answer. A line that is not understood may be about a task that waits, so it is not passed over.
+fn read_lines(
+    command: &'static str,
+    answer: &str,
+    read: impl Fn(&str) -> Line,
+) -> Result<Vec<QueuedTask>, SchedulerError> {
+    let mut tasks = Vec::new();
+    for line in answer.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let task =
+            read(line).map_err(|()| SchedulerError::Answer { command, answer: line.to_owned() })?;
+        tasks.extend(task);
+    }
+    Ok(tasks)
+}
+
+/// `<job>|<index>|PENDING|<name>|<reason>`
+fn queue_line(line: &str) -> Line {
+    let parts: Vec<&str> = line.splitn(5, '|').collect();
+    let [job, index, state, job_name, reason] = parts[..] else { return Err(()) };
+    if index == "N/A" {
+        // A job that is no array.
+        return Ok(None);
+    }
+    Ok(Some(QueuedTask {
+        job: job.parse().map_err(|_| ())?,
         job_name: job_name.to_owned(),
-        index: index.parse().ok()?,
+        index: index.parse().map_err(|_| ())?,
         state: state.to_owned(),
-        reason,
-    })
+        reason: if reason == "None" { String::new() } else { reason.to_owned() },
+    }))
 }
 
 /// `<job>_<index>|CANCELLED by 1000|0:15`
-fn account_line(line: &str) -> Option<QueuedTask> {
-    let mut parts = line.trim().splitn(3, '|');
-    let (id, state, code) = (parts.next()?, parts.next()?, parts.next()?);
-    let (job, index) = id.split_once('_')?;
+fn account_line(line: &str) -> Line {
+    let parts: Vec<&str> = line.splitn(3, '|').collect();
+    let [id, state, code] = parts[..] else { return Err(()) };
+    let Some((job, index)) = id.split_once('_') else { return Ok(None) };
+    if index.starts_with('[') {
+        // Tasks that the queue has, too.
+        return Ok(None);
+    }
     let (state, by) = state.split_once(' ').unwrap_or((state, ""));
     let code = if code == "0:0" { String::new() } else { format!("exit code {code}") };
     let reason =
         [by, &code].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ");
-    Some(QueuedTask {
-        job: job.parse().ok()?,
+    Ok(Some(QueuedTask {
+        job: job.parse().map_err(|_| ())?,
         job_name: String::new(),
-        index: index.parse().ok()?,
+        index: index.parse().map_err(|_| ())?,
         state: state.to_owned(),
         reason,
-    })
+    }))
 }
 
 /// What accounts say, by job and place.
@@ -241,17 +300,52 @@ mod tests {
     /// Lines as Slurm 22.05 prints them.
     #[test]
     fn lines_of_squeue_and_sacct_are_read() {
-        let task = queue_line("17|3|PENDING|promise-a-1-runs-0|JobArrayTaskLimit").expect("a task");
-        assert_eq!((task.job, task.index, task.state.as_str()), (17, 3, "PENDING"));
-        assert_eq!(task.reason, "JobArrayTaskLimit");
-        assert_eq!(queue_line("17|0|RUNNING|name|None").expect("a task").reason, "");
-        // A job that is no array.
-        assert_eq!(queue_line("17|N/A|RUNNING|name|None"), None);
-        let task = account_line("17_3|CANCELLED by 1000|0:15").expect("a task");
+        let task = |line: Line| line.expect("understood").expect("a task");
+        let queued = task(queue_line("17|3|PENDING|promise-a-1-runs-0|JobArrayTaskLimit"));
+        assert_eq!((queued.job, queued.index, queued.state.as_str()), (17, 3, "PENDING"));
+        assert_eq!(queued.reason, "JobArrayTaskLimit");
+        assert_eq!(task(queue_line("17|0|RUNNING|name|None")).reason, "");
+        assert_eq!(queue_line("17|N/A|RUNNING|name|None"), Ok(None));
+        let account = task(account_line("17_3|CANCELLED by 1000|0:15"));
         assert_eq!(
-            (task.state.as_str(), task.reason.as_str()),
+            (account.state.as_str(), account.reason.as_str()),
             ("CANCELLED", "by 1000, exit code 0:15")
         );
-        assert_eq!(account_line("17_[4-9]|PENDING|0:0"), None);
+        let memory = task(account_line("17_4|OUT_OF_MEMORY|0:125"));
+        assert_eq!((memory.index, memory.state.as_str()), (4, "OUT_OF_MEMORY"));
+        assert_eq!(account_line("17_[4-9]|PENDING|0:0"), Ok(None));
+    }
+
+    #[test]
+    fn an_answer_that_is_not_understood_is_said_and_not_taken_for_no_tasks() {
+        let answer = "17|0|RUNNING|name|None\nslurm is being updated\n";
+        let error = read_lines("squeue", answer, queue_line).expect_err("no task");
+        let text = error.to_string();
+        assert!(text.contains("`squeue`") && text.contains("slurm is being updated"), "{text}");
+    }
+
+    /// A command that says something on standard error and ends.
+    #[cfg(unix)]
+    fn output(code: i32, said: &str) -> Output {
+        use std::os::unix::process::ExitStatusExt as _;
+
+        let status = std::process::ExitStatus::from_raw(code << 8);
+        Output { status, stdout: Vec::new(), stderr: said.into() }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn accounts_that_fail_are_said_and_a_cluster_that_keeps_none_is_no_failure() {
+        let arguments = ["--jobs=17".to_owned()];
+        let accounts = |code, said: &str| accounts_of(&arguments, Ok(output(code, said)));
+        assert_eq!(accounts(1, "Slurm accounting storage is disabled\n").expect("none"), []);
+        let absent = SchedulerError::Start { command: "sacct", source: ErrorKind::NotFound.into() };
+        assert_eq!(accounts_of(&arguments, Err(absent)).expect("none"), []);
+        let error = accounts(1, "one\ntwo\n\nsacct: error: slurm_persist_conn_open\nthe last\n")
+            .expect_err("it does not answer");
+        assert_eq!(
+            error.to_string(),
+            "`sacct --jobs=17` failed (exit status: 1): two; sacct: error: slurm_persist_conn_open; the last"
+        );
     }
 }

@@ -2,7 +2,10 @@
 
 use std::{fmt::Write as _, path::Path};
 
-use crate::profile::Profile;
+use crate::{
+    ended::{BEFORE, BEGINS, LAST_CODE},
+    profile::Profile,
+};
 
 /// Arguments that only a submission knows come beside the script, so that a path may have any name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,12 +82,19 @@ impl Array<'_> {
             let _ = writeln!(text, "#SBATCH {option}");
         }
         let _ = writeln!(text, "\ntask=$(({first} + SLURM_ARRAY_TASK_ID))");
-        let code = quoted(&ended.join(kind).display().to_string());
         // Job and try, so that what a former try left is not taken for this one's.
+        text.push_str("this=\"$SLURM_JOB_ID ${SLURM_RESTART_COUNT:-0}\"\n");
+        let _ = writeln!(text, "echo \"{BEGINS}$this\"");
+        let code = quoted(&ended.join(kind).display().to_string());
         let _ = writeln!(
             text,
-            "left() {{\n    printf '%s %s %s\\n' \"$SLURM_JOB_ID\" \"${{SLURM_RESTART_COUNT:-0}}\" \"$1\" >{code}\"$task.code\"\n    \
-             exit \"$1\"\n}}"
+            r#"# How it ended, for a program that cannot say so itself; in the log if no file can be written.
+stage={BEFORE}
+left() {{
+    trap - EXIT ERR
+    printf '%s %s %s\n' "$this" "$1" "$stage" >{code}"$task.code" || echo "{LAST_CODE}$this $1 $stage" >&2
+    exit "$1"
+}}"#
         );
         text.push_str(
             r#"# Slurm may stop it before the program has begun.
@@ -93,20 +103,23 @@ trap 'asked=USR1' USR1
 trap 'asked=TERM' TERM
 failed() {
     [ -z "$asked" ] || left 143
-    left 1
+    left "$1"
 }
+# Also at `exit`, and at `set -e`.
+trap 'failed $?' EXIT
 "#,
         );
-        let _ = writeln!(text, "cd {} || failed", quoted(&directory.display().to_string()));
+        let _ = writeln!(text, "cd {} || failed 1", quoted(&directory.display().to_string()));
         for module in &profile.modules {
-            let _ = writeln!(text, "module load {} || failed", quoted(module));
+            let _ = writeln!(text, "module load {} || failed 1", quoted(module));
         }
         if !profile.pre_commands.is_empty() {
-            text.push_str("trap failed ERR\n");
+            text.push_str("trap 'failed $?' ERR\n");
             for command in &profile.pre_commands {
                 let _ = writeln!(text, "{}", command.trim_end());
             }
-            text.push_str("trap - ERR\n");
+            // What they have set is for themselves.
+            text.push_str("set +eu\ntrap - ERR\ntrap 'failed $?' EXIT\n");
         }
         for (name, value) in &profile.environment {
             let _ = writeln!(text, "export {name}={}", quoted(value));
@@ -118,6 +131,7 @@ failed() {
         let _ = writeln!(text, "\n{} \"$task\" &", command.join(" "));
         text.push_str(
             r#"program=$!
+stage=
 trap 'kill -USR1 "$program" 2>/dev/null' USR1
 trap 'kill -TERM "$program" 2>/dev/null' TERM
 [ -z "$asked" ] || kill "-$asked" "$program"
@@ -172,6 +186,50 @@ mod tests {
         };
         let script = array.script();
         insta::assert_snapshot!(format!("sbatch {}\n{}", script.arguments.join(" "), script.text));
+    }
+
+    /// Whatever commands do that come before the program, how the task ended is known.
+    #[cfg(unix)]
+    #[test]
+    fn a_script_that_ends_before_its_program_leaves_word() {
+        let leaves = |commands: &[&str], command: &[&str]| {
+            let folder = tempfile::tempdir().expect("a folder");
+            let pre_commands = commands.iter().map(|&command| command.into()).collect();
+            let profile = Profile { pre_commands, ..Profile::default() };
+            let command: Vec<String> = command.iter().map(|&word| word.into()).collect();
+            let array = Array {
+                job_name: "a",
+                profile: &profile,
+                directory: folder.path(),
+                log: &folder.path().join("log"),
+                ended: folder.path(),
+                kind: "runs-",
+                first: 3,
+                count: 1,
+                command: &command,
+            };
+            let output = std::process::Command::new("bash")
+                .args(["-c", &array.script().text])
+                .env("SLURM_JOB_ID", "17")
+                .env("SLURM_ARRAY_TASK_ID", "1")
+                .env_remove("SLURM_RESTART_COUNT")
+                .output()
+                .expect("a shell");
+            let code = std::fs::read_to_string(folder.path().join("runs-4.code"));
+            (code.unwrap_or_default().trim_end().to_owned(), output.status.code())
+        };
+        let ends = |code| ["sh", "-c", if code == 0 { "exit 0" } else { "exit 7" }];
+        let before = |code: i32| (format!("17 0 {code} before"), Some(code));
+        let after = |code: i32| (format!("17 0 {code}"), Some(code));
+        assert_eq!(leaves(&["exit 5"], &ends(0)), before(5));
+        assert_eq!(leaves(&["exit 0"], &ends(0)), before(0));
+        assert_eq!(leaves(&["set -e", "f() { ls /nonexistent; }; f; true"], &ends(0)).1, Some(2));
+        let unset = leaves(&["set -u", "echo $nothing_of_that_name"], &ends(0)).0;
+        assert!(unset.ends_with(BEFORE), "{unset}: some shells say 1, some 127");
+        assert_eq!(leaves(&["false"], &ends(0)), before(1));
+        assert_eq!(leaves(&["trap - EXIT; set -eu"], &ends(7)), after(7));
+        assert_eq!(leaves(&["set -eu"], &ends(0)), after(0));
+        assert_eq!(leaves(&[], &["/nonexistent"]), after(127));
     }
 
     #[test]

@@ -36,6 +36,8 @@ pub enum State {
     Interrupted,
     /// It is over and has left no word.
     Lost,
+    /// Slurm does not answer, so nobody can say: it may wait or run.
+    Unknown,
 }
 
 impl State {
@@ -56,6 +58,7 @@ impl State {
             Self::NodeFailed => "node failed",
             Self::Interrupted => "interrupted",
             Self::Lost => "lost",
+            Self::Unknown => "unknown",
         }
     }
 
@@ -77,16 +80,22 @@ impl State {
 ///
 /// - `slurm`: Slurm's word and reason, of its queue or else its accounts
 /// - `ended`: what its last try left
-pub fn judge(slurm: Option<(&str, &str)>, ended: Option<&Ended>) -> (State, String) {
+/// - `logged`: how Slurm ended that try, by its own line in the log
+pub fn judge(
+    slurm: Option<(&str, &str)>,
+    ended: Option<&Ended>,
+    logged: Option<&(How, String)>,
+) -> (State, String) {
     let left = || ended.map(|ended| ended.reasons.join(": ")).unwrap_or_default();
-    let reason = |said: &str| match (left(), said) {
-        (left, "") => left,
-        (left, said) if left.is_empty() => said.to_owned(),
-        (left, said) => format!("{left} ({said})"),
-    };
     let how = ended.map(|ended| ended.how);
     let word = slurm.map_or("", |(word, _)| word);
     let said = slurm.map_or("", |(_, said)| said);
+    // The task's own reason, else what its state means; and Slurm's.
+    let told = |meaning: &str| {
+        let own = Some(left()).filter(|left| !left.is_empty());
+        let own = own.unwrap_or_else(|| meaning.to_owned());
+        if said.is_empty() { own } else { format!("{own} ({said})") }
+    };
     match word {
         "PENDING" | "REQUEUED" | "REQUEUE_HOLD" | "REQUEUE_FED" | "SPECIAL_EXIT"
         | "RESV_DEL_HOLD" => {
@@ -106,42 +115,62 @@ pub fn judge(slurm: Option<(&str, &str)>, ended: Option<&Ended>) -> (State, Stri
     }
     match word {
         "OUT_OF_MEMORY" => {
-            let text = reason(said);
-            return (
-                State::OutOfMemory,
-                if text.is_empty() { "more memory than it asked for".into() } else { text },
-            );
+            return (State::OutOfMemory, told("it took more memory than it had asked for"));
         }
-        "NODE_FAIL" | "BOOT_FAIL" => return (State::NodeFailed, reason(said)),
+        "NODE_FAIL" | "BOOT_FAIL" | "LAUNCH_FAILED" | "RECONFIG_FAIL" => {
+            return (State::NodeFailed, told("Slurm says that its machine failed"));
+        }
         _ => {}
     }
-    let own = match how {
-        Some(How::Failed) => Some(State::Failed),
-        Some(How::Cancelled) => Some(State::Cancelled),
-        Some(How::TimedOut) => Some(State::TimedOut),
-        Some(How::OutOfMemory) => Some(State::OutOfMemory),
-        Some(How::Preempted) => Some(State::Preempted),
-        Some(How::NodeFailed) => Some(State::NodeFailed),
-        Some(How::DiskFull) => Some(State::DiskFull),
-        // Slurm may know by whom.
-        Some(How::Done | How::Killed | How::Interrupted) | None => None,
-    };
-    if let Some(own) = own {
-        return (own, left());
+    // Of these Slurm may know by whom.
+    let by_slurm = [How::Done, How::Killed, How::Interrupted];
+    if let Some(own) = how.filter(|how| !by_slurm.contains(how)) {
+        let line = logged.map(|(_, line)| line.clone()).unwrap_or_default();
+        return (of(own), if left().is_empty() { line } else { left() });
+    }
+    let line = logged.map(|(_, line)| line.as_str());
+    match word {
+        "CANCELLED" | "REVOKED" => {
+            let by = Some(said).filter(|said| !said.is_empty()).or(line);
+            return (State::Cancelled, by.unwrap_or("somebody cancelled it").to_owned());
+        }
+        "TIMEOUT" | "DEADLINE" => {
+            return (State::TimedOut, told("Slurm ended it at its time limit"));
+        }
+        "PREEMPTED" => return (State::Preempted, told("Slurm gave its place to another job")),
+        _ => {}
+    }
+    if let Some((how, line)) = logged {
+        return (of(*how), line.clone());
     }
     match word {
-        "CANCELLED" | "REVOKED" => (State::Cancelled, said.to_owned()),
-        "TIMEOUT" | "DEADLINE" => (State::TimedOut, reason(said)),
-        "PREEMPTED" => (State::Preempted, said.to_owned()),
-        _ if how == Some(How::Killed) => (State::Killed, left()),
-        "FAILED" => (State::Failed, reason(said)),
+        "" | "FAILED" | "COMPLETED" if how == Some(How::Killed) => (State::Killed, left()),
+        "FAILED" => (State::Failed, told("Slurm says that it failed")),
         "COMPLETED" => (State::Done, String::new()),
-        _ if how == Some(How::Interrupted) => (State::Interrupted, left()),
-        _ => (
+        "" if how == Some(How::Interrupted) => (State::Interrupted, left()),
+        "" => (
             State::Lost,
             "Slurm does not know it any more, and it has left no word: its machine may have failed"
                 .into(),
         ),
+        // Of a later Slurm. It may be the word for something that goes on.
+        word => (State::Unknown, told(&format!("Slurm says `{word}`"))),
+    }
+}
+
+/// The word for how a task ended.
+const fn of(how: How) -> State {
+    match how {
+        How::Done => State::Done,
+        How::Failed => State::Failed,
+        How::Interrupted => State::Interrupted,
+        How::Cancelled => State::Cancelled,
+        How::TimedOut => State::TimedOut,
+        How::OutOfMemory => State::OutOfMemory,
+        How::Preempted => State::Preempted,
+        How::NodeFailed => State::NodeFailed,
+        How::Killed => State::Killed,
+        How::DiskFull => State::DiskFull,
     }
 }
 
@@ -170,7 +199,7 @@ mod tests {
     fn the_queue_counts_while_a_task_is_in_it_and_then_what_it_left() {
         let state = |slurm: &str, how: Option<How>| {
             let ended = how.map(ended);
-            judge((!slurm.is_empty()).then_some((slurm, "")), ended.as_ref()).0
+            judge((!slurm.is_empty()).then_some((slurm, "")), ended.as_ref(), None).0
         };
         let expected = [
             ("PENDING", None, State::Pending),
@@ -199,7 +228,42 @@ mod tests {
 
     #[test]
     fn a_task_that_was_queued_again_says_so() {
-        let again = judge(Some(("PENDING", "BeginTime")), Some(&ended(How::Interrupted)));
+        let again = judge(Some(("PENDING", "BeginTime")), Some(&ended(How::Interrupted)), None);
         assert_eq!(again, (State::Pending, "queued again: BeginTime".into()));
+    }
+
+    #[test]
+    fn a_task_that_slurm_ended_has_a_reason_from_wherever_there_is_one() {
+        let state = |slurm: Option<(&str, &str)>, how: Option<How>, logged: Option<How>| {
+            let ended = how.map(ended);
+            let logged = logged.map(|how| (how, "the line".to_owned()));
+            let (state, reason) = judge(slurm, ended.as_ref(), logged.as_ref());
+            (state, reason)
+        };
+        let of_memory = Some(("OUT_OF_MEMORY", "OutOfMemory"));
+        let alone = state(of_memory, None, None);
+        assert_eq!(alone.0, State::OutOfMemory);
+        assert_eq!(alone.1, "it took more memory than it had asked for (OutOfMemory)");
+        let killed = state(of_memory, Some(How::Killed), None);
+        assert_eq!(killed, (State::OutOfMemory, "why (OutOfMemory)".into()));
+        // Forgotten, and there are no accounts: the log has a line of Slurm's.
+        let of_log = |how| state(None, Some(How::Killed), Some(how));
+        assert_eq!(of_log(How::OutOfMemory), (State::OutOfMemory, "the line".into()));
+        assert_eq!(of_log(How::TimedOut), (State::TimedOut, "the line".into()));
+        let cancelled = state(None, Some(How::Interrupted), Some(How::Cancelled));
+        assert_eq!(cancelled, (State::Cancelled, "the line".into()));
+        let cancelled = state(Some(("CANCELLED", "")), None, Some(How::Cancelled));
+        assert_eq!(cancelled, (State::Cancelled, "the line".into()));
+        let by = state(Some(("CANCELLED", "by 1000")), Some(How::Killed), None);
+        assert_eq!(by, (State::Cancelled, "by 1000".into()));
+        let up = state(Some(("TIMEOUT", "TimeLimit")), None, Some(How::TimedOut));
+        assert_eq!(up, (State::TimedOut, "Slurm ended it at its time limit (TimeLimit)".into()));
+        let nobody = state(Some(("CANCELLED", "")), None, None);
+        assert_eq!(nobody, (State::Cancelled, "somebody cancelled it".into()));
+        let later = state(Some(("EXPEDITING", "")), Some(How::Interrupted), None);
+        assert_eq!(later.0, State::Unknown, "{}", later.1);
+        // It is queued again: what the log says is of the try before.
+        let again = state(Some(("PENDING", "")), None, Some(How::TimedOut));
+        assert_eq!(again.0, State::Pending);
     }
 }

@@ -11,17 +11,19 @@
 //! | `ended/` | how they ended |
 
 use std::{
+    error::Error,
     fs,
     io::{self, ErrorKind},
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use crate::{
-    ended::{Ended, EndedFolder},
+    ended::{Ended, EndedFolder, Logged},
     profile::Profile,
-    scheduler::{Scheduler, SchedulerError, by_task},
+    scheduler::{QueuedTask, Scheduler, SchedulerError, by_task},
     script::{Array, Script},
     state::{State, judge, worth_keeping},
 };
@@ -96,7 +98,8 @@ pub struct Submission {
 pub struct Job {
     /// What its tasks do.
     pub kind: Kind,
-    /// Its name, by which it is found in the queue among the jobs of this user: experiment, number of the submission, kind, first task. Two folders of runs may have the same.
+    /// Its name, by which it is found in the queue among the jobs of this user: experiment, number of the submission,
+    /// beginning of a checksum of the folder's path (two folders of runs may have experiments of one name), kind, first task.
     pub name: String,
     /// Slurm's number; nothing before it was handed over.
     pub id: Option<u64>,
@@ -104,6 +107,12 @@ pub struct Job {
     pub first: usize,
     /// How many.
     pub count: usize,
+}
+
+impl Job {
+    fn placeholder(&self) -> String {
+        format!("<{}>", self.name)
+    }
 }
 
 /// A run.
@@ -170,12 +179,58 @@ pub struct Order<'a> {
     pub encode_tasks: usize,
 }
 
+/// Characters of the checksum of a folder's path in the names of jobs.
+const PLACE: usize = 8;
+
+/// What tells the jobs of one folder of runs from those of others, whatever way a path to it takes.
+fn place_of(root: &Path) -> String {
+    // It may not be there yet: as much of it as is.
+    let canonical: Option<PathBuf> = root.ancestors().find_map(|there| {
+        let rest = root.strip_prefix(there).ok()?;
+        // By its parts: an empty rest would add a separator.
+        Some(fs::canonicalize(there).ok()?.components().chain(rest.components()).collect())
+    });
+    let path = canonical.unwrap_or_else(|| root.to_owned());
+    let mut text = hex::encode(Sha256::digest(path.as_os_str().as_encoded_bytes()));
+    text.truncate(PLACE);
+    text
+}
+
+/// What is not known, or will be forgotten, of all that was asked.
+#[derive(Debug, Default)]
+pub struct Unanswered {
+    /// What is wrong with Slurm's queue: what waits or runs is not known.
+    pub queue: Option<SchedulerError>,
+    /// What is wrong with its accounts: how some tasks ended is not known.
+    pub accounts: Option<SchedulerError>,
+    /// Why something that Slurm said could not be kept.
+    pub kept: Option<SubmissionError>,
+}
+
+impl Unanswered {
+    /// What is wrong, each in words.
+    pub fn reasons(&self) -> Vec<String> {
+        let in_full = |error: &dyn Error| {
+            let cause = error.source().map(|cause| format!(": {cause}"));
+            format!("{error}{}", cause.unwrap_or_default())
+        };
+        let silent = [&self.queue, &self.accounts].into_iter().flatten();
+        let silent = silent.map(|error| format!("Slurm does not answer: {}", in_full(error)));
+        let kept = self.kept.iter().map(|error| {
+            format!("what Slurm says now may be forgotten in some minutes: {}", in_full(error))
+        });
+        silent.chain(kept).collect()
+    }
+}
+
 /// A submission that nobody has yet: its jobs and their scripts.
 pub struct Draft {
     folder: PathBuf,
     text: String,
     submission: Submission,
     scripts: Vec<Script>,
+    /// Jobs that the first one waits for the end of.
+    after: Option<String>,
 }
 
 impl Draft {
@@ -195,11 +250,16 @@ impl Draft {
         let number = numbers(root)?.last().map_or(1, |last| last + 1);
         let folder = root.join(number.to_string());
         let chunk = (order.profile.chunk.get() as usize).min(max_array_size).max(1);
+        let place = place_of(root);
         let mut jobs = Vec::new();
         let mut add = |kind: Kind, tasks: usize| {
             for first in (0..tasks).step_by(chunk) {
                 let count = chunk.min(tasks - first);
-                let name = format!("promise-{}-{number}-{}-{first}", order.experiment, kind.name());
+                let name = format!(
+                    "promise-{}-{number}-{place}-{}-{first}",
+                    order.experiment,
+                    kind.name()
+                );
                 jobs.push(Job { kind, name, id: None, first, count });
             }
         };
@@ -244,14 +304,28 @@ impl Draft {
             inputs: order.inputs,
             encode_tasks: order.encode_tasks,
         };
-        Ok(Self { folder, text: order.text.to_owned(), submission, scripts })
+        Ok(Self { folder, text: order.text.to_owned(), submission, scripts, after: None })
+    }
+
+    /// Has it begin once another job has ended, if there is a limit on tasks at a time: Slurm keeps it for each array by
+    /// itself.
+    ///
+    /// - `job`: number of the last job that was handed over before, or what stands for it
+    pub fn after(mut self, job: Option<String>) -> Self {
+        self.after = job.filter(|_| self.submission.profile.max_tasks.is_some());
+        self
+    }
+
+    /// What stands for the number of its last job before it has one.
+    pub fn last_job(&self) -> Option<String> {
+        self.submission.jobs.last().map(Job::placeholder)
     }
 
     /// Every script with the command that hands it over. Numbers of jobs that are not known yet are names.
     pub fn shown(&self) -> String {
         let mut shown = String::new();
         for (place, script) in self.scripts.iter().enumerate() {
-            let name = |at: usize| format!("<{}>", self.submission.jobs[at].name);
+            let name = |at: usize| self.submission.jobs[at].placeholder();
             let dependency = self.dependency(place, &name);
             let arguments: Vec<&str> =
                 script.arguments.iter().chain(&dependency).map(String::as_str).collect();
@@ -279,9 +353,13 @@ impl Draft {
                 parts.push(format!("afterok:{}", encoding.join(":")));
             }
         }
-        if self.submission.profile.max_tasks.is_some() && place > 0 && jobs[place - 1].kind == kind
-        {
-            parts.push(format!("afterany:{}", id(place - 1)));
+        let limited = self.submission.profile.max_tasks.is_some();
+        match &self.after {
+            Some(before) if place == 0 => parts.push(format!("afterany:{before}")),
+            _ if limited && place > 0 && jobs[place - 1].kind == kind => {
+                parts.push(format!("afterany:{}", id(place - 1)));
+            }
+            _ => {}
         }
         (!parts.is_empty()).then(|| format!("--dependency={}", parts.join(",")))
     }
@@ -322,6 +400,24 @@ impl Draft {
         }
         Ok((self.folder, self.submission))
     }
+}
+
+const NO_QUEUE: &str = "Slurm's queue does not answer: it may wait or run";
+const NO_ACCOUNTS: &str =
+    "not in the queue, and Slurm's accounts do not answer: how it ended is not known";
+
+/// Asks Slurm, unless it did not answer before.
+fn ask(
+    unanswered: &mut Option<SchedulerError>,
+    question: impl FnOnce() -> Result<Vec<QueuedTask>, SchedulerError>,
+) -> Vec<QueuedTask> {
+    if unanswered.is_some() {
+        return Vec::new();
+    }
+    question().unwrap_or_else(|error| {
+        *unanswered = Some(error);
+        Vec::new()
+    })
 }
 
 /// A task with what has become of it.
@@ -369,16 +465,17 @@ impl Submission {
     /// What has become of every task, in order: encoding first. What only Slurm knows, and soon forgets, is kept in the
     /// folder.
     ///
-    /// # Errors
+    /// Where Slurm does not answer, tasks that it may have are [`State::Unknown`].
     ///
-    /// If Slurm does not answer, or something cannot be kept.
+    /// - `unanswered`: what Slurm did not answer, and what could not be kept; who does not answer is not asked again
     pub fn status(
         &self,
         folder: &Path,
         scheduler: &dyn Scheduler,
-    ) -> Result<Vec<TaskStatus>, SubmissionError> {
+        unanswered: &mut Unanswered,
+    ) -> Vec<TaskStatus> {
         let names: Vec<String> = self.jobs.iter().map(|job| job.name.clone()).collect();
-        let queued = scheduler.queue(&names)?;
+        let queued = ask(&mut unanswered.queue, || scheduler.queue(&names));
         // Handed over by a process that was killed before it could write that down.
         let id_of = |job: &Job| {
             job.id.or_else(|| {
@@ -389,9 +486,12 @@ impl Submission {
         let queue = by_task(queued);
         let known: Vec<u64> = ids.iter().flatten().copied().collect();
         let total: usize = self.jobs.iter().map(|job| job.count).sum();
-        let accounts =
-            if queue.len() == total { Vec::new() } else { scheduler.accounts(&known)? };
+        let accounts = match queue.len() {
+            all if all == total => Vec::new(),
+            _ => ask(&mut unanswered.accounts, || scheduler.accounts(&known)),
+        };
         let accounts = by_task(accounts);
+        let (no_queue, no_accounts) = (unanswered.queue.is_some(), unanswered.accounts.is_some());
         let left = EndedFolder::new(folder.join("ended"));
         let mut all = Vec::with_capacity(total);
         for (job, id) in self.jobs.iter().zip(ids) {
@@ -399,27 +499,47 @@ impl Submission {
                 let number = job.first + index;
                 let name = job.kind.task(number);
                 let Some(id) = id else {
+                    // Without a queue nobody can say whether a job of that name was handed over.
+                    let (state, reason) = match no_queue {
+                        true => (State::Unknown, NO_QUEUE.into()),
+                        false => (State::NotSubmitted, String::new()),
+                    };
                     all.push(TaskStatus {
                         kind: job.kind,
                         number,
                         id: None,
-                        state: State::NotSubmitted,
-                        reason: String::new(),
+                        state,
+                        reason,
                         log: PathBuf::new(),
                     });
                     continue;
                 };
                 let slurm = queue.get(&(id, index)).or_else(|| accounts.get(&(id, index)));
                 let slurm = slurm.map(|(word, reason)| (word.as_str(), reason.as_str()));
-                let ended = left.read(&name);
                 let log = folder.join("logs").join(format!("{}-{id}_{index}.log", job.kind.name()));
-                let (mut state, mut reason) = judge(slurm, ended.as_ref());
-                if state == State::Lost && !log.exists() {
+                let logged = Logged::read(&log);
+                let ended = left.read(&name, &logged);
+                let (mut state, mut reason) = judge(slurm, ended.as_ref(), logged.slurm.as_ref());
+                if no_queue && state != State::Done {
+                    // Whatever it was the last time, it may wait or run.
+                    let former = if state == State::Lost { String::new() } else { reason };
+                    let former = Some(former).filter(|former| !former.is_empty());
+                    let former = former.map(|former| format!("; the last that is known: {former}"));
+                    reason = format!("{NO_QUEUE}{}", former.unwrap_or_default());
+                    state = State::Unknown;
+                } else if no_accounts
+                    && slurm.is_none()
+                    && matches!(state, State::Lost | State::Interrupted)
+                {
+                    (state, reason) = (State::Unknown, NO_ACCOUNTS.into());
+                } else if state == State::Lost && !log.exists() {
                     // Of a task that is cancelled before it begins Slurm keeps nothing, not even for minutes.
                     (state, reason) = (State::Cancelled, "before it had begun".into());
                 }
                 let known_how = ended.as_ref().map(|ended| ended.how);
-                if let Some(how) = worth_keeping(state).filter(|&how| known_how != Some(how)) {
+                // What was concluded from Slurm's silence will be concluded again, or Slurm will know better.
+                let by_slurm = worth_keeping(state).filter(|_| slurm.is_some());
+                if let Some(how) = by_slurm.filter(|&how| known_how != Some(how)) {
                     let (job, tries) = ended.map_or_else(
                         || (format!("{id}_{index}"), 0),
                         |ended| (ended.job, ended.tries),
@@ -432,7 +552,9 @@ impl Submission {
                         how,
                         reasons: reasons.into_iter().collect(),
                     };
-                    left.write(&name, &kept).map_err(failed("write", folder))?;
+                    if let Err(error) = left.write(&name, &kept) {
+                        unanswered.kept = Some(failed("write below", folder)(error));
+                    }
                 }
                 all.push(TaskStatus {
                     kind: job.kind,
@@ -444,7 +566,7 @@ impl Submission {
                 });
             }
         }
-        Ok(all)
+        all
     }
 }
 
@@ -533,7 +655,9 @@ mod tests {
         let fake = FakeScheduler::new(4);
         let draft = Draft::new(folder.path(), order(&profile, 10, 3), 4).expect("a draft");
         assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0, "nothing is written");
-        assert!(draft.shown().contains("--dependency=afterok:<promise-points-1-encode-0>"));
+        let place = place_of(folder.path());
+        let dependency = format!("--dependency=afterok:<promise-points-1-{place}-encode-0>");
+        assert!(draft.shown().contains(&dependency), "{}", draft.shown());
         let (root, submission) = draft.hand_over(&fake).expect("handed over");
         assert_eq!(Submission::read(&root).expect("written"), submission);
         let arguments: Vec<String> = fake
@@ -557,6 +681,102 @@ mod tests {
         );
         let next = Draft::new(folder.path(), order(&profile, 1, 0), 4).expect("a draft");
         assert_eq!(next.submission.number, 2);
+        // What one command hands over besides comes after it, so that the limit holds for both; without a limit it need not.
+        let dependencies = |profile: &Profile, encode_tasks| {
+            let draft = Draft::new(folder.path(), order(profile, 10, encode_tasks), 4);
+            let draft = draft.expect("a draft").after(Some("9".into()));
+            let id = |at: usize| at.to_string();
+            (0..draft.scripts.len()).map(|at| draft.dependency(at, &id)).collect::<Vec<_>>()
+        };
+        let chained = dependencies(&profile, 3);
+        assert_eq!(chained[0].as_deref(), Some("--dependency=afterany:9"));
+        assert_eq!(chained[1].as_deref(), Some("--dependency=afterok:0"));
+        assert_eq!(dependencies(&profile, 0)[0].as_deref(), Some("--dependency=afterany:9"));
+        assert_eq!(dependencies(&Profile::default(), 0), [None, None, None]);
+    }
+
+    #[test]
+    fn jobs_of_two_folders_of_runs_have_different_names_and_those_of_one_the_same() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let profile = Profile::default();
+        let name = |root: &Path| {
+            let draft = Draft::new(root, order(&profile, 1, 0), 1001).expect("a draft");
+            draft.submission.jobs[0].name.clone()
+        };
+        let [here, there] = ["here", "there"].map(|name| folder.path().join(name));
+        // The same before the folder is there and after.
+        let before = name(&here.join(SUBMISSIONS_DIR));
+        fs::create_dir_all(here.join(SUBMISSIONS_DIR)).expect("made");
+        assert_eq!(before, name(&here.join(SUBMISSIONS_DIR)));
+        assert_ne!(before, name(&there.join(SUBMISSIONS_DIR)));
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink(&here, &there).expect("a link");
+            assert_eq!(before, name(&there.join(SUBMISSIONS_DIR)));
+        }
+        // In the queue, a job of the other folder is not taken for one whose number was not written down.
+        let fake = FakeScheduler::new(1001);
+        let elsewhere = folder.path().join("elsewhere");
+        let hand_over = |root: &Path| {
+            let draft = Draft::new(root, order(&profile, 1, 0), 1001).expect("a draft");
+            draft.hand_over(&fake).expect("handed over")
+        };
+        hand_over(&elsewhere);
+        let (root, mut submission) = hand_over(&here);
+        fake.forget(2);
+        submission.jobs[0].id = None;
+        let all = submission.status(&root, &fake, &mut Unanswered::default());
+        assert_eq!(all[0].state, State::NotSubmitted);
+    }
+
+    #[test]
+    fn what_slurm_does_not_answer_is_unknown_and_not_lost() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let profile = Profile::default();
+        let fake = FakeScheduler::new(1001);
+        let draft = Draft::new(folder.path(), order(&profile, 3, 0), 1001).expect("a draft");
+        let (root, mut submission) = draft.hand_over(&fake).expect("handed over");
+        let left = EndedFolder::new(root.join("ended"));
+        let ended = |how| Ended {
+            job: "5".into(),
+            tries: 0,
+            node: String::new(),
+            how,
+            reasons: vec!["why".into()],
+        };
+        left.write("runs-1", &ended(How::Done)).expect("written");
+        left.write("runs-2", &ended(How::Failed)).expect("written");
+        let states = |submission: &Submission| {
+            let mut unanswered = Unanswered::default();
+            let all = submission.status(&root, &fake, &mut unanswered);
+            let states: Vec<State> = all.iter().map(|task| task.state).collect();
+            (states, unanswered.reasons().join(", "), all[2].reason.clone())
+        };
+        fake.silence(&["squeue"]);
+        let (found, reasons, last) = states(&submission);
+        // It may have been queued again by hand.
+        assert_eq!(found, [State::Unknown, State::Done, State::Unknown]);
+        assert!(last.contains("the last that is known: why"), "{last}");
+        assert!(
+            reasons.contains("`squeue` failed (exit status: 1): Unable to contact"),
+            "{reasons}"
+        );
+        let id = submission.jobs[0].id.take();
+        assert_eq!(states(&submission).0, [State::Unknown; 3]);
+        submission.jobs[0].id = id;
+
+        fake.silence(&["sacct"]);
+        fake.forget(1);
+        let (found, reasons, _) = states(&submission);
+        assert_eq!(found, [State::Unknown, State::Done, State::Failed]);
+        assert!(reasons.contains("`sacct` failed (exit status: 1)"), "{reasons}");
+        fake.silence(&[]);
+        fake.set_account(1, 0, "OUT_OF_MEMORY", "exit code 0:125");
+        let (found, reasons, _) = states(&submission);
+        assert_eq!(found, [State::OutOfMemory, State::Done, State::Failed]);
+        assert_eq!(reasons, "");
+        // Kept, for when the accounts are gone.
+        assert_eq!(left.read("runs-0", &Logged::default()).expect("kept").how, How::OutOfMemory);
     }
 
     #[test]
@@ -567,7 +787,7 @@ mod tests {
         let draft = Draft::new(folder.path(), order(&profile, 3, 0), 1001).expect("a draft");
         let (root, submission) = draft.hand_over(&fake).expect("handed over");
         let states = || -> Vec<State> {
-            let all = submission.status(&root, &fake).expect("an answer");
+            let all = submission.status(&root, &fake, &mut Unanswered::default());
             all.iter().map(|task| task.state).collect()
         };
         assert_eq!(states(), [State::Pending; 3]);
@@ -581,9 +801,15 @@ mod tests {
         assert_eq!(states(), [State::Lost, State::Cancelled, State::NodeFailed]);
         fs::remove_file(root.join("logs/runs-1_0.log")).expect("removed");
         assert_eq!(states()[0], State::Cancelled, "before it had begun");
+        // That was a conclusion, and the accounts may be late.
+        fake.set_account(1, 0, "TIMEOUT", "");
+        assert_eq!(states()[0], State::TimedOut);
         let left = EndedFolder::new(root.join("ended"));
-        assert_eq!(left.read("runs-2").expect("kept").reasons, ["n7 not responding"]);
-        assert_eq!(left.read("runs-1").expect("kept").how, How::Cancelled);
+        assert_eq!(
+            left.read("runs-2", &Logged::default()).expect("kept").reasons,
+            ["Slurm says that its machine failed (n7 not responding)"]
+        );
+        assert_eq!(left.read("runs-1", &Logged::default()).expect("kept").how, How::Cancelled);
     }
 
     #[test]
@@ -594,10 +820,10 @@ mod tests {
         let draft = Draft::new(folder.path(), order(&profile, 2, 0), 1001).expect("a draft");
         let (root, mut submission) = draft.hand_over(&fake).expect("handed over");
         submission.jobs[0].id = None;
-        let all = submission.status(&root, &fake).expect("an answer");
+        let all = submission.status(&root, &fake, &mut Unanswered::default());
         assert_eq!(all[1].id.as_deref(), Some("1_1"));
         fake.forget(1);
-        let all = submission.status(&root, &fake).expect("an answer");
+        let all = submission.status(&root, &fake, &mut Unanswered::default());
         assert_eq!(all[1].state, State::NotSubmitted);
     }
 
@@ -611,7 +837,7 @@ mod tests {
         let draft = Draft::new(folder.path(), order(&profile, 4, 0), 1001).expect("a draft");
         assert!(draft.hand_over(&fake).is_err());
         let (root, submission) = list(folder.path()).expect("readable").remove(0);
-        let all = submission.status(&root, &fake).expect("an answer");
+        let all = submission.status(&root, &fake, &mut Unanswered::default());
         let states: Vec<State> = all.iter().map(|task| task.state).collect();
         assert_eq!(states[..2], [State::Pending; 2]);
         assert_eq!(states[2..], [State::NotSubmitted; 2]);

@@ -18,11 +18,11 @@ use file_lock::lease::Seeker;
 use launcher::{
     ended::{Ended, EndedFolder, How},
     profile::Profile,
-    scheduler::Scheduler,
+    scheduler::{Scheduler, SchedulerError},
     state::State,
     submission::{
         self, Draft, EXPERIMENT_FILE, Kind, Order, SUBMISSIONS_DIR, Submission, SubmissionError,
-        Task as ClusterTask, TaskStatus,
+        Task as ClusterTask, TaskStatus, Unanswered,
     },
 };
 use run_record::{EpochRow, RunFolder, read_rows};
@@ -87,6 +87,8 @@ pub enum Next {
     HandOver,
     /// Nothing, unless what has failed is to be tried again.
     FailedBefore,
+    /// Nothing, whatever is asked for: Slurm does not answer, and may have it.
+    Unknown,
     /// Nothing: it cannot be run.
     Impossible,
 }
@@ -98,6 +100,19 @@ pub struct ClusterView {
     pub runs: Vec<ClusterRun>,
     /// Tasks that encode for runs which wait, and are not done; with the name of their experiment.
     pub encoding: Vec<(String, TaskStatus)>,
+    /// What Slurm did not answer.
+    pub unanswered: Unanswered,
+}
+
+/// What would be handed over.
+#[derive(Debug)]
+pub struct Shown {
+    /// What is known about all runs.
+    pub view: ClusterView,
+    /// Every script with the command that hands it over.
+    pub scripts: String,
+    /// Why it is not known how large an array may be, where there is no Slurm.
+    pub no_array_size: Option<SchedulerError>,
 }
 
 /// What was handed over for one experiment.
@@ -116,13 +131,14 @@ impl Campaign<'_> {
     ///
     /// # Errors
     ///
-    /// [`RunError::Cluster`] if Slurm does not answer or a submission cannot be read.
+    /// [`RunError::Cluster`] if a submission cannot be read. That Slurm does not answer is none: the view says so.
     pub fn on_cluster(
         &self,
         scheduler: &dyn Scheduler,
         retry_failed: bool,
     ) -> Result<ClusterView, RunError> {
         let mut encoding = Vec::new();
+        let mut unanswered = Unanswered::default();
         let mut tasks: BTreeMap<(usize, String), TaskStatus> = BTreeMap::new();
         for (place, experiment) in self.experiments.iter().enumerate() {
             let open = |job: &&PlannedRun| job.experiment == experiment.name && !job.is_done();
@@ -139,16 +155,21 @@ impl Campaign<'_> {
                 if !open.iter().any(|run| here.contains_key(run.as_str())) {
                     continue;
                 }
-                let status = submission.status(folder, scheduler)?;
+                let status = submission.status(folder, scheduler, &mut unanswered);
                 let (runs, encoders): (Vec<_>, Vec<_>) =
                     status.into_iter().partition(|task| task.kind == Kind::Runs);
                 let mut awaited = false;
+                let failed = encoders.iter().find(|task| task.state.is_failure());
                 open.retain(|run| {
                     let Some(task) = here.get(run.as_str()).and_then(|&at| runs.get(at)) else {
                         return true;
                     };
                     awaited |= task.state != State::Done;
-                    tasks.insert((place, run.clone()), task.clone());
+                    let mut task = task.clone();
+                    if let Some(failed) = failed {
+                        not_begun(&mut task, failed);
+                    }
+                    tasks.insert((place, run.clone()), task);
                     false
                 });
                 if awaited {
@@ -162,26 +183,32 @@ impl Campaign<'_> {
             let next = next(&job.planned, task.as_ref(), retry_failed);
             ClusterRun { planned: job.planned.clone(), task, next }
         });
-        Ok(ClusterView { runs: runs.collect(), encoding })
+        Ok(ClusterView { runs: runs.collect(), encoding, unanswered })
     }
 
-    /// The scripts of what would be handed over, with the commands that do so. Nothing is written.
+    /// The scripts of what would be handed over, with the commands that do so. Nothing is written, and there need not be a
+    /// Slurm: then arrays are as long as the profile says, and runs that were handed over before are left out.
     ///
     /// # Errors
     ///
-    /// As for [`hand_over`](Self::hand_over).
-    pub fn scripts(&mut self, cluster: &Cluster<'_>) -> Result<String, RunError> {
+    /// Why runs cannot begin; [`RunError::Cluster`] if a submission cannot be read.
+    pub fn scripts(&mut self, cluster: &Cluster<'_>) -> Result<Shown, RunError> {
         let view = self.refuse_and_look(cluster)?;
-        let max_array_size = cluster.scheduler.max_array_size().map_err(SubmissionError::from)?;
+        let (max_array_size, no_array_size) = match cluster.scheduler.max_array_size() {
+            Ok(size) => (size, None),
+            Err(error) => (usize::MAX, Some(error)),
+        };
         let sha256 = program_sha256().unwrap_or_default();
         let program = self.programs().join(sha256).join(PROGRAM);
-        let mut shown = String::new();
+        let (mut scripts, mut last) = (String::new(), None);
         for place in 0..self.experiments.len() {
             if let Some(draft) = self.draft(place, &view, cluster, &program, max_array_size)? {
-                shown.push_str(&draft.shown());
+                let draft = draft.after(last);
+                scripts.push_str(&draft.shown());
+                last = draft.last_job();
             }
         }
-        Ok(shown)
+        Ok(Shown { view, scripts, no_array_size })
     }
 
     /// Hands over what neither is done nor waits, one submission for each experiment: the program and the experiment file
@@ -194,7 +221,7 @@ impl Campaign<'_> {
     pub fn hand_over(&mut self, cluster: &Cluster<'_>) -> Result<Vec<HandedOver>, RunError> {
         let mut handed_over = Vec::new();
         // Before anything is written.
-        self.refuse_and_look(cluster)?;
+        refuse_silence(self.refuse_and_look(cluster)?)?;
         let max_array_size = cluster.scheduler.max_array_size().map_err(SubmissionError::from)?;
         for place in 0..self.experiments.len() {
             let experiment = &self.experiments[place];
@@ -217,6 +244,7 @@ impl Campaign<'_> {
             };
             // The one before may have handed them over meanwhile.
             let view = self.on_cluster(cluster.scheduler, cluster.retry_failed)?;
+            let view = refuse_silence(view)?;
             let mine = |run: &&ClusterRun| {
                 run.planned.experiment == experiment.name && run.next == Next::HandOver
             };
@@ -252,6 +280,8 @@ impl Campaign<'_> {
             }
             let draft = self.draft(place, &view, cluster, &program, max_array_size)?;
             let Some(draft) = draft else { continue };
+            let last = handed_over.last().and_then(|over: &HandedOver| over.submission.jobs.last());
+            let draft = draft.after(last.and_then(|job| job.id).map(|id| id.to_string()));
             let (folder, submission) = draft.hand_over(cluster.scheduler)?;
             handed_over.push(HandedOver {
                 experiment: experiment.name.clone(),
@@ -289,7 +319,10 @@ impl Campaign<'_> {
             if job.experiment != place || run.next != Next::HandOver {
                 continue;
             }
-            let value = serde_json::to_value(ready.inputs()).unwrap_or_default();
+            let value = serde_json::to_value(ready.inputs()).map_err(|error| {
+                let run = run.planned.full_name();
+                RunError::InputsUnreadable { run, reason: error.to_string() }
+            })?;
             // There are few: one for each backbone and choice of data.
             let known = inputs.iter().rposition(|known| *known == value);
             let at = known.unwrap_or_else(|| {
@@ -331,12 +364,31 @@ impl Campaign<'_> {
     }
 }
 
+/// Nothing is handed over where it is not known what was: it would be handed over twice.
+fn refuse_silence(mut view: ClusterView) -> Result<ClusterView, SubmissionError> {
+    match view.unanswered.queue.take() {
+        Some(error) => Err(error.into()),
+        None => Ok(view),
+    }
+}
+
+/// A run that did not begin since its images could not be encoded has failed as that has: handed over again as it is, it
+/// would not begin again.
+fn not_begun(task: &mut TaskStatus, encoding: &TaskStatus) {
+    if matches!(task.state, State::NotSubmitted | State::Cancelled | State::Lost) {
+        let number = encoding.number;
+        task.state = encoding.state;
+        task.reason = format!("not begun, since encode {number} has failed: {}", encoding.reason);
+    }
+}
+
 fn next(planned: &PlannedRun, task: Option<&TaskStatus>, retry_failed: bool) -> Next {
     let state = task.map(|task| task.state);
     match &planned.task {
         Task::Impossible(_) => Next::Impossible,
         Task::Known(RunState::Done { .. }) => Next::Done,
         _ if state.is_some_and(State::is_active) => Next::Waits,
+        _ if state == Some(State::Unknown) => Next::Unknown,
         // With other settings than those that failed.
         Task::Known(RunState::Stale { .. }) => Next::HandOver,
         Task::Known(RunState::Failed { .. }) if !retry_failed => Next::FailedBefore,
@@ -365,16 +417,18 @@ pub struct Assignment<'a> {
 /// itself back into the queue; it goes on from its last checkpoint, to the bytes that it would have had.
 ///
 /// - `time_is_up`: set when Slurm has said that the time limit is near
+/// - `say`: gets a line for the task's log that says how it ended, if no file can: its disk is full, or gone
 ///
 /// # Errors
 ///
-/// If the submission cannot be read, or it cannot be kept how the task ended.
+/// If the submission cannot be read.
 pub fn work(
     assignment: &Assignment<'_>,
     context: &Context,
     scheduler: &dyn Scheduler,
     time_is_up: &AtomicBool,
     watch: &dyn Watch,
+    say: &dyn Fn(&str),
 ) -> Result<Ended, RunError> {
     let folder = assignment.submission;
     let submission = Submission::read(folder)?;
@@ -385,14 +439,17 @@ pub fn work(
         path: folder.join("ended"),
         source,
     };
-    left.forget(&task).map_err(kept)?;
     let run = match assignment.kind {
         Kind::Runs => submission.tasks.get(assignment.number),
         Kind::Encode => None,
     };
     let epochs = || run.map_or(0, |task| epochs_done(context, &submission.experiment, &task.run));
     let before = epochs();
-    let (how, reasons) = match perform(assignment, &submission, context, watch) {
+    let performed = left
+        .forget(&task)
+        .map_err(|source| RunError::Cluster(kept(source)))
+        .and_then(|()| perform(assignment, &submission, context, watch));
+    let (how, reasons) = match performed {
         Ok(()) => (How::Done, Vec::new()),
         Err(RunError::Interrupted) => {
             let progressed = assignment.kind == Kind::Encode || epochs() > before;
@@ -410,7 +467,10 @@ pub fn work(
         how,
         reasons,
     };
-    left.write(&task, &ended).map_err(kept)?;
+    if let Err(error) = left.write(&task, &ended) {
+        tracing::error!("{}", data_loaders::error_chain(&kept(error)));
+        say(&ended.last_word());
+    }
     if how == How::Interrupted && ended.reasons.is_empty() {
         // Last: it ends this process.
         scheduler.requeue(assignment.job).map_err(SubmissionError::from)?;
@@ -448,29 +508,38 @@ fn perform(
     let task = submission.tasks.get(number).ok_or_else(|| unknown(&format!("task {number}")))?;
     let only = experiment.only(&task.run).ok_or_else(|| unknown(&task.run))?;
     let campaign = Campaign::open(std::slice::from_ref(&only), context)?;
-    if let Some(expected) = submission.inputs.get(task.inputs)
-        && let Ok(expected) = serde_json::from_value::<Inputs>(expected.clone())
-        && let Some(ready) = campaign.jobs.first().and_then(|job| job.ready())
-    {
+    let expected = expected_inputs(submission, task)?;
+    // A run that cannot begin says why when it is asked to.
+    if let Some(ready) = campaign.jobs.first().and_then(|job| job.ready()) {
         refuse_changed(&expected, ready.inputs())?;
     }
     campaign.run(OnFailure::Stop, watch).map(drop)
 }
 
+/// Which weights and data a run was handed over with.
+fn expected_inputs(submission: &Submission, task: &ClusterTask) -> Result<Inputs, RunError> {
+    let unreadable = |reason: String| RunError::InputsUnreadable { run: task.run.clone(), reason };
+    let stored = submission.inputs.get(task.inputs);
+    let stored = stored.ok_or_else(|| unreadable(format!("there is no entry {}", task.inputs)))?;
+    serde_json::from_value(stored.clone()).map_err(|error| unreadable(error.to_string()))
+}
+
 /// Weights and data are too large to be copied for each hand-over, so they are compared.
 fn refuse_changed(expected: &Inputs, found: &Inputs) -> Result<(), RunError> {
-    let pairs = |inputs: &Inputs| -> BTreeMap<String, String> {
+    let all = |inputs: &Inputs| -> BTreeMap<String, String> {
         let data = inputs
             .data_sha256
             .iter()
             .map(|(set, sha256)| (format!("the data set `{set}`"), sha256.clone()));
         data.chain([("the weights file".to_owned(), inputs.weights_sha256.clone())]).collect()
     };
-    let found = pairs(found);
-    for (changed, expected) in pairs(expected) {
-        let found = found.get(&changed).cloned().unwrap_or_default();
-        if found != expected {
-            return Err(RunError::InputsChanged { changed, expected, found });
+    let (expected, found) = (all(expected), all(found));
+    let shown = |sha256: Option<&String>| sha256.cloned().unwrap_or_else(|| "nothing".into());
+    for changed in expected.keys().chain(found.keys()) {
+        let (expected, found) = (expected.get(changed), found.get(changed));
+        if expected != found {
+            let (expected, found) = (shown(expected), shown(found));
+            return Err(RunError::InputsChanged { changed: changed.clone(), expected, found });
         }
     }
     Ok(())
@@ -497,7 +566,9 @@ fn stopped(
     let (word, reason) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     let time_is_up = time_is_up || word == "TIMEOUT" || reason == "TimeLimit";
     match word {
-        "CANCELLED" => return (How::Cancelled, Vec::new()),
+        "CANCELLED" => {
+            return (How::Cancelled, vec!["somebody cancelled it while it ran".into()]);
+        }
         // Somebody has cancelled it, or Slurm queues it again by itself; the queue says which.
         "COMPLETING" if !time_is_up => return (How::Interrupted, vec!["ended by Slurm".into()]),
         "PENDING" | "REQUEUED" | "REQUEUE_HOLD" => {
@@ -581,6 +652,10 @@ mod tests {
             (epochs(), Some(State::Cancelled), [Next::HandOver; 2]),
             (epochs(), Some(State::NodeFailed), [Next::HandOver; 2]),
             (epochs(), Some(State::Lost), [Next::HandOver; 2]),
+            (epochs(), Some(State::Unknown), [Next::Unknown; 2]),
+            (failed(), Some(State::Unknown), [Next::Unknown; 2]),
+            (stale(), Some(State::Unknown), [Next::Unknown; 2]),
+            (done(), Some(State::Unknown), [Next::Done; 2]),
             (epochs(), Some(State::Killed), [Next::FailedBefore, Next::HandOver]),
             (RunState::ToDo, Some(State::OutOfMemory), [Next::FailedBefore, Next::HandOver]),
             (failed(), None, [Next::FailedBefore, Next::HandOver]),
@@ -639,6 +714,11 @@ mod tests {
             "{text}"
         );
         assert!(refuse_changed(&inputs("a", "b"), &inputs("x", "b")).is_err());
+        let fewer = Inputs { weights_sha256: "a".into(), ..Inputs::default() };
+        let gone = refuse_changed(&inputs("a", "b"), &fewer).expect_err("a set is gone");
+        assert!(gone.to_string().contains("expected b, found nothing"), "{gone}");
+        let new = refuse_changed(&fewer, &inputs("a", "b")).expect_err("a set more");
+        assert!(new.to_string().contains("expected nothing, found b"), "{new}");
     }
 
     #[test]

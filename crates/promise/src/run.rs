@@ -247,7 +247,7 @@ pub enum RunError {
     Process(#[source] std::io::Error),
     /// What a run depends on is not what it was when it was handed over to a cluster.
     #[error(
-        "{changed} is not what it was when the run was handed over: expected {expected}, found {found}; hand it over again"
+        "{changed} is not what it was when the run was handed over: expected {expected}, found {found}; `ablate --launcher slurm --retry failed` hands it over with that of now"
     )]
     InputsChanged {
         /// The weights, or a data set.
@@ -256,6 +256,17 @@ pub enum RunError {
         expected: String,
         /// SHA-256 now.
         found: String,
+    },
+    /// It is not known which weights and data a run was handed over with.
+    #[error(
+        "cannot tell which weights and data {run} was handed over with ({reason}), so it is not known whether they are the same; \
+         `ablate --launcher slurm --retry failed` hands it over with those of now"
+    )]
+    InputsUnreadable {
+        /// The run.
+        run: String,
+        /// What is wrong.
+        reason: String,
     },
     /// Runs cannot be handed over to a cluster, or it does not answer.
     #[error(transparent)]

@@ -72,7 +72,9 @@ impl Setting {
         let submission = &over.folder;
         let assignment = Assignment { submission, kind, number, job: "7", tries };
         let (time_is_up, watch) = (AtomicBool::new(stop), OneAtATime(Arc::new(Silent)));
-        let ended = work(&assignment, &context, &self.fake, &time_is_up, &watch).expect("it ends");
+        let silent = |line: &str| panic!("it could be written: {line}");
+        let ended = work(&assignment, &context, &self.fake, &time_is_up, &watch, &silent);
+        let ended = ended.expect("it ends");
         assert_eq!(context.stop.load(Ordering::Relaxed), stop);
         ended
     }
@@ -128,4 +130,87 @@ fn a_task_whose_run_fails_says_why() {
     assert_eq!(setting.next(), (Next::FailedBefore, Some(State::Failed)));
     let missing = setting.work(&over, Kind::Runs, 99, 0, false);
     assert_eq!(missing.how, How::Failed);
+}
+
+#[test]
+fn a_run_that_does_not_know_what_it_was_handed_over_with_is_refused() {
+    let setting = Setting::new();
+    let over = setting.hand_over(false).remove(0);
+    let path = over.folder.join("submission.json");
+    let text = std::fs::read_to_string(&path).expect("written");
+    let mut value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    for (inputs, reason) in [
+        (serde_json::json!([{ "weights_sha256": 3 }]), "invalid type"),
+        (serde_json::json!([null]), "invalid type"),
+        (serde_json::json!([]), "there is no entry 0"),
+    ] {
+        value["inputs"] = inputs;
+        std::fs::write(&path, value.to_string()).expect("written");
+        let ended = setting.work(&over, Kind::Runs, 0, 0, false);
+        assert_eq!(ended.how, How::Failed);
+        let text = ended.reasons.join(": ");
+        assert!(text.contains(reason) && text.contains("--retry failed"), "{text}");
+    }
+}
+
+#[test]
+fn runs_whose_images_could_not_be_encoded_wait_for_retry_failed() {
+    let setting = Setting::new();
+    let over = setting.hand_over(false).remove(0);
+    std::fs::write(over.folder.join("experiment.toml"), "name = 3\n").expect("written");
+    assert_eq!(setting.work(&over, Kind::Encode, 1, 0, false).how, How::Failed);
+    // Slurm ends what waits for a job that has failed.
+    setting.fake.set(1, 0, "COMPLETED", "");
+    setting.fake.set(1, 1, "FAILED", "NonZeroExitCode");
+    setting.fake.set(2, 0, "PENDING", "DependencyNeverSatisfied");
+    assert_eq!(setting.next(), (Next::Waits, Some(State::Pending)));
+    setting.fake.set(2, 0, "CANCELLED", "");
+    assert_eq!(setting.next(), (Next::FailedBefore, Some(State::Failed)));
+    let view = setting.open().on_cluster(&setting.fake, false).expect("an answer");
+    let reason = &view.runs[0].task.as_ref().expect("a task").reason;
+    assert!(
+        reason.contains("encode 1 has failed") && reason.contains("not a valid experiment"),
+        "{reason}"
+    );
+    assert!(setting.hand_over(false).is_empty(), "only if asked for");
+    assert_eq!(setting.hand_over(true).len(), 1);
+    // An encoding that somebody cancelled is no failure, and neither are the runs behind it.
+    setting.fake.set(3, 0, "CANCELLED", "by 0");
+    setting.fake.set(4, 0, "CANCELLED", "");
+    assert_eq!(setting.next().0, Next::HandOver);
+}
+
+#[test]
+fn nothing_is_handed_over_while_slurm_does_not_answer() {
+    let setting = Setting::new();
+    let cluster = Cluster {
+        scheduler: &setting.fake,
+        profile: &setting.profile,
+        settings: &[],
+        arguments: &[],
+        directory: Path::new("/"),
+        retry_failed: true,
+        on_failure: OnFailure::Stop,
+    };
+    // Without a Slurm there are scripts all the same.
+    setting.fake.silence(&["squeue", "sacct", "scontrol"]);
+    let shown = setting.open().scripts(&cluster).expect("scripts");
+    assert!(shown.scripts.contains("--array=0-0"), "{}", shown.scripts);
+    assert!(shown.no_array_size.is_some());
+
+    setting.fake.silence(&[]);
+    assert_eq!(setting.hand_over(false).len(), 1);
+    setting.fake.silence(&["squeue"]);
+    assert_eq!(setting.next(), (Next::Unknown, Some(State::Unknown)));
+    let refused = setting.open().hand_over(&cluster).expect_err("it may wait or run");
+    let text = refused.to_string();
+    assert!(text.contains("`squeue` failed (exit status: 1): Unable to contact"), "{text}");
+    // In the queue it is no more, but how it ended is not known.
+    setting.fake.silence(&["sacct"]);
+    setting.fake.forget(1);
+    setting.fake.forget(2);
+    assert_eq!(setting.next(), (Next::Unknown, Some(State::Unknown)));
+    assert!(setting.hand_over(true).is_empty());
+    setting.fake.silence(&[]);
+    assert_eq!(setting.next().0, Next::HandOver);
 }

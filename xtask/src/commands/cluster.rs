@@ -80,7 +80,11 @@ impl ClusterOptions {
         let retry_failed = self.retry == Some(Retry::Failed);
         if self.status {
             let view = campaign.on_cluster(&Slurm, retry_failed)?;
-            return print(&view, handing.json, &[]);
+            print(&view, handing.json, &[])?;
+            return Ok(match view.unanswered.reasons().as_slice() {
+                [] => ExitCode::SUCCESS,
+                _ => ExitCode::FAILURE,
+            });
         }
         let profile = Profile::load(self.profile.as_deref(), &self.launcher_settings)?;
         let directory = std::env::current_dir().context("there is no current folder")?;
@@ -94,13 +98,16 @@ impl ClusterOptions {
             on_failure: handing.on_failure,
         };
         if handing.dry_run {
-            let view = campaign.on_cluster(&Slurm, retry_failed)?;
-            let scripts = campaign.scripts(&cluster)?;
-            if handing.json {
-                return print(&view, true, &[("scripts", json!(scripts))]);
+            let shown = campaign.scripts(&cluster)?;
+            if let Some(error) = &shown.no_array_size {
+                tracing::warn!(
+                    "{error}; arrays are as long as `chunk` says, and a cluster may take shorter ones only"
+                );
             }
-            print(&view, false, &[])?;
-            outln!("{}", scripts.trim_end());
+            print(&shown.view, handing.json, &[("scripts", json!(shown.scripts))])?;
+            if !handing.json {
+                outln!("{}", shown.scripts.trim_end());
+            }
             return Ok(ExitCode::SUCCESS);
         }
         let handed_over = campaign.hand_over(&cluster)?;
@@ -154,11 +161,15 @@ fn state_of(run: &ClusterRun) -> (&'static str, String) {
 
 /// Whether the log of a task has something to say.
 fn has_failed(run: &ClusterRun) -> bool {
-    let over = !matches!(run.next, Next::Done | Next::Waits | Next::Impossible);
+    let over = !matches!(run.next, Next::Done | Next::Waits | Next::Unknown | Next::Impossible);
     run.task.as_ref().is_some_and(|task| over && task.log.exists() && task.state != State::Done)
 }
 
-fn print(view: &ClusterView, as_json: bool, more: &[(&str, Value)]) -> anyhow::Result<ExitCode> {
+fn print(view: &ClusterView, as_json: bool, more: &[(&str, Value)]) -> anyhow::Result<()> {
+    let unanswered = view.unanswered.reasons();
+    for reason in &unanswered {
+        tracing::error!("{reason}");
+    }
     if as_json {
         let runs = view.runs.iter().map(|run| {
             let mut value = plan_json(&run.planned);
@@ -178,12 +189,15 @@ fn print(view: &ClusterView, as_json: bool, more: &[(&str, Value)]) -> anyhow::R
         let encoding = view.encoding.iter().map(|(experiment, task)| {
             json!({ "experiment": experiment, "share": task.number, "job": task.id, "state": task.state, "remark": task.reason })
         });
-        let mut document = json!({ "runs": runs, "encoding": encoding.collect::<Vec<_>>() });
+        let mut document = json!({
+            "runs": runs,
+            "encoding": encoding.collect::<Vec<_>>(),
+            "unanswered": unanswered,
+        });
         for (name, value) in more {
             document[*name] = value.clone();
         }
-        print_json(&document)?;
-        return Ok(ExitCode::SUCCESS);
+        return print_json(&document);
     }
     outln!("| run | state | job | |");
     outln!("| --- | --- | --- | --- |");
@@ -205,7 +219,8 @@ fn print(view: &ClusterView, as_json: bool, more: &[(&str, Value)]) -> anyhow::R
     }
     let counts: Vec<String> = counts.iter().map(|(state, n)| format!("{n} {state}")).collect();
     outln!("\n{} runs: {}\n", view.runs.len(), counts.join(", "));
-    let failed_encoding = view.encoding.iter().filter(|(_, task)| !task.state.is_active());
+    let over = |state: State| !state.is_active() && state != State::Unknown;
+    let failed_encoding = view.encoding.iter().filter(|(_, task)| over(task.state));
     let logs = failed_encoding
         .map(|(experiment, task)| (format!("{experiment}, encode {}", task.number), task));
     let of_runs = view.runs.iter().filter(|run| has_failed(run));
@@ -226,5 +241,10 @@ fn print(view: &ClusterView, as_json: bool, more: &[(&str, Value)]) -> anyhow::R
             "all runs are done; the same command with neither `--launcher` nor `--status` writes table, claims and figures"
         );
     }
-    Ok(ExitCode::SUCCESS)
+    if view.runs.iter().any(|run| run.next == Next::Unknown) {
+        outln!(
+            "what is unknown is not handed over, since Slurm may have it; ask again once it answers"
+        );
+    }
+    Ok(())
 }

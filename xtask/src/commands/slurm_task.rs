@@ -11,7 +11,7 @@ use promise::{
 };
 
 use super::{CacheOptions, Common, MemoryOptions};
-use crate::{live::Live, stop};
+use crate::{bars, live::Live, stop};
 
 /// Do the work of one task of a Slurm job, and leave in the folder of its submission how it ended.
 ///
@@ -66,7 +66,9 @@ impl SlurmTask {
             tries: tries.unwrap_or(0),
         };
         let live = Live::new(1);
-        let ended = work(&assignment, &context, &Slurm, &asked.time_is_up, &live)?;
+        // Standard error is the log that Slurm keeps. Not among the messages that `-q` silences.
+        let say = |line: &str| bars::line(line);
+        let ended = work(&assignment, &context, &Slurm, &asked.time_is_up, &live, &say)?;
         live.finish();
         for reason in &ended.reasons {
             tracing::error!("{reason}");
