@@ -625,7 +625,8 @@ mod tests {
                 draw.await.is_ok()
             });
             tokio::task::spawn_blocking(move || began.recv()).await.expect("ran").expect("began");
-            let export = export_mask(State(app.clone()), Query(Saving { save: false }), Json(prompt()));
+            let export =
+                export_mask(State(app.clone()), Query(Saving { save: false }), Json(prompt()));
             let export = tokio::spawn(export);
             while answers.load(Ordering::SeqCst) == 0 {
                 tokio::time::sleep(Duration::from_millis(2)).await;
