@@ -406,7 +406,8 @@ function showMethods() {
         if (page.image?.truth) scores.push(`Dice ${score(dice)}`, `IoU ${score(iou)}`);
         scores.push(`predicted ${score(iou_predictions[shown])}`, `${Math.round(milliseconds)} ms`);
       }
-      const facts = state?.error ?? (scores.join(" · ") || (page.ready ? "waits for a prompt" : ""));
+      const whole = scores.flatMap((text, at) => [at === 0 ? "" : " · ", element("span", { className: "whole" }, text)]);
+      const facts = scores.length > 0 ? whole : [state?.error ?? (page.ready ? "waits for a prompt" : "")];
       const button = element("button", {
         className: "method",
         dataset: { method: String(index) },
@@ -415,7 +416,7 @@ function showMethods() {
       button.setAttribute("aria-pressed", index === page.active ? "true" : "false");
       button.append(small(state), element("span", { className: "method-text" },
         element("strong", {}, shortName(method), " ", ...tags(method)),
-        element("span", { className: state?.error ? "facts error" : "facts" }, facts)));
+        element("span", { className: state?.error ? "facts error" : "facts" }, ...facts)));
       if (index < 9) button.append(element("kbd", {}, String(index + 1)));
       return button;
     }),
@@ -464,6 +465,7 @@ function activate(method) {
   showMethods();
   showMasks();
   paint();
+  if (page.ready) tell(outcome());
   if (!same()) {
     page.prompts.withdraw();
     ask();
