@@ -258,6 +258,8 @@ function changedSoon() {
 function changed() {
   clearTimeout(soon);
   soon = null;
+  // What was said of a marker may hold no longer.
+  say("");
   showPrompts();
   view.draw();
   ask();
@@ -520,6 +522,7 @@ function showRuns(shown) {
   $("prompt-view").hidden = shown;
   $("tab-runs").setAttribute("aria-pressed", shown ? "true" : "false");
   $("tab-prompt").setAttribute("aria-pressed", shown ? "false" : "true");
+  say("");
   if (shown) runs.start();
   else {
     runs.stop();

@@ -125,6 +125,8 @@ export class Runs {
           element("td", {}, String(row.n)),
           element("td", {}, `${score(row.dice)} [${score(row.dice_low)}, ${score(row.dice_high)}]`),
           element("td", {}, score(row.iou)))));
+    $("no-results").hidden = rows.length > 0;
+    for (const id of ["result-table", "figure-tools"]) $(id).hidden = rows.length === 0;
     const experiments = [...new Set(rows.map((row) => row.experiment))];
     const choice = $("figure-experiment");
     const former = choice.value;
