@@ -408,7 +408,9 @@ function showMethods() {
         if (page.image?.truth) scores.push(`Dice ${score(dice)}`, `IoU ${score(iou)}`);
         scores.push(`predicted ${score(iou_predictions[shown])}`, `${Math.round(milliseconds)} ms`);
       }
-      const whole = scores.flatMap((text, at) => [at === 0 ? "" : " · ", element("span", { className: "whole" }, text)]);
+      // A line ends behind a dot, and not within a number.
+      const dotted = scores.map((text, at) => (at + 1 < scores.length ? `${text} ·` : text));
+      const whole = dotted.flatMap((text) => [element("span", { className: "whole" }, text), " "]);
       const facts = scores.length > 0 ? whole : [state?.error ?? (page.ready ? "waits for a prompt" : "")];
       const button = element("button", {
         className: "method",
