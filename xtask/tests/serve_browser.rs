@@ -4,9 +4,9 @@
 mod common;
 
 use std::{
-    io::{BufRead as _, BufReader, Write as _},
+    io::{BufRead as _, BufReader, Lines, Write as _},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
 };
 
 use common::{EXPERIMENT, RUN, errors, folder_with, success, xtask};
@@ -41,21 +41,27 @@ fn missing() -> Option<&'static str> {
     (!tools().join("node_modules/playwright-core").is_dir()).then_some("playwright-core")
 }
 
+/// A page that is served until this is dropped. Its output stays open: a program that can no longer write ends.
+struct Served {
+    _child: Ended,
+    _output: Lines<BufReader<ChildStdout>>,
+}
+
 /// Starts the page and says where it is.
-fn serve(folder: &Path, arguments: &[&str]) -> (Ended, String) {
+fn serve(folder: &Path, arguments: &[&str]) -> (Served, String) {
     let mut command = xtask(folder, &["serve", "--port", "0", "--json"]);
     let mut child = command.args(arguments).stdout(Stdio::piped()).spawn().expect("it starts");
-    let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
     let child = Ended(child);
     let mut url = None;
-    for line in lines {
+    for line in lines.by_ref() {
         let line = line.expect("text");
         if let Some((_, rest)) = line.split_once("http://") {
             url = Some(format!("http://{}", rest.split('"').next().unwrap_or_default()));
             break;
         }
     }
-    (child, url.expect("an address"))
+    (Served { _child: child, _output: lines }, url.expect("an address"))
 }
 
 #[test]
