@@ -3,7 +3,7 @@
 //     node serve.mjs ADDRESS FOLDER [STEP…]
 //
 // ADDRESS is where the page is, FOLDER takes pictures and downloads. Each step prints a line; what fails throws. The page is
-// over `phantom`, with a run that prompts itself, and a run in the folder of runs that is under way.
+// over `phantom`, with a run that prompts itself and a folder for exports, and a run in the folder of runs is under way.
 
 import assert from "node:assert/strict";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
@@ -49,6 +49,54 @@ async function answered(method, act) {
   return { sent: response.request().postDataJSON(), got: await response.json() };
 }
 
+const scores = (text) => Object.fromEntries([...text.matchAll(/(Dice|IoU|predicted) (\d\.\d+)/g)].map(([, name, value]) => [name, value]));
+
+const waiting = () => page.waitForFunction(() => document.querySelector('[data-method="0"] .facts').textContent === "waits for a prompt");
+
+/** The place of the image below the pointer, as the page says it. */
+async function below() {
+  const said = await page.locator("#cursor-at").textContent();
+  const [x, y] = said.match(/-?\d+\.\d/g).map(Number);
+  return { x, y };
+}
+
+const near = (at, x, y, far = 1) => assert.ok(Math.abs(at.x - x) < far && Math.abs(at.y - y) < far, `${at.x}, ${at.y} instead of ${x}, ${y}`);
+
+/** Clicks on a button of "Take away"; name and bytes of the file, which is kept. */
+async function takeAway(label) {
+  const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: label }).click()]);
+  const bytes = await readFile(await download.path());
+  await writeFile(join(folder, download.suggestedFilename()), bytes);
+  return { name: download.suggestedFilename(), bytes };
+}
+
+/** Width, height, and whether each pixel is on, of a picture of 0 and 255. */
+async function pixelsOf(png) {
+  const { width, height, values } = await page.evaluate(async (bytes) => {
+    const picture = await createImageBitmap(new Blob([Uint8Array.from(bytes)], { type: "image/png" }));
+    const { width, height } = picture;
+    const context = new OffscreenCanvas(width, height).getContext("2d");
+    context.drawImage(picture, 0, 0);
+    return { width, height, values: [...context.getImageData(0, 0, width, height).data.filter((_, at) => at % 4 === 0)] };
+  }, [...png]);
+  assert.ok(values.every((value) => value === 0 || value === 255), "0 and 255");
+  return { width, height, on: values.map((value) => value === 255) };
+}
+
+const expand = ({ runs }) => runs.flatMap((length, turn) => Array(length).fill(turn % 2 === 1));
+
+/** Takes prompts, mask and image away, for `predict` to make the same mask. */
+async function takeAll(key, width, height) {
+  const mask = await takeAway("Mask PNG");
+  const prompts = JSON.parse((await takeAway("Prompts JSON")).bytes);
+  const [name] = Object.keys(prompts.images);
+  const image = await (await context.request.get(`${address}api/images/${key}/image.png`)).body();
+  await writeFile(join(folder, `${name.replace(/\.png$/, "")}.png`), image);
+  const pixels = await pixelsOf(mask.bytes);
+  assert.deepEqual([pixels.width, pixels.height], [width, height], "the mask has the image's size");
+  return { prompts: prompts.images[name], on: pixels.on };
+}
+
 /** Waits until nothing is asked any more, so that a picture shows all answers. */
 async function quiet() {
   await page.waitForLoadState("networkidle");
@@ -71,6 +119,7 @@ async function onImage(x, y) {
     y: box.y + (box.height - height * scale) / 2 + y * height * scale,
     width,
     height,
+    scale,
   };
 }
 
@@ -105,6 +154,13 @@ const steps = {
     assert.equal(point.label, "foreground");
     assert.ok(Math.abs(point.x - at.width / 2) < 1 && Math.abs(point.y - at.height / 2) < 1, JSON.stringify(point));
     assert.equal(foreground.got.mask.width, at.width);
+    // What came of it is said to those who do not see it.
+    await page.keyboard.press("1");
+    const said = await answered(0, () => page.keyboard.press("q"));
+    const words = new RegExp(`frozen.*: 1 prompt, Dice ${said.got.dice.toFixed(3)}, ${Math.round(said.got.milliseconds)} milliseconds`);
+    await page.locator("#spoken", { hasText: words }).waitFor({ state: "attached" });
+    await page.keyboard.press(String((await proposer()) + 1));
+    assert.equal(await page.locator("#spoken").getAttribute("aria-live"), "polite");
     const off = await onImage(0.1, 0.85);
     const background = await answered(0, () => page.mouse.click(off.x, off.y, { button: "right" }));
     assert.deepEqual(background.sent.points.map((one) => one.label), ["foreground", "background"]);
@@ -116,8 +172,181 @@ const steps = {
     const once = await answered(0, () => page.keyboard.press("u"));
     assert.equal(once.sent.points.length, 1);
     await page.locator("#undo").click();
-    await page.waitForFunction(() => document.querySelector('[data-method="0"] .facts').textContent === "waits for a prompt");
+    await waiting();
     assert.equal(await page.locator("#clear").isDisabled(), true);
+  },
+
+  async honest() {
+    await page.locator("#automatic").check();
+    await page.waitForFunction(() => !document.getElementById("clear").disabled);
+    await quiet();
+    await page.locator("#clear").click();
+    await waiting();
+    assert.equal(await page.locator("#automatic").isChecked(), false, "no automatic prompt is left, and the box says so");
+    await answered(0, () => page.locator("#undo").click());
+    assert.equal(await page.locator("#automatic").isChecked(), true);
+    await clear();
+    assert.equal(await page.locator("#automatic").isChecked(), false);
+  },
+
+  async zoom() {
+    await clear();
+    const at = await onImage(0.3, 0.4);
+    const where = { x: 0.3 * at.width, y: 0.4 * at.height };
+    await page.mouse.move(at.x, at.y);
+    near(await below(), where.x, where.y);
+    await page.mouse.wheel(0, -400);
+    await page.mouse.move(at.x + 1, at.y);
+    await page.mouse.move(at.x, at.y);
+    near(await below(), where.x, where.y, 0.6);
+    const scale = at.scale * Math.E;
+    const zoomed = await answered(0, () => page.mouse.click(at.x + 40, at.y + 20));
+    near(zoomed.sent.points[0], where.x + 40 / scale, where.y + 20 / scale, 0.6);
+    // Space and drag takes the image along.
+    await page.keyboard.down(" ");
+    await page.mouse.move(at.x, at.y);
+    await page.mouse.down();
+    await page.mouse.move(at.x + 60, at.y - 30, { steps: 5 });
+    await page.mouse.up();
+    await page.keyboard.up(" ");
+    const panned = await answered(0, () => page.mouse.click(at.x + 60 - 50, at.y - 30 + 15));
+    near(panned.sent.points[1], where.x - 50 / scale, where.y + 15 / scale, 0.6);
+    near(panned.sent.points[0], zoomed.sent.points[0].x, zoomed.sent.points[0].y, 0.01);
+    await quiet();
+    await picture("zoom");
+    await page.keyboard.press("0");
+    const corner = await onImage(0.9, 0.9);
+    const fitted = await answered(0, () => page.mouse.click(corner.x, corner.y));
+    near(fitted.sent.points[2], 0.9 * at.width, 0.9 * at.height);
+    // The marker is where it was set, also for a hand.
+    const first = await onImage(zoomed.sent.points[0].x / at.width, zoomed.sent.points[0].y / at.height);
+    const removed = await answered(0, () => page.mouse.dblclick(first.x, first.y));
+    assert.equal(removed.sent.points.length, 2);
+    await clear();
+  },
+
+  async cancel() {
+    await clear();
+    // As if the image had made room for others, and took its time to be encoded again.
+    const [tickets, left] = [[], []];
+    await page.route("**/encoding*", async (route) => {
+      const request = route.request();
+      if (request.method() === "GET") return route.fulfill({ json: { state: "encoding", done: 3, all: 12 } });
+      if (request.method() === "DELETE") left.push(Number(new URL(request.url()).searchParams.get("ticket")));
+      const response = await route.fetch();
+      if (request.method() !== "POST") return route.fulfill({ response });
+      const joined = await response.json();
+      tickets.push(joined.ticket);
+      return route.fulfill({ json: { ...joined, state: "encoding", done: 1, all: 12 } });
+    });
+    await page.route("**/api/answers", (route) => route.fulfill({ status: 409, json: { error: "the image is not encoded" } }));
+    for (const x of [0.4, 0.6]) {
+      const at = await onImage(x, 0.5);
+      await page.mouse.click(at.x, at.y);
+      await page.locator("#progress").waitFor();
+      await page.waitForTimeout(200);
+    }
+    assert.match(await page.locator("#progress-text").textContent(), /Encoding the image/);
+    await picture("encoding");
+    await page.locator("#cancel").click();
+    await page.locator("#message").waitFor();
+    assert.match(await page.locator("#message").textContent(), /was cancelled/);
+    assert.equal(await page.locator("#progress").isHidden(), true);
+    await page.waitForTimeout(200);
+    assert.equal(tickets.length, 1, "both clicks wait for one encoding");
+    assert.deepEqual(left, tickets, "and it is given up");
+    await picture("cancelled");
+    await page.unroute("**/encoding*");
+    await page.unroute("**/api/answers");
+    const { sent } = await answered(0, () => page.locator("#message button").click());
+    assert.equal(sent.points.length, 2, "the prompts are still there");
+    await quiet();
+    // A server that has too much to do says so, and so does the page.
+    await page.route("**/api/answers", (route) => route.fulfill({ status: 429, json: { error: "too many prompts wait already" } }));
+    const again = await onImage(0.5, 0.3);
+    await page.mouse.click(again.x, again.y);
+    await page.locator('[data-method="0"] .facts.error', { hasText: "too many prompts wait already" }).waitFor();
+    await page.unroute("**/api/answers");
+    await clear();
+  },
+
+  async masks() {
+    await clear();
+    const told = await page.evaluate(async () => {
+      const { region, segments } = await import("/masks.js");
+      const runsOf = (pixels) => {
+        const runs = [];
+        let [on, length] = [0, 0];
+        for (const pixel of pixels) {
+          if (pixel !== on) {
+            runs.push(length);
+            [on, length] = [pixel, 0];
+          }
+          length += 1;
+        }
+        return [...runs, length];
+      };
+      // Every edge between two pixels that differ is in one piece, and nothing else is.
+      const wrong = [];
+      for (let turn = 0; turn < 500; turn++) {
+        const [width, height] = [1 + (turn % 7), 1 + (turn % 5)];
+        const pixels = Array.from({ length: width * height }, () => Number(Math.random() < [0.1, 0.5, 0.9][turn % 3]));
+        const edges = new Set();
+        for (let y = 0; y < height; y++) {
+          for (let x = 0; x < width; x++) {
+            const here = pixels[y * width + x];
+            if (x > 0 && here !== pixels[y * width + x - 1]) edges.add(`${x} ${y} down`);
+            if (y > 0 && here !== pixels[(y - 1) * width + x]) edges.add(`${x} ${y} right`);
+          }
+        }
+        const found = [];
+        const pieces = segments({ width, height, runs: runsOf(pixels) });
+        for (let i = 0; i < pieces.length; i += 4) {
+          const [x0, y0, x1, y1] = pieces.slice(i, i + 4);
+          for (let x = x0; x < x1; x++) found.push(`${x} ${y0} right`);
+          for (let y = y0; y < y1; y++) found.push(`${x0} ${y} down`);
+        }
+        const same = found.length === edges.size && found.every((edge) => edges.has(edge));
+        if (!same) wrong.push({ width, height, pixels });
+      }
+      // A photograph of 12 megapixels: an array, or a call, for each pixel would be millions of them.
+      const [width, height] = [4000, 3000];
+      const runs = [0];
+      for (let y = 0; y < height; y++) runs.push(width / 2, width / 2);
+      let calls = 0;
+      const set = Uint8ClampedArray.prototype.set;
+      Uint8ClampedArray.prototype.set = function (...given) {
+        calls += 1;
+        return set.apply(this, given);
+      };
+      const canvas = region({ width, height, runs }, [86, 180, 233]);
+      Uint8ClampedArray.prototype.set = set;
+      const context = canvas.getContext("2d");
+      const at = (x, y) => [...context.getImageData(x, y, 1, 1).data];
+      return { wrong, calls, on: at(10, 2999), off: at(2000, 2999) };
+    });
+    assert.deepEqual(told.wrong, []);
+    assert.ok(told.calls < 10, `${told.calls} calls`);
+    assert.deepEqual([told.on, told.off], [[86, 180, 233, 255], [0, 0, 0, 0]]);
+    // What is not shown is not traced.
+    await page.evaluate(() => {
+      window.traced = 0;
+      const Path = window.Path2D;
+      window.Path2D = class extends Path {
+        constructor(...given) {
+          super(...given);
+          window.traced += 1;
+        }
+      };
+    });
+    await page.locator("#contour").uncheck();
+    const at = await onImage(0.5, 0.5);
+    await answered(0, () => page.mouse.click(at.x, at.y));
+    await quiet();
+    assert.equal(await page.evaluate(() => window.traced), 0);
+    await page.locator("#contour").check();
+    assert.equal(await page.evaluate(() => window.traced), 1);
+    await clear();
   },
 
   async box() {
@@ -137,9 +366,8 @@ const steps = {
     await quiet();
     await picture("box");
     await page.locator("#tools label", { hasText: "Foreground" }).click();
-    const cleared = page.waitForFunction(() => document.querySelector('[data-method="0"] .facts').textContent === "waits for a prompt");
     await page.locator("#clear").click();
-    await cleared;
+    await waiting();
   },
 
   async keyboard() {
@@ -160,14 +388,28 @@ const steps = {
     await page.keyboard.press("u");
     await page.keyboard.press("u");
     await page.keyboard.press("u");
-    await page.waitForFunction(() => document.querySelector('[data-method="0"] .facts').textContent === "waits for a prompt");
+    await waiting();
     await page.keyboard.press("b");
     for (let i = 0; i < 5; i++) await page.keyboard.press("ArrowRight");
     for (let i = 0; i < 5; i++) await page.keyboard.press("ArrowUp");
     const boxed = await answered(0, () => page.keyboard.press("b"));
     assert.equal(boxed.sent.box.length, 4);
+    // A box alone is chosen, moved, stretched and removed too.
+    await page.keyboard.press("m");
+    assert.match(await page.locator("#status").textContent(), /^box/);
     await quiet();
     await picture("keyboard");
+    const [x0, y0, x1, y1] = boxed.sent.box;
+    const right = await answered(0, () => page.keyboard.press("ArrowRight"));
+    const step = right.sent.box[0] - x0;
+    assert.ok(step > 0, `${right.sent.box}`);
+    assert.deepEqual(right.sent.box, [x0 + step, y0, x1 + step, y1]);
+    const longer = await answered(0, () => page.keyboard.press("Shift+ArrowDown"));
+    assert.deepEqual(longer.sent.box, [x0 + step, y0, x1 + step, y1 + step]);
+    await page.keyboard.press("Delete");
+    await waiting();
+    const back = await answered(0, () => page.keyboard.press("u"));
+    assert.deepEqual(back.sent.box, longer.sent.box);
     // Everything that can be clicked has a name for those who do not see it.
     const nameless = await page.evaluate(() =>
       [...document.querySelectorAll("button, input, select, a, canvas, progress, [role=img]")]
@@ -228,6 +470,19 @@ const steps = {
     await picture("masks");
     await page.locator("#unsure").uncheck();
     await answered(1, () => page.keyboard.press("q"));
+    // A group of which one is chosen: Tab leads to that, arrows to the others.
+    const tabbed = () => page.locator('#masks [tabindex="0"]').evaluateAll((all) => all.map((one) => one.dataset.mask));
+    assert.deepEqual(await tabbed(), ["0"]);
+    await page.locator('[data-mask="0"]').focus();
+    const next = await answered(1, () => page.keyboard.press("ArrowRight"));
+    assert.equal(next.got.shown, 1);
+    await quiet();
+    assert.deepEqual(await tabbed(), ["1"]);
+    assert.equal(await page.evaluate(() => document.activeElement.dataset.mask), "1");
+    const around = await answered(1, () => page.keyboard.press("End"));
+    assert.equal(around.got.shown, 2);
+    const first = await answered(1, () => page.keyboard.press("ArrowDown"));
+    assert.equal(first.got.shown, 0);
   },
 
   async gallery() {
@@ -244,29 +499,54 @@ const steps = {
     await page.locator("#sort").selectOption("name");
     const before = await page.locator("#image-name").textContent();
     await page.locator("h1").click();
-    await page.keyboard.press("]");
-    await page.waitForFunction((name) => document.getElementById("image-name").textContent !== name, before);
-    await ready();
-    await page.keyboard.press("[");
-    await page.waitForFunction((name) => document.getElementById("image-name").textContent === name, before);
-    await ready();
+    for (const [forward, backward] of [["]", "["], ["n", "p"]]) {
+      await page.keyboard.press(forward);
+      await page.waitForFunction((name) => !["", name].includes(document.getElementById("image-name").textContent), before);
+      await ready();
+      await page.keyboard.press(backward);
+      await page.waitForFunction((name) => document.getElementById("image-name").textContent === name, before);
+      await ready();
+    }
     assert.ok(first.length > 0);
   },
 
   async exports() {
-    for (const [label, check] of [
-      ["Mask PNG", (bytes) => assert.equal(bytes.subarray(1, 4).toString(), "PNG")],
-      ["Prompts JSON", (bytes) => assert.equal(JSON.parse(bytes).version, 1)],
-      ["Panel SVG", (bytes) => assert.ok(bytes.includes("Prompts were chosen"))],
-      ["Panel PNG", (bytes) => assert.equal(bytes.subarray(1, 4).toString(), "PNG")],
-      ["Panel PDF", (bytes) => assert.equal(bytes.subarray(0, 4).toString(), "%PDF")],
-    ]) {
-      const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: label }).click()]);
-      const bytes = await readFile(await download.path());
-      check(bytes);
-      await writeFile(join(folder, download.suggestedFilename()), bytes);
+    // The run, so that the file of prompts can be given to `predict --run`.
+    const method = await proposer();
+    await page.keyboard.press(String(method + 1));
+    await clear();
+    const key = await page.locator('#items [aria-current="true"]').getAttribute("data-key");
+    const at = await onImage(0.45, 0.55);
+    await answered(method, () => page.mouse.click(at.x, at.y));
+    const off = await onImage(0.12, 0.2);
+    const { got } = await answered(method, () => page.mouse.click(off.x, off.y, { button: "right" }));
+    await quiet();
+    const taken = await takeAll(key, at.width, at.height);
+    assert.deepEqual(taken.prompts.points.map((point) => point.label), ["foreground", "background"]);
+    assert.deepEqual(taken.on, expand(got.mask), "the mask that is shown");
+    const truth = expand(await (await context.request.get(`${address}api/images/${key}/truth`)).json());
+    const count = (list) => list.filter(Boolean).length;
+    const both = count(taken.on.map((on, pixel) => on && truth[pixel]));
+    const dice = (2 * both) / (count(taken.on) + count(truth));
+    assert.equal(dice.toFixed(3), scores(await facts(method).textContent()).Dice);
+    const shown = (await page.locator("#methods button .facts").allTextContents()).map(scores);
+    const svg = (await takeAway("Panel SVG")).bytes.toString();
+    assert.ok(svg.includes("Prompts were chosen by a person"));
+    // The panel says what the page says.
+    for (const { Dice, IoU } of shown) assert.ok(svg.includes(`Dice ${Dice}`) && svg.includes(`IoU ${IoU}`), `${Dice} ${IoU}`);
+    const png = (await takeAway("Panel PNG")).bytes;
+    assert.ok(png.readUInt32BE(16) > 1000 && png.readUInt32BE(20) > 200, "as large as a figure");
+    const pdf = (await takeAway("Panel PDF")).bytes.toString("latin1");
+    assert.ok(pdf.startsWith("%PDF") && pdf.trimEnd().endsWith("%%EOF"));
+    // Into the folder that the server was started with; a second file of the name takes nothing away.
+    await page.locator("#save").check();
+    for (const ending of ["-mask.png", "-mask-2.png"]) {
+      await page.getByRole("button", { name: "Mask PNG" }).click();
+      await page.waitForFunction((ending) => document.getElementById("status").textContent.endsWith(ending), ending);
+      assert.match(await page.locator("#status").textContent(), /^Wrote /);
     }
     await picture("export");
+    await page.locator("#save").uncheck();
   },
 
   async upload() {
@@ -280,8 +560,56 @@ const steps = {
     await page.waitForFunction(() => document.getElementById("image-name").textContent === "own.png");
     await ready();
     assert.equal(await page.locator("#truth-row").isHidden(), true, "nothing is known of one's own image");
+    assert.match(await page.locator("#truth-none").textContent(), /not known/);
+    assert.match(await page.locator("#image-facts").textContent(), /no true mask/);
     await picture("upload");
+    // Automatic prompts and a click, for `predict`.
+    const method = await proposer();
+    const key = await page.locator('#items [aria-current="true"]').getAttribute("data-key");
+    await page.locator("#automatic").check();
+    await page.waitForFunction(() => !document.getElementById("clear").disabled);
+    const at = await onImage(0.5, 0.4);
+    const { sent, got } = await answered(method, () => page.mouse.click(at.x, at.y));
+    assert.equal(sent.automatic, true);
+    await quiet();
+    const taken = await takeAll(key, at.width, at.height);
+    assert.deepEqual([taken.prompts.automatic, taken.prompts.points.length], [true, 1]);
+    assert.deepEqual(taken.on, expand(got.mask));
     await page.locator("#items button").nth(1).click();
+    await ready();
+    assert.equal(await page.locator("#truth-none").isHidden(), true);
+  },
+
+  async drop() {
+    const image = await (await context.request.get(`${address}api/images/g9/image.png`)).body();
+    const drop = async (name, bytes, more) => {
+      const transfer = await page.evaluateHandle(([name, bytes, more]) => {
+        const transfer = new DataTransfer();
+        transfer.items.add(new File([Uint8Array.from(bytes), new Uint8Array(more)], name, { type: "image/png" }));
+        return transfer;
+      }, [name, [...bytes], more]);
+      await page.dispatchEvent("#stage", "dragover", { dataTransfer: transfer });
+      assert.equal(await page.locator("#drop-hint").isVisible(), true);
+      await page.dispatchEvent("#stage", "drop", { dataTransfer: transfer });
+      assert.equal(await page.locator("#drop-hint").isVisible(), false);
+    };
+    await drop("dropped.png", image, 0);
+    await page.waitForFunction(() => document.getElementById("image-name").textContent === "dropped.png");
+    await ready();
+    assert.equal(await page.locator("#items button").first().getAttribute("title"), "dropped.png");
+    const at = await onImage(0.5, 0.5);
+    await answered(0, () => page.mouse.click(at.x, at.y));
+    await drop("large.png", [], 65 << 20);
+    await page.locator("#message").waitFor();
+    assert.match(await page.locator("#message").textContent(), /large\.png cannot be opened: it has 65 MiB, at most 64 MiB/);
+    await page.locator("#message button").click();
+    // What the server says when it has no room is shown as well.
+    await page.route("**/api/uploads*", (route) => route.fulfill({ status: 429, json: { error: "there is no room for it" } }));
+    await drop("late.png", image, 0);
+    await page.locator("#message", { hasText: "late.png cannot be opened: there is no room for it" }).waitFor();
+    await page.unroute("**/api/uploads*");
+    await page.locator("#message button").click();
+    await page.locator("#items button").nth(2).click();
     await ready();
   },
 
@@ -324,6 +652,24 @@ const steps = {
     assert.match(await page.locator("#chart-dice").getAttribute("aria-label"), /training \d/);
     assert.match(await page.locator("#run-log").textContent(), /epoch \d/);
     await picture("live");
+    // A server that is away for a moment takes nothing from the view.
+    const before = await page.locator("#run-name").textContent();
+    const rows = await page.locator("#run-table tbody tr").count();
+    await page.route("**/api/runs**", (route) => route.abort("connectionreset"));
+    await page.locator("#status", { hasText: "Trying again" }).waitFor();
+    assert.equal(await page.locator("#run-name").textContent(), before);
+    assert.equal(await page.locator("#run-table tbody tr").count(), rows);
+    const then = await epoch();
+    await page.unroute("**/api/runs**");
+    await page.waitForFunction(() => document.getElementById("status").textContent === "");
+    await page.waitForFunction((then) => Number(/epoch (\d+)/.exec(document.getElementById("run-facts").textContent)?.[1] ?? 0) > then, then);
+    // And one lost answer is asked for again before anybody sees it.
+    let lost = 0;
+    await page.route("**/api/runs", (route) => (lost++ === 0 ? route.abort("connectionreset") : route.continue()));
+    await page.waitForTimeout(2500);
+    assert.ok(lost >= 2, `${lost}`);
+    assert.equal(await page.locator("#status").textContent(), "");
+    await page.unroute("**/api/runs");
   },
 
   async results() {

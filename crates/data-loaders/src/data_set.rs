@@ -390,6 +390,19 @@ impl DataSet {
         &self.entries[index].id
     }
 
+    /// The files that a case is read from, the image first; none if it is generated, and no mask if it has none.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `index` is not below [`len`](Self::len): a bug in the caller.
+    pub fn files(&self, index: usize) -> Vec<&Path> {
+        match &self.entries[index].source {
+            Source::Files { image, mask } => vec![image, mask],
+            Source::NoMask { image, .. } => vec![image],
+            Source::Phantom { .. } => Vec::new(),
+        }
+    }
+
     /// The first `n` cases, or all if there are fewer.
     pub fn limit(&self, n: usize) -> Self {
         self.part(&self.split, self.entries.iter().take(n).cloned().collect())

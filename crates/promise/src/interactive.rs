@@ -34,6 +34,10 @@ const CONFIDENCE_SIDE: u32 = 256;
 /// Longest side of a preview of a mask, in cells.
 const PREVIEW_SIDE: u32 = 96;
 
+/// How far an encoding steps back on Linux, of 19: a thread of the usual niceness gets nine times its share of a core.
+#[cfg(target_os = "linux")]
+const ENCODING_NICENESS: i32 = 10;
+
 /// Methods side by side, ready to answer.
 pub struct Interactive {
     device: Device,
@@ -263,10 +267,11 @@ impl Interactive {
             ThreadPoolBuilder::new()
                 .num_threads(threads)
                 .thread_name(move |index| format!("{name}-{index}"))
-                .build()
-                .map_err(InteractiveError::Threads)
         };
-        let (encoding, answering) = (pool("encode")?, pool("answer")?);
+        let built = |pool: ThreadPoolBuilder| pool.build().map_err(InteractiveError::Threads);
+        // Somebody waits for the answer to a click at this moment; the next image may come a little later.
+        let encoding = built(pool("encode").start_handler(|_| step_back()))?;
+        let answering = built(pool("answer"))?;
         Ok(Self { device, encoders: Vec::new(), methods: Vec::new(), encoding, answering })
     }
 
@@ -446,6 +451,15 @@ impl Interactive {
             mask_input: prompts.mask_input.is_some(),
             secs: start.elapsed().as_secs_f64(),
         })
+    }
+}
+
+/// The other threads of this program come before this one when there are too few cores, if the system lets a thread say so.
+fn step_back() {
+    // Linux has priorities for threads; elsewhere the same call is about the whole process.
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::nice(ENCODING_NICENESS) {
+        tracing::debug!("encoding has the priority of everything else: {error}");
     }
 }
 
@@ -758,6 +772,17 @@ mod tests {
         assert_eq!(ask(0, flat), QuestionError::EmptyBox);
         let question = Question { mask: Some(3), ..click(5.0, 5.0, PointLabel::Foreground) };
         assert_eq!(ask(0, question), QuestionError::NoMask { mask: 3, masks: 3 });
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn encoding_steps_back_behind_answers_and_behind_nothing_else() {
+        let (interactive, _) = micro();
+        let niceness = || rustix::process::getpriority_process(None).expect("known");
+        let usual = niceness();
+        assert_eq!(interactive.answering.install(niceness), usual);
+        assert_eq!(interactive.encoding.install(niceness), (usual + ENCODING_NICENESS).min(19));
+        assert_eq!(niceness(), usual);
     }
 
     #[test]

@@ -73,7 +73,7 @@ pub const FILES: [FileDoc; 15] = [
     file(
         ENVIRONMENT_FILE,
         "always",
-        "revision, whether it had changes, hash of the program, versions, device, threads, system, processor, seed, command",
+        "revision, whether it had changes, hash of the program, versions, device, threads, system, processor, GPU, seed, command",
     ),
     file(
         LOG_FILE,

@@ -7,10 +7,24 @@ export class Refused extends Error {
   }
 }
 
+const AGAIN_MS = 300;
+
+/** A connection may end just when it is used: what is only read, or answered, is asked for once more. */
+async function reach(path, options) {
+  const again = !options.method || path === ANSWERS;
+  try {
+    return await fetch(path, options);
+  } catch (error) {
+    if (error.name === "AbortError" || !again) throw error;
+  }
+  await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+  return fetch(path, options);
+}
+
 async function send(path, options = {}) {
   let response;
   try {
-    response = await fetch(path, options);
+    response = await reach(path, options);
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Refused(0, "The server does not answer. Is it still running?");
@@ -24,6 +38,8 @@ async function send(path, options = {}) {
   }
   throw new Refused(response.status, message);
 }
+
+const ANSWERS = "/api/answers";
 
 const json = async (path, options) => (await send(path, options)).json();
 
@@ -48,7 +64,7 @@ export const upload = (file) =>
     headers: { "content-type": "application/octet-stream" },
     body: file,
   });
-export const answer = (prompt, signal) => json("/api/answers", body(prompt, signal));
+export const answer = (prompt, signal) => json(ANSWERS, body(prompt, signal));
 export const join = (key) => json(`${image(key)}/encoding`, { method: "POST" });
 export const encoding = (key) => json(`${image(key)}/encoding`);
 export const leave = (key, ticket) =>

@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import { $, element, isTyping, score } from "./dom.js";
 import * as exporting from "./export.js";
 import { Gallery } from "./gallery.js";
-import { MASK, decode, outline, preview, region, unsure } from "./masks.js";
+import { MASK, outline, preview, region, unsure } from "./masks.js";
 import { Prompts } from "./prompts.js";
 import { Runs } from "./runs.js";
 import { View } from "./view.js";
@@ -17,19 +17,27 @@ const page = {
   image: null,
   /** Grows with every image that is opened: what belongs to a former one is dropped. */
   opening: 0,
-  ticket: null,
+  /** The encoding that is waited for: { key, opening, ticket, done } */
+  encoding: null,
   ready: false,
   prompts: new Prompts(),
+  /** Whether images are opened with automatic prompts. */
+  automatic: true,
   active: 0,
   /** Which of the three masks was chosen by hand, by method. */
   masks: [],
-  /** By method: { answer, painted, error, pending } */
+  /** By method: { answer, trip, drawn, error } */
   answers: [],
   asking: null,
+  /** The true mask, and its outline once it was shown. */
+  truth: null,
   truthOutline: null,
 };
 
 const say = (text) => ($("status").textContent = text);
+
+/** For those who do not see the mask. */
+const tell = (text) => ($("spoken").textContent = text);
 
 function complain(text) {
   const box = $("message");
@@ -55,18 +63,26 @@ const view = new View($("canvas"), {
     page.prompts.move(index, x, y);
     changedSoon();
   },
+  moveBox(corners) {
+    page.prompts.moveBox(corners);
+    changedSoon();
+  },
   endMove: () => changed(),
   remove(index) {
     page.prompts.remove(index);
     changed();
   },
-  removeTwice(index) {
-    page.prompts.remove(index);
+  removeBox() {
+    page.prompts.removeBox();
     changed();
   },
   selected(index) {
-    const point = page.prompts.points[index];
-    say(point ? `${point.automatic ? "automatic " : ""}${point.label} point ${index + 1} of ${page.prompts.points.length}` : "no marker chosen");
+    const { points, box } = page.prompts;
+    const point = points[index];
+    const own = (marker, name) => `${marker.automatic ? "automatic " : ""}${name}`;
+    if (point) say(`${own(point, point.label)} point ${index + 1} of ${points.length}`);
+    else if (box && index === points.length) say(`${own(box, "box")}: arrows move it, Shift and arrows its last corner`);
+    else say("no marker chosen");
   },
   hover(at) {
     $("cursor-at").textContent = at ? `x ${at.x.toFixed(1)}, y ${at.y.toFixed(1)}` : "";
@@ -82,8 +98,11 @@ async function open(key) {
   giveUp();
   const opening = ++page.opening;
   page.asking?.abort();
-  Object.assign(page, { ready: false, prompts: new Prompts(), masks: [], answers: [], truthOutline: null, image: null });
+  const prompts = new Prompts(page.automatic);
+  Object.assign(page, { ready: false, prompts, masks: [], answers: [], truth: null, truthOutline: null, image: null });
   $("message").hidden = true;
+  say("");
+  tell("");
   gallery.choose(key);
   showPrompts();
   showMethods();
@@ -94,19 +113,16 @@ async function open(key) {
     if (opening !== page.opening) return;
     page.image = image;
     $("image-name").textContent = image.name;
-    $("image-facts").textContent = `${image.width} × ${image.height} pixels`;
+    $("image-facts").textContent = `${image.width} × ${image.height} pixels${image.truth ? "" : " · no true mask"}`;
     $("truth-row").hidden = !image.truth;
+    $("truth-none").hidden = image.truth;
     view.show(picture);
     if (image.truth) {
-      const mask = decode(await api.truth(key));
+      const truth = await api.truth(key);
       if (opening !== page.opening) return;
-      page.truthOutline = outline(mask);
+      page.truth = truth;
     }
-    if (!(await encode(key, opening))) return;
-    page.ready = true;
-    say(`${image.name} is ready: click on the image`);
-    showPrompts();
-    await ask();
+    await prepare(opening);
   } catch (error) {
     if (opening !== page.opening) return;
     $("progress").hidden = true;
@@ -119,6 +135,15 @@ async function open(key) {
   }
 }
 
+/** Has the open image encoded, and asks what there is to ask. */
+async function prepare(opening) {
+  if (!(await encode(page.image.key, opening))) return;
+  page.ready = true;
+  say(`${page.image.name} is ready: click on the image`);
+  showPrompts();
+  await ask();
+}
+
 function load(address) {
   return new Promise((resolve, reject) => {
     const image = new Image();
@@ -128,27 +153,35 @@ function load(address) {
   });
 }
 
-/** Waits until the image is encoded; tells how far it is. Says whether it is. */
-async function encode(key, opening) {
+/**
+ * Waits until the image is encoded; tells how far it is. Says whether it is. Whoever asks meanwhile waits for the same: there is
+ * one ticket, and Cancel gives it back.
+ */
+function encode(key, opening) {
+  if (page.encoding?.key === key && page.encoding.opening === opening) return page.encoding.done;
+  const encoding = { key, opening, ticket: null };
+  page.encoding = encoding;
+  encoding.done = encoded(encoding).finally(() => {
+    if (page.encoding !== encoding) return;
+    page.encoding = null;
+    $("progress").hidden = true;
+  });
+  return encoding.done;
+}
+
+async function encoded(encoding) {
+  const { key, opening } = encoding;
   const joined = await api.join(key);
   if (opening !== page.opening) {
     api.leave(key, joined.ticket);
     return false;
   }
-  page.ticket = { key, ticket: joined.ticket };
+  encoding.ticket = joined.ticket;
   let progress = joined;
   while (progress.state !== "ready") {
     $("progress").hidden = false;
-    if (progress.state === "failed") {
-      $("progress").hidden = true;
-      page.ticket = null;
-      throw new Error(`The image cannot be encoded: ${progress.reason}`);
-    }
-    if (progress.state === "absent") {
-      $("progress").hidden = true;
-      page.ticket = null;
-      throw new Error("The encoding was cancelled.");
-    }
+    if (progress.state === "failed") throw new Error(`The image cannot be encoded: ${progress.reason}`);
+    if (progress.state === "absent") throw new Error("The encoding was cancelled.");
     const waiting = progress.state === "waiting";
     $("progress-text").textContent = waiting ? `Waiting for ${progress.before} other image${progress.before === 1 ? "" : "s"}…` : "Encoding the image, once for all methods…";
     $("progress-bar").value = waiting || !progress.all ? 0 : progress.done / progress.all;
@@ -157,31 +190,46 @@ async function encode(key, opening) {
     progress = await api.encoding(key);
     if (opening !== page.opening) return false;
   }
-  page.ticket = null;
-  $("progress").hidden = true;
   return true;
 }
 
 /** Nobody waits for the image that was being encoded any more. */
 function giveUp() {
-  if (page.ticket) api.leave(page.ticket.key, page.ticket.ticket);
-  page.ticket = null;
+  const { encoding } = page;
+  if (encoding?.ticket) api.leave(encoding.key, encoding.ticket);
+  page.encoding = null;
   $("progress").hidden = true;
 }
 
 function cancel() {
   giveUp();
   page.opening++;
+  page.asking?.abort();
+  page.ready = false;
   say("Cancelled.");
-  const again = element("button", { onclick: () => open(page.image.key) }, "Encode it after all");
+  const again = element("button", { onclick: resume }, "Encode it after all");
   $("message").replaceChildren(element("p", {}, "The encoding was cancelled."), again);
   $("message").hidden = false;
+}
+
+/** After a cancelled encoding: the prompts that there were are asked again. */
+async function resume() {
+  $("message").hidden = true;
+  const opening = ++page.opening;
+  try {
+    await prepare(opening);
+  } catch (error) {
+    if (opening === page.opening) complain(error.message);
+  }
 }
 
 async function take(file) {
   if (!file) return;
   say(`Reading ${file.name}…`);
   try {
+    const { upload_bytes: most } = page.session;
+    // The server would say so too, but perhaps close the line before all was sent, and then nobody hears it.
+    if (file.size > most) throw new Error(`it has ${megabytes(file.size)}, at most ${megabytes(most)} are taken.`);
     const image = await api.upload(file);
     gallery.add(image.key, image.name);
     say("");
@@ -191,6 +239,8 @@ async function take(file) {
     complain(`${file.name} cannot be opened: ${error.message}`);
   }
 }
+
+const megabytes = (bytes) => `${Math.ceil(bytes / 2 ** 20)} MiB`;
 
 // Asking
 
@@ -208,6 +258,8 @@ function changedSoon() {
 function changed() {
   clearTimeout(soon);
   soon = null;
+  // What was said of a marker may hold no longer.
+  say("");
   showPrompts();
   view.draw();
   ask();
@@ -221,7 +273,7 @@ function shortName(method) {
   return experiments.size === 1 ? method.name.split("/").at(-1) : method.name;
 }
 
-const useAutomatic = () => $("automatic").checked;
+const useAutomatic = () => page.prompts.automatic;
 const same = () => $("same").checked;
 const proposer = () => ($("source").value === "" ? null : Number($("source").value));
 
@@ -271,7 +323,7 @@ async function ask({ onlyActive = false } = {}) {
       const answer = await withEncoding(() => api.answer(prompt, asking.signal));
       if (stale()) return;
       const trip = performance.now() - start;
-      page.answers[method] = { answer, trip, painted: null, prompt };
+      page.answers[method] = { answer, trip, drawn: {} };
       if (prompt.automatic && method === (same() ? source : page.active)) takeProposal(answer, prompt);
     } catch (error) {
       if (stale()) return;
@@ -284,6 +336,20 @@ async function ask({ onlyActive = false } = {}) {
   showMethods();
   showMasks();
   paint();
+  if (!onlyActive) tell(outcome());
+}
+
+/** What was asked and what came of it, in words. */
+function outcome() {
+  const state = page.answers[page.active];
+  if (state?.error) return state.error;
+  if (!state?.answer) return "No prompts, no mask.";
+  const { points, box, dice, milliseconds } = state.answer;
+  const prompts = points.length + (box ? 1 : 0);
+  const words = [`${prompts} prompt${prompts === 1 ? "" : "s"}`];
+  if (typeof dice === "number") words.push(`Dice ${score(dice)}`);
+  words.push(`${Math.round(milliseconds)} milliseconds`);
+  return `${shortName(methods()[page.active])}: ${words.join(", ")}.`;
 }
 
 /** Once more after the image was encoded again, if it had made room for others. */
@@ -312,23 +378,20 @@ function paint() {
   const shown = page.answers[page.active];
   const overlay = { opacity: $("opacity").value / 100 };
   if (shown?.answer) {
-    shown.painted ??= painted(shown.answer);
-    overlay.region = shown.painted.region;
-    if ($("contour").checked) overlay.outline = shown.painted.outline;
-    if ($("unsure").checked) overlay.unsure = shown.painted.unsure;
+    // Each is made when it is shown first, and kept.
+    const { answer, drawn } = shown;
+    if (overlay.opacity > 0) overlay.region = drawn.region ??= region(answer.mask, MASK);
+    if ($("contour").checked) overlay.outline = drawn.outline ??= outline(answer.mask);
+    if ($("unsure").checked) overlay.unsure = drawn.unsure ??= unsure(answer.probabilities);
   }
-  if ($("truth").checked) overlay.truth = page.truthOutline;
+  if ($("truth").checked && page.truth) overlay.truth = page.truthOutline ??= outline(page.truth);
   view.overlay = overlay;
   view.draw();
 }
 
-function painted(answer) {
-  const mask = decode(answer.mask);
-  return { region: region(mask, MASK), outline: outline(mask), unsure: unsure(answer.probabilities) };
-}
-
 function showPrompts() {
   const { prompts } = page;
+  $("automatic").checked = prompts.automatic;
   $("undo").disabled = !prompts.canUndo;
   $("clear").disabled = prompts.isEmpty;
 }
@@ -345,7 +408,10 @@ function showMethods() {
         if (page.image?.truth) scores.push(`Dice ${score(dice)}`, `IoU ${score(iou)}`);
         scores.push(`predicted ${score(iou_predictions[shown])}`, `${Math.round(milliseconds)} ms`);
       }
-      const facts = state?.error ?? (scores.join(" · ") || (page.ready ? "waits for a prompt" : ""));
+      // A line ends behind a dot, and not within a number.
+      const dotted = scores.map((text, at) => (at + 1 < scores.length ? `${text} ·` : text));
+      const whole = dotted.flatMap((text) => [element("span", { className: "whole" }, text), " "]);
+      const facts = scores.length > 0 ? whole : [state?.error ?? (page.ready ? "waits for a prompt" : "")];
       const button = element("button", {
         className: "method",
         dataset: { method: String(index) },
@@ -354,7 +420,7 @@ function showMethods() {
       button.setAttribute("aria-pressed", index === page.active ? "true" : "false");
       button.append(small(state), element("span", { className: "method-text" },
         element("strong", {}, shortName(method), " ", ...tags(method)),
-        element("span", { className: state?.error ? "facts error" : "facts" }, facts)));
+        element("span", { className: state?.error ? "facts error" : "facts" }, ...facts)));
       if (index < 9) button.append(element("kbd", {}, String(index + 1)));
       return button;
     }),
@@ -382,11 +448,14 @@ function showMasks() {
     return;
   }
   const focused = document.activeElement?.dataset?.mask;
+  const chosen = page.masks[page.active] ?? answer.shown;
   list.replaceChildren(
     ...answer.previews.map((map, index) => {
       const button = element("button", { role: "radio", className: "mask", dataset: { mask: String(index) } },
         preview(map), element("span", {}, score(answer.iou_predictions[index])));
-      button.setAttribute("aria-checked", index === answer.shown ? "true" : "false");
+      button.setAttribute("aria-checked", index === chosen ? "true" : "false");
+      // Tab leads to the chosen one, arrows to the others.
+      button.tabIndex = index === chosen ? 0 : -1;
       button.setAttribute("aria-label", `mask ${index + 1}, predicted IoU ${score(answer.iou_predictions[index])}`);
       return button;
     }),
@@ -400,6 +469,7 @@ function activate(method) {
   showMethods();
   showMasks();
   paint();
+  if (page.ready) tell(outcome());
   if (!same()) {
     page.prompts.withdraw();
     ask();
@@ -409,7 +479,23 @@ function activate(method) {
 function chooseMask(index) {
   if (!page.answers[page.active]?.answer?.previews[index]) return;
   page.masks[page.active] = index;
+  showMasks();
   ask();
+}
+
+/** The arrows of a group of which one is chosen. */
+function stepMask(event) {
+  const from = Number(event.target.closest("button")?.dataset.mask ?? NaN);
+  const count = $("masks").querySelectorAll("button").length;
+  const steps = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 };
+  let to = from + steps[event.key];
+  if (event.key === "Home") to = 0;
+  if (event.key === "End") to = count - 1;
+  if (Number.isNaN(from) || Number.isNaN(to)) return;
+  event.preventDefault();
+  to = (to + count) % count;
+  chooseMask(to);
+  $("masks").querySelector(`[data-mask="${to}"]`)?.focus();
 }
 
 function undo() {
@@ -426,8 +512,8 @@ function clear() {
 
 /** Automatic prompts come anew, also where they had been changed by hand. */
 function automaticChanged() {
-  page.prompts.edited = false;
-  page.prompts.withdraw();
+  page.automatic = $("automatic").checked;
+  page.prompts.useAutomatic(page.automatic);
   showPrompts();
   view.draw();
   ask();
@@ -438,6 +524,7 @@ function showRuns(shown) {
   $("prompt-view").hidden = shown;
   $("tab-runs").setAttribute("aria-pressed", shown ? "true" : "false");
   $("tab-prompt").setAttribute("aria-pressed", shown ? "false" : "true");
+  say("");
   if (shown) runs.start();
   else {
     runs.stop();
@@ -461,7 +548,7 @@ const toggle = (id) => $(id).click();
 
 const KEYS = {
   "u": undo, "c": clear, "+": () => view.zoom(1.25), "=": () => view.zoom(1.25), "-": () => view.zoom(0.8), "0": () => view.fit(),
-  "[": () => gallery.step(-1), "]": () => gallery.step(1), "q": () => chooseMask(0), "w": () => chooseMask(1), "e": () => chooseMask(2),
+  "[": () => gallery.step(-1), "]": () => gallery.step(1), "p": () => gallery.step(-1), "n": () => gallery.step(1), "q": () => chooseMask(0), "w": () => chooseMask(1), "e": () => chooseMask(2),
   "a": () => toggle("automatic"), "t": () => toggle("truth"), "l": () => toggle("unsure"),
 };
 
@@ -505,6 +592,7 @@ function wire() {
     const mask = event.target.closest("button")?.dataset.mask;
     if (mask !== undefined) chooseMask(Number(mask));
   });
+  $("masks").addEventListener("keydown", stepMask);
   for (const id of ["opacity", "contour", "truth", "unsure"]) $(id).addEventListener("input", paint);
   for (const id of ["same", "source", "automatic"]) $(id).addEventListener("change", automaticChanged);
   $("file").addEventListener("change", (event) => {

@@ -1,7 +1,9 @@
 // The prompts of one image, with undo. Coordinates are pixels of the image; the center of the first pixel is (0.5, 0.5).
 
 export class Prompts {
-  constructor() {
+  /** `automatic`: whether what a module proposes is used. */
+  constructor(automatic = true) {
+    this.automatic = automatic;
     /** { x, y, label: "foreground" | "background", automatic } */
     this.points = [];
     /** { corners: [x0, y0, x1, y1], automatic } or nothing */
@@ -25,13 +27,15 @@ export class Prompts {
   }
 
   remember() {
-    const { points, box, edited } = this;
-    this.former.push({ points: points.map((point) => ({ ...point })), box: box && { ...box }, edited });
+    const { points, box, edited, automatic } = this;
+    this.former.push({ points: points.map((point) => ({ ...point })), box: box && { ...box }, edited, automatic });
   }
 
   undo() {
     const former = this.former.pop();
-    if (former) Object.assign(this, former);
+    if (!former) return;
+    Object.assign(this, former);
+    if (!this.automatic) this.withdraw();
   }
 
   add(x, y, label) {
@@ -60,11 +64,26 @@ export class Prompts {
     this.points.splice(index, 1);
   }
 
+  /** Puts the box elsewhere, as `move` does with a point. */
+  moveBox(corners) {
+    if (!this.box) return;
+    if (this.box.automatic) this.edited = true;
+    this.box = { corners, automatic: false };
+  }
+
+  removeBox() {
+    this.remember();
+    if (this.box?.automatic) this.edited = true;
+    this.box = null;
+  }
+
+  /** Nothing is left, and nothing is proposed anew until somebody asks for it. */
   clear() {
     this.remember();
     this.points = [];
     this.box = null;
-    this.edited = true;
+    this.automatic = false;
+    this.edited = false;
   }
 
   /** Puts what a module proposes in place of what it proposed before, which is no step to undo. */
@@ -72,6 +91,13 @@ export class Prompts {
     const own = this.points.filter((point) => !point.automatic);
     this.points = [...points.map((point) => ({ ...point, automatic: true })), ...own];
     if (this.box === null || this.box.automatic) this.box = corners && { corners, automatic: true };
+  }
+
+  /** Whether proposals are used, from now on and after whatever is undone. What comes is proposed anew. */
+  useAutomatic(automatic) {
+    Object.assign(this, { automatic, edited: false });
+    for (const former of this.former) former.automatic = automatic;
+    this.withdraw();
   }
 
   withdraw() {

@@ -11,6 +11,8 @@ export class Runs {
     this.timer = null;
     this.chosen = null;
     this.finished = "";
+    /** Whether the server did not answer the last time. */
+    this.lost = false;
     this.open = false;
     $("run-table").addEventListener("click", (event) => {
       const button = event.target.closest("button");
@@ -38,10 +40,14 @@ export class Runs {
 
   async tick() {
     clearTimeout(this.timer);
+    // What is shown stays until there is something newer.
     try {
       await this.refresh();
+      if (this.lost) $("status").textContent = "";
+      this.lost = false;
     } catch (error) {
-      $("status").textContent = error.message;
+      $("status").textContent = `${error.message} Trying again…`;
+      this.lost = true;
     }
     if (this.open) this.timer = setTimeout(() => this.tick(), EVERY_MS);
   }
@@ -59,8 +65,8 @@ export class Runs {
     if (this.chosen) await this.details();
     const finished = runs.filter((run) => run.state === "finished").map((run) => `${run.experiment}/${run.run}`).join();
     if (finished !== this.finished) {
-      this.finished = finished;
       await this.results();
+      this.finished = finished;
     }
   }
 
@@ -119,6 +125,8 @@ export class Runs {
           element("td", {}, String(row.n)),
           element("td", {}, `${score(row.dice)} [${score(row.dice_low)}, ${score(row.dice_high)}]`),
           element("td", {}, score(row.iou)))));
+    $("no-results").hidden = rows.length > 0;
+    for (const id of ["result-table", "figure-tools"]) $(id).hidden = rows.length === 0;
     const experiments = [...new Set(rows.map((row) => row.experiment))];
     const choice = $("figure-experiment");
     const former = choice.value;

@@ -14,7 +14,7 @@ const DRAG = 4;
 const rgb = ([r, g, b]) => `rgb(${r} ${g} ${b})`;
 
 export class View {
-  /** `hands`: addPoint, setBox, beginMove, move, endMove, remove, changed, hover; `prompts()`, `tool()` */
+  /** `hands`: addPoint, setBox, beginMove, move, moveBox, endMove, remove, removeBox, selected, hover; `prompts()`, `tool()` */
   constructor(canvas, hands) {
     this.canvas = canvas;
     this.hands = hands;
@@ -25,6 +25,7 @@ export class View {
     this.top = 0;
     this.fitted = true;
     this.cursor = null;
+    /** The chosen marker; the number after those of all points is the box. */
     this.selected = -1;
     this.boxStart = null;
     this.drag = null;
@@ -173,7 +174,7 @@ export class View {
 
   removeAt(event) {
     const marker = this.image ? this.markerAt({ x: event.offsetX, y: event.offsetY }) : -1;
-    if (marker >= 0) this.hands.removeTwice(marker);
+    if (marker >= 0) this.hands.remove(marker);
   }
 
   wheel(event) {
@@ -194,10 +195,20 @@ export class View {
     if (!this.image || event.metaKey) return;
     const step = event.ctrlKey ? 1 : Math.max(1, Math.round(Math.max(this.image.width, this.image.height) / 50));
     const moves = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step] };
-    const points = this.hands.prompts().points;
+    const { points, box } = this.hands.prompts();
+    const markers = points.length + (box ? 1 : 0);
+    if (this.selected >= markers) this.selected = -1;
+    const isBox = this.selected === points.length;
     if (event.key in moves) {
       const [dx, dy] = moves[event.key];
-      if (this.selected >= 0 && this.selected < points.length) {
+      if (isBox) {
+        const corners = this.shifted(box.corners, dx, dy, event.shiftKey);
+        if (corners) {
+          this.hands.beginMove();
+          this.hands.moveBox(corners);
+          this.hands.endMove();
+        }
+      } else if (this.selected >= 0) {
         const { x, y } = this.clamp({ x: points[this.selected].x + dx, y: points[this.selected].y + dy });
         this.hands.beginMove();
         this.hands.move(this.selected, x, y);
@@ -219,13 +230,14 @@ export class View {
         this.boxStart = { ...this.cursor };
       }
     } else if (event.key === "m" && !event.ctrlKey) {
-      this.selected = this.selected + 1 >= points.length ? -1 : this.selected + 1;
+      this.selected = this.selected + 1 >= markers ? -1 : this.selected + 1;
       this.hands.selected(this.selected);
     } else if (event.key === "Escape") {
       this.selected = -1;
       this.boxStart = null;
     } else if ((event.key === "Delete" || event.key === "Backspace") && this.selected >= 0) {
-      this.hands.remove(this.selected);
+      if (isBox) this.hands.removeBox();
+      else this.hands.remove(this.selected);
       this.selected = -1;
     } else {
       return;
@@ -233,6 +245,17 @@ export class View {
     event.preventDefault();
     event.stopPropagation();
     this.draw();
+  }
+
+  /** The box moved as far as it stays on the image, or with its last corner moved; nothing if nothing would be left of it. */
+  shifted([x0, y0, x1, y1], dx, dy, corner) {
+    const { width, height } = this.image;
+    if (corner) {
+      const to = this.clamp({ x: x1 + dx, y: y1 + dy });
+      return to.x - x0 >= 1 && to.y - y0 >= 1 ? [x0, y0, to.x, to.y] : null;
+    }
+    const [right, down] = [Math.min(width - x1, Math.max(-x0, dx)), Math.min(height - y1, Math.max(-y0, dy))];
+    return [x0 + right, y0 + down, x1 + right, y1 + down];
   }
 
   draw() {
@@ -264,7 +287,7 @@ export class View {
     if (overlay.truth) this.line(c, overlay.truth, rgb(TRUTH), [6, 4]);
     c.restore();
     const prompts = this.hands.prompts();
-    if (prompts.box) this.drawBox(c, prompts.box.corners, prompts.box.automatic);
+    if (prompts.box) this.drawBox(c, prompts.box.corners, prompts.box.automatic, this.selected === prompts.points.length);
     const drag = this.drag;
     if (drag?.kind === "box" && drag.begun) {
       const [a, b] = [this.clamp(this.toImage(drag.from)), this.clamp(this.toImage(drag.last))];
@@ -286,9 +309,10 @@ export class View {
     c.setLineDash([]);
   }
 
-  drawBox(c, [x0, y0, x1, y1], automatic) {
+  drawBox(c, [x0, y0, x1, y1], automatic, selected = false) {
     const [a, b] = [this.toScreen({ x: x0, y: y0 }), this.toScreen({ x: x1, y: y1 })];
-    for (const [style, wide] of [["rgb(0 0 0 / 70%)", 4], [BOX, 2]]) {
+    const lines = [["rgb(0 0 0 / 70%)", 4], [BOX, 2]];
+    for (const [style, wide] of selected ? [["#000", 8], ["#fff", 6], ...lines] : lines) {
       c.strokeStyle = style;
       c.lineWidth = wide;
       c.setLineDash(automatic ? [5, 4] : []);

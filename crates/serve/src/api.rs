@@ -5,26 +5,29 @@ use std::{path::PathBuf, sync::Arc};
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, Path, Query, State},
+    extract::{DefaultBodyLimit, Path, Query, Request, State},
     http::{StatusCode, Uri, header},
+    middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
 use image::{ExtendedColorType, ImageEncoder as _, codecs::png::PngEncoder};
+use promise::interactive::Answer;
 use reporting::{FigureKind, LoadError, Run, Screen, ScreenCell};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::Semaphore;
 
 use crate::{
-    answer::{AnswerBody, Prompt, Runs, gray, scores},
+    answer::{AnswerBody, Prompt, Runs, TooManyPoints, gray, scores},
     assets,
-    encodings::{Encodings, Progress, Ticket},
+    encodings::{Busy, Encodings, Progress, Ticket},
     engine::{Embedding, Engine, MethodInfo},
     export::{ExportError, ExportFolder, safe_name},
     library::{Library, LibraryError, Picture},
     problem::Problem,
     runs::RunList,
+    turns::{Rush, Turns},
 };
 
 /// Methods in one panel, at most.
@@ -39,16 +42,23 @@ pub(crate) struct App {
     pub(crate) export: Option<ExportFolder>,
     pub(crate) command: String,
     /// One prompt at a time, in order: each takes all cores for some ten milliseconds.
-    pub(crate) answering: Arc<Semaphore>,
-    /// One image that is read, or one figure that is drawn, at a time.
-    pub(crate) drawing: Arc<Semaphore>,
+    pub(crate) answering: Turns,
+    /// One image that is read or written, or one figure that is drawn, at a time.
+    pub(crate) drawing: Turns,
+    pub(crate) rush: Arc<Rush>,
+    /// The largest image that may be dropped, in bytes.
+    pub(crate) upload_bytes: usize,
+    /// KiB of images that are being sent.
+    pub(crate) incoming: Arc<Semaphore>,
 }
 
 type Shared = State<Arc<App>>;
 type Answered<T> = Result<T, Problem>;
 
-pub(crate) fn routes(app: Arc<App>, body_bytes: usize, upload_bytes: usize) -> Router {
-    let upload = post(upload).layer(DefaultBodyLimit::max(upload_bytes));
+pub(crate) fn routes(app: Arc<App>, body_bytes: usize) -> Router {
+    let upload = post(upload)
+        .layer(DefaultBodyLimit::max(app.upload_bytes))
+        .layer(middleware::from_fn_with_state(app.clone(), admit_upload));
     Router::new()
         .route("/api/session", get(session))
         .route("/api/gallery", get(gallery))
@@ -81,21 +91,27 @@ async fn wrong_method() -> Problem {
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "not with this method")
 }
 
-/// Computes on a thread that may wait, in its turn. Whoever asked may have gone meanwhile; the turn lasts until it is done.
-async fn blocking<T: Send + 'static>(
-    turns: &Arc<Semaphore>,
-    compute: impl FnOnce() -> Answered<T> + Send + 'static,
-) -> Answered<T> {
-    let over = || Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the server is stopping");
-    let turn = turns.clone().acquire_owned().await.map_err(|_| over())?;
-    let done = tokio::task::spawn_blocking(move || {
-        let result = compute();
-        drop(turn);
-        result
-    });
-    let panicked =
-        |_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "a defect of this program ended it");
-    done.await.map_err(panicked)?
+/// Lets an image in while those that are on their way leave room for it: bodies lie in memory until they are whole.
+async fn admit_upload(State(app): Shared, request: Request, next: Next) -> Response {
+    let length = request.headers().get(header::CONTENT_LENGTH);
+    let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
+    // Whoever does not say how much will come may send as much as may come.
+    let bytes = length.unwrap_or(app.upload_bytes);
+    if bytes > app.upload_bytes {
+        let message = format!("the file has more than {} MiB", app.upload_bytes >> 20);
+        return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, message).into_response();
+    }
+    match app.incoming.try_acquire_many(kibibytes(bytes)) {
+        Ok(_permit) => next.run(request).await,
+        Err(_) => {
+            let message = "too many images are being sent already; try again in a while";
+            Problem::new(StatusCode::TOO_MANY_REQUESTS, message).into_response()
+        }
+    }
+}
+
+pub(crate) fn kibibytes(bytes: usize) -> u32 {
+    u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX)
 }
 
 async fn session(State(app): Shared) -> Json<serde_json::Value> {
@@ -103,6 +119,7 @@ async fn session(State(app): Shared) -> Json<serde_json::Value> {
         "version": env!("CARGO_PKG_VERSION"),
         "methods": app.engine.methods(),
         "gallery": app.library.gallery().name(),
+        "upload_bytes": app.upload_bytes,
         "figure_kinds": FigureKind::ALL.iter().map(|kind| kind.name()).collect::<Vec<_>>(),
         "export": app.export.as_ref().map(|folder| folder.root().display().to_string()),
     }))
@@ -117,9 +134,9 @@ struct Item {
 }
 
 async fn gallery(State(app): Shared) -> Answered<Json<Vec<Item>>> {
-    let drawing = app.drawing.clone();
-    blocking(&drawing, move || {
-        let gallery = app.library.gallery();
+    let theirs = app.clone();
+    let listed = app.drawing.take(move || {
+        let (app, gallery) = (&theirs, theirs.library.gallery());
         let of = |method: MethodInfo| method.folder.map(|run| gallery.scores(&run));
         let scores: Vec<_> = app.engine.methods().into_iter().map(of).collect();
         let items = gallery.names().into_iter().enumerate().map(|(index, name)| Item {
@@ -128,14 +145,15 @@ async fn gallery(State(app): Shared) -> Answered<Json<Vec<Item>>> {
             name,
         });
         Ok(Json(items.collect()))
-    })
-    .await
+    });
+    listed.await
 }
 
 fn of_library(error: LibraryError) -> Problem {
     match error {
         LibraryError::Unknown { .. } => Problem::not_found(error.to_string()),
         LibraryError::Outside { .. } => Problem::new(StatusCode::FORBIDDEN, error.to_string()),
+        LibraryError::Full { .. } => Problem::new(StatusCode::TOO_MANY_REQUESTS, error.to_string()),
         LibraryError::Encode(_) => Problem::internal(&error),
         LibraryError::Data(_) | LibraryError::Folder { .. } | LibraryError::NoImages { .. } => {
             Problem::unprocessable(&error)
@@ -144,8 +162,11 @@ fn of_library(error: LibraryError) -> Problem {
 }
 
 async fn picture(app: &Arc<App>, key: String) -> Answered<Arc<Picture>> {
+    if let Some(kept) = app.library.kept(&key) {
+        return Ok(kept);
+    }
     let library = app.library.clone();
-    blocking(&app.drawing, move || library.picture(&key).map_err(of_library)).await
+    app.drawing.take(move || library.picture(&key).map_err(of_library)).await
 }
 
 #[derive(Deserialize)]
@@ -159,12 +180,12 @@ async fn upload(
     bytes: Bytes,
 ) -> Answered<Json<serde_json::Value>> {
     let library = app.library.clone();
-    blocking(&app.drawing, move || {
+    let added = app.drawing.take(move || {
         let name = name.unwrap_or_default();
         let (key, picture) = library.add(&name, &bytes).map_err(of_library)?;
         Ok(Json(description(&key, &picture)))
-    })
-    .await
+    });
+    added.await
 }
 
 fn description(key: &str, picture: &Picture) -> serde_json::Value {
@@ -187,15 +208,15 @@ async fn describe(
 
 async fn image_png(State(app): Shared, Path(key): Path<String>) -> Answered<Response> {
     let library = app.library.clone();
-    let png = blocking(&app.drawing, move || {
-        library.picture(&key).and_then(|picture| picture.png()).map_err(of_library)
-    });
+    let png = app
+        .drawing
+        .take(move || library.picture(&key).and_then(|picture| picture.png()).map_err(of_library));
     Ok(([(header::CONTENT_TYPE, "image/png")], png.await?).into_response())
 }
 
 async fn thumbnail(State(app): Shared, Path(key): Path<String>) -> Answered<Response> {
     let library = app.library.clone();
-    let jpeg = blocking(&app.drawing, move || library.thumbnail(&key).map_err(of_library)).await?;
+    let jpeg = app.drawing.take(move || library.thumbnail(&key).map_err(of_library)).await?;
     Ok(([(header::CONTENT_TYPE, "image/jpeg")], jpeg.to_vec()).into_response())
 }
 
@@ -214,9 +235,11 @@ struct Joined {
 }
 
 async fn join(State(app): Shared, Path(key): Path<String>) -> Answered<Json<Joined>> {
-    let busy = |error: crate::encodings::Busy| {
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
-    };
+    // What is no image shall take no place in the queue.
+    if !app.library.contains(&key) {
+        return Err(of_library(LibraryError::Unknown { key }));
+    }
+    let busy = |error: Busy| Problem::new(StatusCode::TOO_MANY_REQUESTS, error.to_string());
     let (ticket, progress) = app.encodings.join(&key).map_err(busy)?;
     Ok(Json(Joined { ticket, progress }))
 }
@@ -245,21 +268,30 @@ fn embedding(app: &App, key: &str) -> Answered<Arc<dyn Embedding>> {
     app.encodings.get(key).ok_or_else(gone)
 }
 
-fn ask(app: &App, prompt: &Prompt) -> Answered<promise::interactive::Answer> {
-    let question = prompt.question().map_err(|error| Problem::unprocessable(&error))?;
+/// Asks a method in the turn of prompts. Nothing else is done in it but what `then` makes of the answer.
+async fn ask<T: Send + 'static>(
+    app: &App,
+    prompt: &Prompt,
+    then: impl FnOnce(Answer) -> T + Send + 'static,
+) -> Answered<T> {
+    let wrong = |error: TooManyPoints| Problem::unprocessable(&error);
+    let (question, method) = (prompt.question().map_err(wrong)?, prompt.method);
     let embedding = embedding(app, &prompt.image)?;
-    embedding.answer(prompt.method, &question).map_err(|error| Problem::unprocessable(&error))
+    let urgent = app.rush.begin();
+    let asked = app.answering.take(move || {
+        let answer = embedding.answer(method, &question);
+        drop(urgent);
+        answer.map(then).map_err(|error| Problem::unprocessable(&error))
+    });
+    asked.await
 }
 
 async fn answer(State(app): Shared, Json(prompt): Json<Prompt>) -> Answered<Json<AnswerBody>> {
-    let turns = app.answering.clone();
-    blocking(&turns, move || {
-        let answer = ask(&app, &prompt)?;
-        // It was read to be encoded, and seldom has to be read again.
-        let picture = app.library.picture(&prompt.image).map_err(of_library)?;
-        Ok(Json(AnswerBody::new(&answer, picture.truth.as_ref())))
-    })
-    .await
+    embedding(&app, &prompt.image)?;
+    // It was read to be encoded, and seldom has to be read again.
+    let picture = picture(&app, prompt.image.clone()).await?;
+    let body = ask(&app, &prompt, move |answer| AnswerBody::new(&answer, picture.truth.as_ref()));
+    Ok(Json(body.await?))
 }
 
 #[derive(Deserialize)]
@@ -302,19 +334,18 @@ async fn export_mask(
     Query(Saving { save }): Query<Saving>,
     Json(prompt): Json<Prompt>,
 ) -> Answered<Response> {
-    let turns = app.answering.clone();
-    blocking(&turns, move || {
-        let answer = ask(&app, &prompt)?;
-        let picture = app.library.picture(&prompt.image).map_err(of_library)?;
-        let mask = gray(&answer);
+    let mask = ask(&app, &prompt, |answer| gray(&answer)).await?;
+    let picture = picture(&app, prompt.image).await?;
+    let theirs = app.clone();
+    let written = app.drawing.take(move || {
         let mut png = Vec::new();
         PngEncoder::new(&mut png)
             .write_image(mask.as_raw(), mask.width(), mask.height(), ExtendedColorType::L8)
             .map_err(|error| Problem::internal(&error))?;
         let name = format!("{}-mask.png", stem(&picture.name));
-        deliver(&app, save, &name, "image/png", png)
-    })
-    .await
+        deliver(&theirs, save, &name, "image/png", png)
+    });
+    written.await
 }
 
 async fn export_prompts(
@@ -345,9 +376,15 @@ async fn export_panel(
     Query(Saving { save }): Query<Saving>,
     Json(panel): Json<Panel>,
 ) -> Answered<Response> {
-    let turns = app.drawing.clone();
-    blocking(&turns, move || {
-        let (screen, runs) = screen(&app, &panel)?;
+    let picture = picture(&app, image_of(&panel)?.to_owned()).await?;
+    let mut answers = Vec::new();
+    // Each in a turn of its own: somebody may click meanwhile.
+    for prompt in &panel.cells {
+        answers.push(ask(&app, prompt, |answer| answer).await?);
+    }
+    let theirs = app.clone();
+    let drawn = app.drawing.take(move || {
+        let (screen, runs) = screen(&theirs, &panel, &picture, &answers)?;
         let failed = |error: reporting::FigureError| Problem::internal(&error);
         let figure = screen.draw(&runs.iter().collect::<Vec<_>>()).map_err(failed)?;
         let (kind, bytes) = match format.as_str() {
@@ -357,29 +394,36 @@ async fn export_panel(
             _ => return Err(Problem::not_found("a panel is svg, png or pdf")),
         };
         let name = format!("{}-panel.{format}", stem(&screen.name));
-        deliver(&app, save, &name, kind, bytes)
-    })
-    .await
+        deliver(&theirs, save, &name, kind, bytes)
+    });
+    drawn.await
 }
 
-/// Asks every method again and puts the answers side by side.
-fn screen(app: &App, panel: &Panel) -> Answered<(Screen, Vec<Run>)> {
+/// The one image that a panel is of.
+fn image_of(panel: &Panel) -> Answered<&str> {
     let wrong = |message: String| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, message);
-    let image = match panel.cells.first() {
-        Some(cell) => &cell.image,
-        None => return Err(wrong("a panel needs a method at least".into())),
+    let Some(Prompt { image, .. }) = panel.cells.first() else {
+        return Err(wrong("a panel needs a method at least".into()));
     };
     if panel.cells.len() > MAX_CELLS || panel.cells.iter().any(|cell| cell.image != *image) {
         return Err(wrong(format!("a panel shows one image, with at most {MAX_CELLS} methods")));
     }
+    Ok(image)
+}
+
+/// Puts answers side by side.
+fn screen(
+    app: &App,
+    panel: &Panel,
+    picture: &Picture,
+    answers: &[Answer],
+) -> Answered<(Screen, Vec<Run>)> {
     let methods = app.engine.methods();
-    let picture = app.library.picture(image).map_err(of_library)?;
     let (mut cells, mut runs) = (Vec::new(), Vec::new());
-    for prompt in &panel.cells {
-        let answer = ask(app, prompt)?;
+    for (prompt, answer) in panel.cells.iter().zip(answers) {
         let Some(method) = methods.get(prompt.method) else { continue };
         let truth = picture.truth.as_ref();
-        let (dice, iou) = truth.map_or((None, None), |truth| scores(&answer, truth));
+        let (dice, iou) = truth.map_or((None, None), |truth| scores(answer, truth));
         let mut caption: Vec<String> = Vec::new();
         caption.extend(dice.map(|dice| format!("Dice {dice:.3}")));
         caption.extend(iou.map(|iou| format!("IoU {iou:.3}")));
@@ -390,7 +434,7 @@ fn screen(app: &App, panel: &Panel) -> Answered<(Screen, Vec<Run>)> {
         cells.push(ScreenCell {
             title: method.name.clone(),
             caption: caption.join(" \u{b7} "),
-            mask: gray(&answer),
+            mask: gray(answer),
             points: answer.points.clone(),
             box_xyxy: answer.box_xyxy,
         });
@@ -414,14 +458,14 @@ fn screen(app: &App, panel: &Panel) -> Answered<(Screen, Vec<Run>)> {
 }
 
 async fn all_runs(State(app): Shared) -> Answered<Json<serde_json::Value>> {
-    let turns = app.drawing.clone();
-    blocking(&turns, move || Ok(Json(json!({ "runs": app.runs.all() })))).await
+    let theirs = app.clone();
+    app.drawing.take(move || Ok(Json(json!({ "runs": theirs.runs.all() })))).await
 }
 
 async fn results(State(app): Shared) -> Answered<Json<serde_json::Value>> {
-    let turns = app.drawing.clone();
-    blocking(&turns, move || {
-        let rows = app.runs.results().into_iter().map(|(experiment, row)| {
+    let theirs = app.clone();
+    let read = app.drawing.take(move || {
+        let rows = theirs.runs.results().into_iter().map(|(experiment, row)| {
             json!({
                 "experiment": experiment, "method": row.method, "seed": row.seed, "data": row.data,
                 "split": row.split, "prompts": row.prompts, "oracle": row.oracle,
@@ -430,35 +474,35 @@ async fn results(State(app): Shared) -> Answered<Json<serde_json::Value>> {
             })
         });
         Ok(Json(json!({ "rows": rows.collect::<Vec<_>>() })))
-    })
-    .await
+    });
+    read.await
 }
 
 async fn run_details(
     State(app): Shared,
     Path((experiment, run)): Path<(String, String)>,
 ) -> Answered<Response> {
-    let turns = app.drawing.clone();
-    blocking(&turns, move || {
+    let theirs = app.clone();
+    let read = app.drawing.take(move || {
         let unknown = || Problem::not_found(format!("there is no run `{experiment}/{run}`"));
-        let folder = app.runs.find(&experiment, &run).ok_or_else(unknown)?;
-        Ok(Json(app.runs.details(&folder)).into_response())
-    })
-    .await
+        let folder = theirs.runs.find(&experiment, &run).ok_or_else(unknown)?;
+        Ok(Json(theirs.runs.details(&folder)).into_response())
+    });
+    read.await
 }
 
 async fn figure(
     State(app): Shared,
     Path((experiment, file)): Path<(String, String)>,
 ) -> Answered<Response> {
-    let turns = app.drawing.clone();
-    blocking(&turns, move || {
+    let theirs = app.clone();
+    let drawn = app.drawing.take(move || {
         let unknown = |message: &str| Problem::not_found(message);
         let (name, format) =
             file.rsplit_once('.').ok_or_else(|| unknown("a figure is svg, png or pdf"))?;
         let kind: FigureKind =
             name.parse().map_err(|error: reporting::UnknownFigure| unknown(&error.to_string()))?;
-        let folders = app.runs.finished(&experiment);
+        let folders = theirs.runs.finished(&experiment);
         let paths: Vec<PathBuf> = folders.iter().map(|one| one.root().to_owned()).collect();
         let runs = reporting::load(&paths).map_err(|error| Problem::unprocessable(&error))?;
         let figure = kind.draw(&runs).map_err(|error| Problem::unprocessable(&error))?;
@@ -470,6 +514,131 @@ async fn figure(
             _ => return Err(unknown("a figure is svg, png or pdf")),
         };
         Ok(([(header::CONTENT_TYPE, kind)], bytes).into_response())
-    })
-    .await
+    });
+    drawn.await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        ops::ControlFlow,
+        sync::{
+            atomic::{AtomicUsize, Ordering},
+            mpsc,
+        },
+        time::Duration,
+    };
+
+    use image::RgbImage;
+    use promise::interactive::{Question, QuestionError, SoftMap, Subject};
+
+    use super::*;
+    use crate::library::Gallery;
+
+    /// Encodes and answers at once, with an empty mask.
+    #[derive(Clone, Default)]
+    struct Empty {
+        size: (u32, u32),
+        answers: Arc<AtomicUsize>,
+    }
+
+    impl Engine for Empty {
+        fn methods(&self) -> Vec<MethodInfo> {
+            vec![MethodInfo { name: "empty".into(), proposes: false, shifts: false, folder: None }]
+        }
+
+        fn encode(
+            &self,
+            image: &RgbImage,
+            _: Subject<'_>,
+            _: &mut (dyn FnMut(usize, usize) -> ControlFlow<()> + Send),
+        ) -> Option<Arc<dyn Embedding>> {
+            Some(Arc::new(Self { size: image.dimensions(), ..self.clone() }))
+        }
+    }
+
+    impl Embedding for Empty {
+        fn bytes(&self) -> u64 {
+            0
+        }
+
+        fn answer(&self, _: usize, question: &Question) -> Result<Answer, QuestionError> {
+            self.answers.fetch_add(1, Ordering::SeqCst);
+            let (width, height) = self.size;
+            let map = SoftMap { width: 1, height: 1, values: vec![0] };
+            Ok(Answer {
+                width,
+                height,
+                mask: vec![false; (width * height) as usize],
+                shown: 0,
+                iou_predictions: vec![0.5],
+                previews: vec![map.clone()],
+                probabilities: map,
+                points: Vec::new(),
+                box_xyxy: question.box_xyxy,
+                mask_input: false,
+                secs: 0.0,
+            })
+        }
+    }
+
+    #[test]
+    fn a_picture_of_a_mask_is_written_outside_the_turn_of_prompts() {
+        let engine = Empty::default();
+        let answers = engine.answers.clone();
+        let engine: Arc<dyn Engine> = Arc::new(engine);
+        let gallery = Gallery::of_data("phantom", "test", None).expect("generated");
+        let library = Arc::new(Library::new(gallery));
+        let rush = Arc::new(Rush::default());
+        let (theirs, way) = (rush.clone(), Duration::ZERO);
+        let encodings = Encodings::start(engine.clone(), library.clone(), 1 << 20, theirs, way);
+        let app = Arc::new(App {
+            engine,
+            library,
+            encodings: encodings.expect("a thread"),
+            runs: RunList::new("no-runs".into(), Vec::new()),
+            export: None,
+            command: String::new(),
+            answering: Turns::new(8, "prompts"),
+            drawing: Turns::new(8, "images"),
+            rush,
+            upload_bytes: 0,
+            incoming: Arc::new(Semaphore::new(0)),
+        });
+        let body = json!({ "image": "g0", "method": 0, "box": [1.0, 1.0, 9.0, 9.0] });
+        let prompt = || serde_json::from_value::<Prompt>(body.clone()).expect("a prompt");
+        app.encodings.join("g0").expect("the first");
+        while app.encodings.progress("g0") != Progress::Ready {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_time().build();
+        runtime.expect("threads").block_on(async {
+            let (release, held) = mpsc::channel::<()>();
+            let (begin, began) = mpsc::channel::<()>();
+            let theirs = app.clone();
+            // Somebody else draws for a long time.
+            let drawing = tokio::spawn(async move {
+                let draw = theirs.drawing.take(move || {
+                    begin.send(()).expect("somebody waits");
+                    Ok(held.recv().is_ok())
+                });
+                draw.await.is_ok()
+            });
+            tokio::task::spawn_blocking(move || began.recv()).await.expect("ran").expect("began");
+            let export =
+                export_mask(State(app.clone()), Query(Saving { save: false }), Json(prompt()));
+            let export = tokio::spawn(export);
+            while answers.load(Ordering::SeqCst) == 0 {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+            let clicked = answer(State(app.clone()), Json(prompt()));
+            let clicked = tokio::time::timeout(Duration::from_secs(20), clicked).await;
+            assert!(clicked.is_ok_and(|answer| answer.is_ok()), "a click is answered meanwhile");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            assert!(!export.is_finished(), "it waits for its turn to draw");
+            release.send(()).expect("somebody waits");
+            assert!(drawing.await.expect("ran"));
+            assert!(export.await.expect("ran").is_ok());
+        });
+    }
 }

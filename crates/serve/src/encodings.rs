@@ -9,6 +9,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
+    time::Duration,
 };
 
 use data_loaders::error_chain;
@@ -19,10 +20,13 @@ use crate::{
     engine::{Embedding, Engine},
     library::Library,
     lru::Lru,
+    turns::Rush,
 };
 
 /// Jobs that may wait, at most.
 const MAX_WAITING: usize = 32;
+/// Tickets for all jobs together, at most.
+const MAX_TICKETS: usize = 256;
 /// Reasons of failures that are remembered, at most; each goes when its image is asked for again.
 const MAX_FAILURES: usize = 256;
 
@@ -56,10 +60,16 @@ pub(crate) enum Progress {
     },
 }
 
-/// Too many jobs wait.
+/// Too many jobs wait, or too many for them.
 #[derive(Debug, thiserror::Error)]
-#[error("{MAX_WAITING} images wait to be encoded already; try again in a while")]
-pub(crate) struct Busy;
+pub(crate) enum Busy {
+    /// Jobs.
+    #[error("{MAX_WAITING} images wait to be encoded already; try again in a while")]
+    Jobs,
+    /// Tickets.
+    #[error("{MAX_TICKETS} pages wait for images already; try again in a while")]
+    Tickets,
+}
 
 /// See the module.
 pub(crate) struct Encodings {
@@ -71,6 +81,9 @@ struct Shared {
     state: Mutex<State>,
     /// Something was put into the queue, or it is over.
     changed: Condvar,
+    rush: Arc<Rush>,
+    /// How long a block gives way to prompts.
+    way: Duration,
 }
 
 struct State {
@@ -119,11 +132,14 @@ impl State {
 }
 
 impl Encodings {
-    /// Starts the thread that encodes. What it gives takes at most `limit` bytes.
+    /// Starts the thread that encodes. What it gives takes at most `limit` bytes; between two blocks it gives way to the
+    /// prompts of `rush`, for `way` at most.
     pub(crate) fn start(
         engine: Arc<dyn Engine>,
         library: Arc<Library>,
         limit: u64,
+        rush: Arc<Rush>,
+        way: Duration,
     ) -> std::io::Result<Self> {
         let state = State {
             queue: VecDeque::new(),
@@ -133,7 +149,8 @@ impl Encodings {
             next_ticket: 1,
             over: false,
         };
-        let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
+        let (state, changed) = (Mutex::new(state), Condvar::new());
+        let shared = Arc::new(Shared { state, changed, rush, way });
         let theirs = shared.clone();
         let worker = thread::Builder::new()
             .name("encodings".into())
@@ -148,9 +165,12 @@ impl Encodings {
         state.next_ticket += 1;
         state.failed.remove(key);
         if !state.ready.contains(&key.to_owned()) {
+            if state.jobs.values().map(|job| job.tickets.len()).sum::<usize>() >= MAX_TICKETS {
+                return Err(Busy::Tickets);
+            }
             if !state.jobs.contains_key(key) {
                 if state.queue.len() >= MAX_WAITING {
-                    return Err(Busy);
+                    return Err(Busy::Jobs);
                 }
                 state.queue.push_back(key.to_owned());
                 self.shared.changed.notify_all();
@@ -246,16 +266,17 @@ fn encode(
     key: &str,
 ) -> Result<Option<Arc<dyn Embedding>>, String> {
     let picture = library.picture(key).map_err(|error| error_chain(&error))?;
+    let is_over = || {
+        let state = shared.state();
+        state.over || state.jobs.get(key).is_none_or(|job| job.tickets.is_empty())
+    };
     let mut watch = |done: usize, all: usize| {
-        let mut state = shared.state();
-        let over = state.over;
-        match state.jobs.get_mut(key) {
-            Some(job) if !job.tickets.is_empty() && !over => {
-                job.progress = Some((done, all));
-                ControlFlow::Continue(())
-            }
-            _ => ControlFlow::Break(()),
+        if let Some(job) = shared.state().jobs.get_mut(key) {
+            job.progress = Some((done, all));
         }
+        // A prompt takes all cores for a moment, and somebody looks at the screen for it.
+        shared.rush.give_way(shared.way, is_over);
+        if is_over() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
     if watch(0, 0).is_break() {
         return Ok(None);

@@ -14,7 +14,7 @@ use axum::{
 };
 use tokio::sync::Semaphore;
 
-use crate::problem::Problem;
+use crate::{problem::Problem, server::AllowedHost};
 
 /// Scripts, styles and requests from here only; nothing inline, no frames, no forms.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
@@ -25,39 +25,57 @@ pub(crate) struct Guard {
     /// The port that the page is at.
     pub(crate) port: u16,
     /// Names besides `localhost` and addresses.
-    pub(crate) hosts: Vec<String>,
+    pub(crate) hosts: Vec<AllowedHost>,
     /// One permit for each request that is being answered.
     pub(crate) requests: Semaphore,
     /// How long a request may take.
     pub(crate) time: Duration,
 }
 
+/// What stands before and after the last colon of a host. A colon inside brackets belongs to an address.
+pub(crate) fn name_and_port(host: &str) -> (&str, Option<&str>) {
+    match host.rsplit_once(':') {
+        Some((name, port)) if !port.ends_with(']') => (name, Some(port)),
+        _ => (host, None),
+    }
+}
+
 impl Guard {
-    /// Whether a `Host` header, or an origin without its scheme, is this page.
-    fn is_own(&self, host: &str) -> bool {
-        let (name, port) = match host.rsplit_once(':') {
-            // A colon inside brackets belongs to an address.
-            Some((name, port)) if !port.ends_with(']') => (name, port.parse().ok()),
-            _ => (host, Some(80)),
-        };
+    /// Says why a `Host` header is not this page; nothing if it is.
+    fn foreign(&self, host: &str) -> Option<String> {
+        let (name, port) = name_and_port(host);
+        let port: Option<u16> = port.map_or(Some(80), |port| port.parse().ok());
         let bare = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(name);
+        let allowed = || self.hosts.iter().filter(|host| name.eq_ignore_ascii_case(&host.name));
         let known = name.eq_ignore_ascii_case("localhost")
             || bare.parse::<IpAddr>().is_ok()
-            || self.hosts.iter().any(|host| name.eq_ignore_ascii_case(host));
-        known && port == Some(self.port)
+            || allowed().any(|host| host.port.is_none());
+        if (known && port == Some(self.port))
+            || port.is_some_and(|port| allowed().any(|host| host.port == Some(port)))
+        {
+            return None;
+        }
+        match port {
+            Some(port) if known || allowed().next().is_some() => Some(format!(
+                "a request for port {port}, but the page is at {}; where a tunnel or a proxy has another port, \
+                 `--allow-host {name}:{port}` allows it",
+                self.port
+            )),
+            _ => Some("a request for another host; `--allow-host NAME` allows one".to_owned()),
+        }
     }
 
-    fn refuse(&self, method: &Method, headers: &HeaderMap) -> Option<&'static str> {
+    fn refuse(&self, method: &Method, headers: &HeaderMap) -> Option<String> {
         let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or(""));
-        let Some(host) = text(header::HOST) else { return Some("a request without Host") };
-        if !self.is_own(host) {
-            return Some("a request for another host; `--allow-host NAME` allows one");
+        let Some(host) = text(header::HOST) else { return Some("a request without Host".into()) };
+        if let Some(reason) = self.foreign(host) {
+            return Some(reason);
         }
         if let Some(origin) = text(header::ORIGIN) {
             // The page asks the host that it came from.
             let own = origin.strip_prefix("http://").is_some_and(|from| from == host);
             if !own {
-                return Some("a request from another page");
+                return Some("a request from another page".into());
             }
         }
         // A link on another page may lead here: the page is shown by itself, and tells the other one nothing.
@@ -66,7 +84,7 @@ impl Guard {
         match text(HeaderName::from_static("sec-fetch-site")) {
             None | Some("same-origin" | "none") => None,
             Some(_) if is_visit => None,
-            Some(_) => Some("a request from another page"),
+            Some(_) => Some("a request from another page".into()),
         }
     }
 }
@@ -120,14 +138,22 @@ mod tests {
     fn only_addresses_localhost_and_allowed_names_with_the_right_port_are_this_page() {
         let guard = Guard {
             port: 8080,
-            hosts: vec!["lab.example".into()],
+            hosts: ["lab.example", "localhost:9000", "proxy.example:443"]
+                .map(|host| host.parse().expect("a host"))
+                .into(),
             requests: Semaphore::new(1),
             time: Duration::from_secs(1),
         };
-        for own in
-            ["127.0.0.1:8080", "localhost:8080", "LOCALHOST:8080", "[::1]:8080", "lab.example:8080"]
-        {
-            assert!(guard.is_own(own), "{own}");
+        for own in [
+            "127.0.0.1:8080",
+            "localhost:8080",
+            "LOCALHOST:8080",
+            "[::1]:8080",
+            "lab.example:8080",
+            "localhost:9000",
+            "proxy.example:443",
+        ] {
+            assert_eq!(guard.foreign(own), None, "{own}");
         }
         for other in [
             "evil.example:8080",
@@ -140,7 +166,42 @@ mod tests {
             ":8080",
             "[evil.example]:8080",
         ] {
-            assert!(!guard.is_own(other), "{other}");
+            assert!(guard.foreign(other).is_some(), "{other}");
         }
+    }
+
+    #[test]
+    fn a_known_host_at_another_port_is_told_so_and_not_to_allow_what_is_allowed() {
+        let guard = Guard {
+            port: 8080,
+            hosts: ["lab.example", "proxy.example:443"]
+                .map(|host| host.parse().expect("a host"))
+                .into(),
+            requests: Semaphore::new(1),
+            time: Duration::from_secs(1),
+        };
+        for (host, name, port) in [
+            ("lab.example:9000", "lab.example", 9000),
+            ("localhost:9000", "localhost", 9000),
+            ("lab.example", "lab.example", 80),
+            ("proxy.example:8080", "proxy.example", 8080),
+        ] {
+            let said = guard.foreign(host).expect("refused");
+            assert!(said.contains(&format!("port {port}, but the page is at 8080")), "{said}");
+            assert!(said.contains(&format!("--allow-host {name}:{port}`")), "{said}");
+        }
+        let said = guard.foreign("evil.example:8080").expect("refused");
+        assert!(said.contains("another host"), "{said}");
+    }
+
+    #[test]
+    fn what_is_no_host_cannot_be_allowed() {
+        for bad in ["http://lab.example", "lab.example/", "lab.example:port", "", "a b", "x:99999"]
+        {
+            let said = bad.parse::<AllowedHost>().expect_err(bad).to_string();
+            assert!(said.contains("NAME or NAME:PORT"), "{said}");
+        }
+        let host: AllowedHost = "[::1]:9000".parse().expect("an address");
+        assert_eq!((host.name.as_str(), host.port), ("[::1]", Some(9000)));
     }
 }

@@ -25,9 +25,11 @@ mod problem;
 mod promise_engine;
 mod runs;
 mod server;
+mod turns;
+mod uploads;
 
 pub use engine::{Embedding, Engine, MethodInfo};
 pub use library::{Gallery, Library, LibraryError, Picture};
 pub use promise_engine::{Models, ModelsError, PromiseEngine, default_runs};
 pub use runs::{RunList, RunState, RunSummary};
-pub use server::{Limits, ServeError, Server, Settings};
+pub use server::{AllowedHost, AllowedHostError, Limits, ServeError, Server, Settings};

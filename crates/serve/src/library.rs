@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
 };
 
 use data_loaders::{
@@ -20,21 +21,31 @@ use image::{
 use run_record::{CaseRow, RunFolder, read_rows};
 use sha2::{Digest as _, Sha256};
 
-use crate::lru::Lru;
+use crate::{
+    lru::Lru,
+    uploads::{Full, UPLOAD_REST, Uploads},
+};
 
 /// Longest side of a thumbnail in pixels: twice what the page shows, for dense screens.
 const THUMBNAIL_SIDE: u32 = 224;
 const THUMBNAIL_QUALITY: u8 = 82;
 /// Bytes of thumbnails that are kept.
 const THUMBNAIL_BYTES: u64 = 64 << 20;
-/// Bytes of decoded images that are kept, dropped ones among them.
+/// Bytes of decoded images that are kept.
 const PICTURE_BYTES: u64 = 768 << 20;
+/// Bytes of the files of dropped images that are kept.
+const UPLOAD_BYTES: u64 = 512 << 20;
 
 /// Where the images of the gallery come from.
 #[derive(Debug)]
 pub enum Gallery {
     /// A data set, with truth.
-    Set(DataSet),
+    Set {
+        /// Its cases.
+        set: DataSet,
+        /// The folders that were named, without links: its files lie below one of them.
+        roots: Vec<PathBuf>,
+    },
     /// A folder of images.
     Folder {
         /// Its name as the page shows it.
@@ -89,11 +100,26 @@ pub enum LibraryError {
         /// The folder.
         path: PathBuf,
     },
-    /// The file was replaced by a link that leaves the folder.
-    #[error("leads out of the folder of images: {}", path.display())]
+    /// The file is a link, or below one, that leaves the folders that were named.
+    #[error(
+        "a link leads out of {}, and is not followed; name the folder where the files lie: {}",
+        folders(roots), path.display()
+    )]
     Outside {
         /// The file.
         path: PathBuf,
+        /// The folders.
+        roots: Vec<PathBuf>,
+    },
+    /// Dropped images take all the room that they have.
+    #[error(
+        "images that were dropped in the last {} minutes take the {} MiB that there are for them; try again later, or \
+         name their folder with `--images`",
+        UPLOAD_REST.as_secs() / 60, limit >> 20
+    )]
+    Full {
+        /// Bytes that there are.
+        limit: u64,
     },
     /// A picture cannot be written.
     #[error("cannot encode a picture")]
@@ -106,22 +132,25 @@ impl Gallery {
     /// # Errors
     ///
     /// [`LibraryError::Data`]
+    /// [`LibraryError::Data`]; [`LibraryError::Outside`] if all its files are elsewhere.
     pub fn of_data(name: &str, split: &str, root: Option<&Path>) -> Result<Self, LibraryError> {
-        Ok(Self::Set(DataSet::open(name, split, root, &Catalog::built_in())?))
+        let set = DataSet::open(name, split, root, &Catalog::built_in())?;
+        Self::of_set(set, root.as_slice())
     }
 
     /// A folder of images, with a folder of masks of the same stems if one is named. Without masks, links that lead out
-    /// of the folder are left out.
+    /// of the folder are left out; with them, they are not followed.
     ///
     /// # Errors
     ///
-    /// [`LibraryError::Folder`], [`LibraryError::NoImages`]; with masks [`LibraryError::Data`].
+    /// [`LibraryError::Folder`], [`LibraryError::NoImages`]; with masks [`LibraryError::Data`], and
+    /// [`LibraryError::Outside`] if all images are elsewhere.
     pub fn of_folder(images: &Path, masks: Option<&Path>) -> Result<Self, LibraryError> {
         if let Some(masks) = masks {
-            return Ok(Self::Set(DataSet::from_folders(images, masks)?));
+            return Self::of_set(DataSet::from_folders(images, masks)?, &[images, masks]);
         }
+        let root = real(images)?;
         let failed = |source| LibraryError::Folder { path: images.to_owned(), source };
-        let root = images.canonicalize().map_err(failed)?;
         let mut files = Vec::new();
         for entry in std::fs::read_dir(&root).map_err(failed)? {
             let path = entry.map_err(failed)?.path();
@@ -138,10 +167,27 @@ impl Gallery {
         Ok(Self::Folder { name, root, files })
     }
 
+    fn of_set(set: DataSet, named: &[&Path]) -> Result<Self, LibraryError> {
+        if set.is_empty() || set.files(0).is_empty() {
+            return Ok(Self::Set { set, roots: Vec::new() });
+        }
+        let roots = named.iter().map(|path| real(path)).collect::<Result<Vec<_>, _>>()?;
+        let cases = || (0..set.len()).map(|index| confined(&set, index, &roots));
+        let refused: Vec<LibraryError> = cases().filter_map(Result::err).collect();
+        let count = refused.len();
+        if let Some(first) = refused.into_iter().next() {
+            if count == set.len() {
+                return Err(first);
+            }
+            tracing::warn!("{count} of {} images are not shown: {first}", set.len());
+        }
+        Ok(Self::Set { set, roots })
+    }
+
     /// What it is called.
     pub fn name(&self) -> String {
         match self {
-            Self::Set(set) => format!("{} {}", set.name(), set.split()),
+            Self::Set { set, .. } => format!("{} {}", set.name(), set.split()),
             Self::Folder { name, .. } => name.clone(),
         }
     }
@@ -149,36 +195,52 @@ impl Gallery {
     /// The names of its images, in order.
     pub fn names(&self) -> Vec<String> {
         match self {
-            Self::Set(set) => set.ids().map(str::to_owned).collect(),
+            Self::Set { set, .. } => set.ids().map(str::to_owned).collect(),
             Self::Folder { files, .. } => files.iter().map(|path| file_name(path)).collect(),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Set { set, .. } => set.len(),
+            Self::Folder { files, .. } => files.len(),
         }
     }
 
     fn load(&self, index: usize) -> Result<Option<Picture>, LibraryError> {
         match self {
-            Self::Set(set) if index < set.len() => {
-                let case = set.load(index)?;
-                let (name, id, data) = (case.id.clone(), case.id, case.data);
-                Ok(Some(Picture { name, data, id, image: case.image, truth: Some(case.truth) }))
+            Self::Set { set, roots } if index < set.len() => {
+                // It may have become a link since it was listed.
+                confined(set, index, roots)?;
+                let id = set.id(index).to_owned();
+                let (name, data) = (id.clone(), set.name().to_owned());
+                let (image, truth) = match set.load(index) {
+                    Ok(case) => (case.image, Some(case.truth)),
+                    // It can be prompted all the same; only scores are missing.
+                    Err(DataError::MaskMissing { image, .. }) => (decode_image(&image)?, None),
+                    Err(error) => return Err(error.into()),
+                };
+                Ok(Some(Picture { name, data, id, image, truth }))
             }
             Self::Folder { root, files, .. } if index < files.len() => {
                 let path = &files[index];
                 // It may have become a link since it was listed.
-                let outside = || LibraryError::Outside { path: path.clone() };
+                let outside =
+                    || LibraryError::Outside { path: path.clone(), roots: vec![root.clone()] };
                 let real = inside(root, path).ok_or_else(outside)?;
                 let id = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
                 let image = decode_image(&real)?;
                 let data = String::new();
                 Ok(Some(Picture { name: file_name(path), data, id, image, truth: None }))
             }
-            Self::Set(_) | Self::Folder { .. } => Ok(None),
+            Self::Set { .. } | Self::Folder { .. } => Ok(None),
         }
     }
 
     /// Dice of the cases of this gallery in a run, by the name of the image: with the run's own prompts, or else with the
     /// first that are no oracle. Empty where there are none.
     pub fn scores(&self, run: &RunFolder) -> HashMap<String, f64> {
-        let Self::Set(set) = self else { return HashMap::new() };
+        let Self::Set { set, .. } = self else { return HashMap::new() };
         let rows: Vec<CaseRow> = read_rows(&run.cases()).unwrap_or_default();
         let of_set = |row: &&CaseRow| row.data == set.name() && row.split == set.split();
         let honest: Vec<&CaseRow> = rows.iter().filter(of_set).filter(|row| !row.oracle).collect();
@@ -196,6 +258,30 @@ fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
+/// The same folder without links.
+fn real(folder: &Path) -> Result<PathBuf, LibraryError> {
+    let failed = |source| LibraryError::Folder { path: folder.to_owned(), source };
+    folder.canonicalize().map_err(failed)
+}
+
+/// Refuses a case of which a file does not lie below one of the folders. One that is not there is for the loader to name.
+fn confined(set: &DataSet, index: usize, roots: &[PathBuf]) -> Result<(), LibraryError> {
+    let leaves = |path: &&Path| {
+        let real = path.canonicalize();
+        real.is_ok_and(|real| !roots.iter().any(|root| real.starts_with(root)))
+    };
+    match set.files(index).into_iter().find(leaves) {
+        Some(path) => Err(LibraryError::Outside { path: path.to_owned(), roots: roots.to_owned() }),
+        None => Ok(()),
+    }
+}
+
+fn folders(roots: &[PathBuf]) -> String {
+    let mut names: Vec<String> = roots.iter().map(|root| root.display().to_string()).collect();
+    names.dedup();
+    names.join(" and ")
+}
+
 /// Where a path really leads, if that is a file below `root`, which is free of links.
 fn inside(root: &Path, path: &Path) -> Option<PathBuf> {
     let real = path.canonicalize().ok()?;
@@ -206,6 +292,7 @@ fn inside(root: &Path, path: &Path) -> Option<PathBuf> {
 /// was dropped.
 pub struct Library {
     gallery: Gallery,
+    uploads: Mutex<Uploads>,
     pictures: Mutex<Lru<String, Arc<Picture>>>,
     thumbnails: Mutex<Lru<String, Arc<Vec<u8>>>>,
 }
@@ -215,9 +302,16 @@ impl Library {
     pub fn new(gallery: Gallery) -> Self {
         Self {
             gallery,
+            uploads: Mutex::new(Uploads::new(UPLOAD_BYTES)),
             pictures: Mutex::new(Lru::new(PICTURE_BYTES)),
             thumbnails: Mutex::new(Lru::new(THUMBNAIL_BYTES)),
         }
+    }
+
+    /// The same with room for so many bytes of dropped images.
+    #[must_use]
+    pub fn with_upload_bytes(self, bytes: u64) -> Self {
+        Self { uploads: Mutex::new(Uploads::new(bytes)), ..self }
     }
 
     /// The gallery.
@@ -231,28 +325,49 @@ impl Library {
     ///
     /// See [`LibraryError`].
     pub fn picture(&self, key: &str) -> Result<Arc<Picture>, LibraryError> {
-        if let Some(kept) = lock(&self.pictures).get(&key.to_owned()) {
+        if let Some(kept) = self.kept(key) {
             return Ok(kept);
         }
-        let unknown = || LibraryError::Unknown { key: key.to_owned() };
-        let index = gallery_index(key).ok_or_else(unknown)?;
-        let picture = Arc::new(self.gallery.load(index)?.ok_or_else(unknown)?);
+        let picture = self.load(key)?;
         self.keep(key.to_owned(), picture.clone());
         Ok(picture)
+    }
+
+    /// An image by its name if it lies in memory.
+    pub(crate) fn kept(&self, key: &str) -> Option<Arc<Picture>> {
+        // Whoever works with a dropped image keeps its file, too.
+        lock(&self.uploads).get(key, Instant::now());
+        lock(&self.pictures).get(&key.to_owned())
+    }
+
+    /// Whether an image has this name.
+    pub(crate) fn contains(&self, key: &str) -> bool {
+        gallery_index(key).is_some_and(|index| index < self.gallery.len())
+            || lock(&self.uploads).contains(key)
+    }
+
+    fn load(&self, key: &str) -> Result<Arc<Picture>, LibraryError> {
+        let upload = lock(&self.uploads).get(key, Instant::now());
+        let picture = match (upload, gallery_index(key)) {
+            (Some((name, bytes)), _) => Some(uploaded(name, &bytes)?),
+            (None, Some(index)) => self.gallery.load(index)?,
+            (None, None) => None,
+        };
+        picture.map(Arc::new).ok_or_else(|| LibraryError::Unknown { key: key.to_owned() })
     }
 
     /// Takes an image that somebody dropped, and says its name here.
     ///
     /// # Errors
     ///
-    /// [`LibraryError::Data`] if it is none that can be read.
+    /// [`LibraryError::Data`] if it is none that can be read, [`LibraryError::Full`] if there is no room for it.
     pub fn add(&self, name: &str, bytes: &[u8]) -> Result<(String, Arc<Picture>), LibraryError> {
         let name = display_name(name);
-        let path = Path::new(&name);
-        let image = decode_image_bytes(bytes, path)?;
-        let id = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let picture = Arc::new(uploaded(name.clone(), bytes)?);
         let key = format!("u{}", &hex::encode(Sha256::digest(bytes))[..24]);
-        let picture = Arc::new(Picture { name, data: String::new(), id, image, truth: None });
+        lock(&self.uploads)
+            .insert(key.clone(), name, bytes, Instant::now())
+            .map_err(|Full { limit }| LibraryError::Full { limit })?;
         self.keep(key.clone(), picture.clone());
         Ok((key, picture))
     }
@@ -273,15 +388,8 @@ impl Library {
             return Ok(kept);
         }
         let kept = lock(&self.pictures).get(&key.to_owned());
-        let picture = match (kept, gallery_index(key)) {
-            (Some(kept), _) => kept,
-            // Looking through a gallery shall not drop the images that somebody works with.
-            (None, Some(index)) => {
-                let unknown = || LibraryError::Unknown { key: key.to_owned() };
-                Arc::new(self.gallery.load(index)?.ok_or_else(unknown)?)
-            }
-            (None, None) => return Err(LibraryError::Unknown { key: key.to_owned() }),
-        };
+        // Looking through a gallery shall not drop the images that somebody works with.
+        let picture = kept.map_or_else(|| self.load(key), Ok)?;
         let (width, height) = picture.image.dimensions();
         let scale = f64::from(THUMBNAIL_SIDE) / f64::from(width.max(height));
         let side = |length: u32| ((f64::from(length) * scale.min(1.0)).round() as u32).max(1);
@@ -311,6 +419,14 @@ impl Picture {
             .map_err(LibraryError::Encode)?;
         Ok(png)
     }
+}
+
+/// A dropped image.
+fn uploaded(name: String, bytes: &[u8]) -> Result<Picture, LibraryError> {
+    let path = Path::new(&name);
+    let image = decode_image_bytes(bytes, path)?;
+    let id = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(Picture { name, data: String::new(), id, image, truth: None })
 }
 
 /// The number of an image of the gallery in its name.

@@ -1,6 +1,7 @@
 //! Connections: how many at once, and how long each may stay.
 
 use std::{
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -16,16 +17,17 @@ use hyper_util::{
 };
 use tokio::{net::TcpListener, sync::Semaphore, time};
 
+use crate::server::Limits;
+
 /// How long the head of a request may take to come, and a connection may stay without one.
 const HEAD_TIME: Duration = Duration::from_secs(15);
-/// How long a connection may stay: whoever reads slowly shall not keep it for ever.
-const CONNECTION_TIME: Duration = Duration::from_secs(600);
 /// How often somebody looks whether it is over.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-/// Answers connections until `stop` is set. Those beyond `limit` wait in the queue of the system.
-pub(crate) async fn listen(listener: TcpListener, app: Router, limit: usize, stop: &AtomicBool) {
-    let connections = Arc::new(Semaphore::new(limit));
+/// Answers connections until `stop` is set. Those beyond the limit wait in the queue of the system.
+pub(crate) async fn listen(listener: TcpListener, app: Router, limits: &Limits, stop: &AtomicBool) {
+    let connections = Arc::new(Semaphore::new(limits.connections));
+    let (stay, end) = (limits.connection_time, limits.time);
     while !stop.load(Ordering::Relaxed) {
         let next = async {
             let permit = connections.clone().acquire_owned().await.ok()?;
@@ -50,9 +52,15 @@ pub(crate) async fn listen(listener: TcpListener, app: Router, limit: usize, sto
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEAD_TIME)
                 .serve_connection(TokioIo::new(stream), service);
-            match time::timeout(CONNECTION_TIME, connection).await {
-                Ok(Ok(())) | Err(_) => {}
-                Ok(Err(error)) => tracing::debug!("connection: {error}"),
+            let mut connection = pin!(connection);
+            let mut ended = time::timeout(stay, connection.as_mut()).await;
+            if ended.is_err() {
+                // Whoever reads slowly shall not keep it for ever, but an answer under way is not cut off.
+                connection.as_mut().graceful_shutdown();
+                ended = time::timeout(end, connection).await;
+            }
+            if let Ok(Err(error)) = ended {
+                tracing::debug!("connection: {error}");
             }
             drop(permit);
         });

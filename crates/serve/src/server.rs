@@ -3,6 +3,7 @@
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
+    str::FromStr,
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
@@ -15,14 +16,15 @@ use tokio::{
 };
 
 use crate::{
-    api::{self, App},
+    api::{self, App, kibibytes},
     encodings::Encodings,
     engine::Engine,
     export::ExportFolder,
-    guard::{Guard, guard},
+    guard::{Guard, guard, name_and_port},
     library::Library,
     listen::listen,
     runs::RunList,
+    turns::{Rush, Turns},
 };
 
 /// Threads that requests wait on; whatever computes has threads of its own.
@@ -36,7 +38,7 @@ pub struct Settings {
     /// The port; 0 for any that is free.
     pub port: u16,
     /// Names, besides `localhost` and addresses, by which browsers may ask for the page.
-    pub allowed_hosts: Vec<String>,
+    pub allowed_hosts: Vec<AllowedHost>,
     /// The one folder that may be written into.
     pub export: Option<PathBuf>,
     /// The command that it was started with, for figures to name.
@@ -45,12 +47,45 @@ pub struct Settings {
     pub limits: Limits,
 }
 
+/// A name by which browsers may ask for the page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AllowedHost {
+    /// The name, or an address.
+    pub name: String,
+    /// The port that browsers use, where a tunnel or a proxy has another one; else the page's own.
+    pub port: Option<u16>,
+}
+
+/// What is no name of a host.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is no host: NAME or NAME:PORT, without `http://` and without a path")]
+pub struct AllowedHostError {
+    text: String,
+}
+
+impl FromStr for AllowedHost {
+    type Err = AllowedHostError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = || AllowedHostError { text: text.to_owned() };
+        let (name, port) = name_and_port(text);
+        let port = port.map(|port| port.parse().map_err(|_| wrong())).transpose()?;
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-._[]:".contains(c);
+        match !name.is_empty() && name.chars().all(plain) {
+            true => Ok(Self { name: name.to_owned(), port }),
+            false => Err(wrong()),
+        }
+    }
+}
+
 /// How much is allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of an image that is dropped onto the page. Its pixels are bounded as those of every image are, by
     /// [`data_loaders::MAX_PIXELS`].
     pub upload_bytes: usize,
+    /// Bytes of all such images that are being sent at a time.
+    pub incoming_bytes: usize,
     /// Bytes of any other request.
     pub body_bytes: usize,
     /// Bytes of encoded images that are kept.
@@ -59,19 +94,32 @@ pub struct Limits {
     pub connections: usize,
     /// Requests at once.
     pub requests: usize,
+    /// Prompts that may wait for their turn.
+    pub waiting_prompts: usize,
+    /// Images, figures and tables that may wait for theirs.
+    pub waiting_pictures: usize,
     /// How long a request may take.
     pub time: Duration,
+    /// How long a connection may stay; whoever is being answered then is answered.
+    pub connection_time: Duration,
+    /// How long each block of an encoding gives way to prompts, at most: nobody's clicks keep the next image for ever.
+    pub give_way: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
             upload_bytes: 64 << 20,
+            incoming_bytes: 256 << 20,
             body_bytes: 256 << 10,
             embedding_bytes: 1 << 30,
             connections: 128,
             requests: 64,
+            waiting_prompts: 32,
+            waiting_pictures: 48,
             time: Duration::from_secs(60),
+            connection_time: Duration::from_secs(600),
+            give_way: Duration::from_millis(500),
         }
     }
 }
@@ -121,7 +169,7 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     router: Router,
-    connections: usize,
+    limits: Limits,
 }
 
 impl Server {
@@ -148,7 +196,7 @@ impl Server {
         let listener = runtime.block_on(TcpListener::bind(address)).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let router = router(settings, address.port(), engine, library, runs)?;
-        Ok(Self { runtime, listener, address, router, connections: settings.limits.connections })
+        Ok(Self { runtime, listener, address, router, limits: settings.limits.clone() })
     }
 
     /// Where it listens.
@@ -166,8 +214,8 @@ impl Server {
 
     /// Answers until `stop` is set.
     pub fn run(self, stop: &AtomicBool) {
-        let Self { runtime, listener, router, connections, .. } = self;
-        runtime.block_on(listen(listener, router, connections, stop));
+        let Self { runtime, listener, router, limits, .. } = self;
+        runtime.block_on(listen(listener, router, &limits, stop));
         // Connections that are open end here; what computes ends at its next step.
         runtime.shutdown_background();
     }
@@ -184,8 +232,15 @@ pub(crate) fn router(
     let limits = &settings.limits;
     let export = settings.export.as_deref().map(open_export).transpose()?;
     let library = Arc::new(library);
-    let encodings = Encodings::start(engine.clone(), library.clone(), limits.embedding_bytes)
-        .map_err(ServeError::Threads)?;
+    let rush = Arc::new(Rush::default());
+    let encodings = Encodings::start(
+        engine.clone(),
+        library.clone(),
+        limits.embedding_bytes,
+        rush.clone(),
+        limits.give_way,
+    )
+    .map_err(ServeError::Threads)?;
     let app = App {
         engine,
         library,
@@ -193,8 +248,11 @@ pub(crate) fn router(
         runs,
         export,
         command: settings.command.clone(),
-        answering: Arc::new(Semaphore::new(1)),
-        drawing: Arc::new(Semaphore::new(1)),
+        answering: Turns::new(limits.waiting_prompts, "prompts"),
+        drawing: Turns::new(limits.waiting_pictures, "images and figures"),
+        rush,
+        upload_bytes: limits.upload_bytes,
+        incoming: Arc::new(Semaphore::new(kibibytes(limits.incoming_bytes) as usize)),
     };
     let gate = Guard {
         port,
@@ -202,7 +260,7 @@ pub(crate) fn router(
         requests: Semaphore::new(limits.requests),
         time: limits.time,
     };
-    let routes = api::routes(Arc::new(app), limits.body_bytes, limits.upload_bytes);
+    let routes = api::routes(Arc::new(app), limits.body_bytes);
     Ok(routes.layer(middleware::from_fn_with_state(Arc::new(gate), guard)))
 }
 

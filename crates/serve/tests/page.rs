@@ -11,7 +11,7 @@ use std::{
 use common::{BLOCKS, Fake, Gate, Page};
 use promise::person::{ImagePointLabel, PromptFile};
 use serde_json::{Value, json};
-use serve::{Gallery, Library, Settings};
+use serve::{Gallery, Library, Limits, Settings};
 
 fn click(image: &str) -> Value {
     json!({ "image": image, "method": 0, "points": [{ "x": 10.0, "y": 8.0, "label": "foreground" }] })
@@ -169,6 +169,114 @@ fn a_mask_comes_in_runs_with_scores_against_the_truth() {
     let sizes = (16 + truth.iter().filter(|on| **on).count()) as f64;
     let dice = answer["dice"].as_f64().expect("a score");
     assert!((dice - 2.0 * both / sizes).abs() < 1e-12, "{dice}");
+}
+
+#[test]
+fn an_image_without_a_mask_is_prompted_and_has_no_truth() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [images, masks] = ["images", "masks"].map(|name| folder.path().join(name));
+    for path in [&images, &masks] {
+        std::fs::create_dir(path).expect("made");
+    }
+    for name in ["a.png", "b.png"] {
+        image::RgbImage::new(20, 16).save(images.join(name)).expect("written");
+    }
+    image::GrayImage::from_pixel(20, 16, image::Luma([255]))
+        .save(masks.join("a.png"))
+        .expect("written");
+    let library = Library::new(Gallery::of_folder(&images, Some(&masks)).expect("a pair"));
+    let page = Page::start(&Settings::default(), Fake::default(), library);
+    for (key, has_truth) in [("g0", true), ("g1", false)] {
+        let described = page.get(&format!("/api/images/{key}"));
+        assert_eq!(described.status, 200, "{}", described.text());
+        assert_eq!(described.json()["truth"], has_truth);
+        assert_eq!(page.get(&format!("/api/images/{key}/thumbnail.jpg")).status, 200);
+        page.encode(key);
+        let answer = page.post("/api/answers", &click(key)).json();
+        assert_eq!(answer["dice"].is_number(), has_truth, "{answer}");
+        assert_eq!(answer["mask"]["width"], 20);
+    }
+    let reply = page.get("/api/images/g1/truth");
+    assert_eq!((reply.status, reply.error().as_str()), (404, "the true mask is not known"));
+}
+
+/// Waits until so many answers wait at the gate, and then a while longer for any that should not.
+fn settled(gate: &Gate, count: usize) -> usize {
+    while gate.waiting.load(Ordering::SeqCst) < count {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    gate.waiting.load(Ordering::SeqCst)
+}
+
+#[test]
+fn exports_ask_the_model_in_turn_with_clicks() {
+    let gate = Arc::new(Gate::default());
+    let fake = Fake { answers: Some(gate.clone()), ..Fake::default() };
+    let page = Page::of(&Settings::default(), fake);
+    page.encode("g0");
+    let (body, panel) = (click("g0"), json!({ "cells": [click("g0"), click("g0")] }));
+    std::thread::scope(|scope| {
+        let sent = [("/api/exports/panel/svg", &panel), ("/api/exports/mask.png", &body)];
+        let exports = sent.map(|(path, body)| scope.spawn(|| page.post(path, body).status));
+        let clicked = scope.spawn(|| page.post("/api/answers", &click("g0")).status);
+        assert_eq!(settled(&gate, 1), 1, "one at a time");
+        gate.open(usize::MAX / 2);
+        for export in exports {
+            assert_eq!(export.join().expect("answered"), 200);
+        }
+        assert_eq!(clicked.join().expect("answered"), 200);
+    });
+}
+
+/// Blocks that are done when a prompt is held for a while beside an encoding that nothing else holds.
+fn done_beside_a_prompt(give_way: Duration) -> Value {
+    let gate = Arc::new(Gate::default());
+    let fake = Fake { answers: Some(gate.clone()), ..Fake::default() };
+    let settings =
+        Settings { limits: Limits { give_way, ..Limits::default() }, ..Settings::default() };
+    let page = Page::of(&settings, fake);
+    page.encode("g0");
+    std::thread::scope(|scope| {
+        let clicked = scope.spawn(|| page.post("/api/answers", &click("g0")).status);
+        assert_eq!(settled(&gate, 1), 1);
+        page.post("/api/images/g1/encoding", &Value::Null);
+        std::thread::sleep(Duration::from_millis(300));
+        let progress = page.get("/api/images/g1/encoding").json();
+        gate.open(1);
+        assert_eq!(clicked.join().expect("answered"), 200);
+        page.until("g1", "ready");
+        progress
+    })
+}
+
+#[test]
+fn an_encoding_waits_between_blocks_while_a_prompt_is_answered_but_not_for_ever() {
+    let held = done_beside_a_prompt(Duration::from_secs(3600));
+    assert_eq!((&held["state"], &held["done"]), (&json!("encoding"), &json!(0)), "{held}");
+    let through = done_beside_a_prompt(Duration::ZERO);
+    assert_eq!(through["state"], "ready", "{through}");
+}
+
+#[test]
+fn a_waiting_encoding_is_cancelled_at_once() {
+    let gate = Arc::new(Gate::default());
+    let fake = Fake { answers: Some(gate.clone()), ..Fake::default() };
+    let give_way = Duration::from_secs(3600);
+    let settings =
+        Settings { limits: Limits { give_way, ..Limits::default() }, ..Settings::default() };
+    let page = Page::of(&settings, fake);
+    page.encode("g0");
+    std::thread::scope(|scope| {
+        let clicked = scope.spawn(|| page.post("/api/answers", &click("g0")).status);
+        assert_eq!(settled(&gate, 1), 1);
+        let ticket = page.post("/api/images/g1/encoding", &Value::Null).json()["ticket"].clone();
+        page.until("g1", "encoding");
+        page.send("DELETE", &format!("/api/images/g1/encoding?ticket={ticket}"), &[], b"");
+        page.until("g1", "absent");
+        gate.open(1);
+        assert_eq!(clicked.join().expect("answered"), 200);
+    });
 }
 
 #[test]

@@ -38,7 +38,10 @@ fn a_request_for_another_host_is_refused_also_where_its_origin_fits() {
     let local = format!("localhost:{port}");
     assert_eq!(page.send("GET", "/api/session", &[("host", &local)], b"").status, 200);
 
-    let settings = Settings { allowed_hosts: vec!["lab.example".into()], ..Settings::default() };
+    let settings = Settings {
+        allowed_hosts: vec!["lab.example".parse().expect("a host")],
+        ..Settings::default()
+    };
     let page = Page::of(&settings, Fake::default());
     let name = format!("lab.example:{}", page.address.port());
     assert_eq!(page.send("GET", "/api/session", &[("host", &name)], b"").status, 200);
@@ -120,6 +123,187 @@ fn no_path_leads_out_of_the_folders() {
         let reply = page.get(path);
         assert!((400..500).contains(&reply.status), "{path}: {}", reply.status);
     }
+}
+
+#[test]
+#[cfg(unix)]
+fn links_out_of_the_folders_of_images_and_masks_are_refused_in_words() {
+    use std::os::unix::fs::symlink;
+    let outer = tempfile::tempdir().expect("a folder");
+    let [images, masks, elsewhere] =
+        ["images", "masks", "elsewhere"].map(|name| outer.path().join(name));
+    for path in [&images, &masks, &elsewhere] {
+        std::fs::create_dir(path).expect("made");
+    }
+    for path in [&images, &elsewhere] {
+        image::RgbImage::new(8, 8).save(path.join("a.png")).expect("written");
+    }
+    image::GrayImage::new(8, 8).save(masks.join("a.png")).expect("written");
+    image::RgbImage::new(8, 8).save(images.join("b.png")).expect("written");
+    image::GrayImage::new(8, 8).save(elsewhere.join("b.png")).expect("written");
+    // A mask elsewhere, an image elsewhere, and one that leads to another of the same folder.
+    symlink(elsewhere.join("b.png"), masks.join("b.png")).expect("linked");
+    symlink(elsewhere.join("a.png"), images.join("c.png")).expect("linked");
+    symlink(images.join("a.png"), images.join("d.png")).expect("linked");
+    for name in ["c.png", "d.png"] {
+        image::GrayImage::new(8, 8).save(masks.join(name)).expect("written");
+    }
+    let gallery = Gallery::of_folder(&images, Some(&masks)).expect("pairs");
+    let page = Page::start(&Settings::default(), Fake::default(), Library::new(gallery));
+    for (key, status) in [("g0", 200), ("g1", 403), ("g2", 403), ("g3", 200)] {
+        for path in ["", "/image.png", "/thumbnail.jpg", "/truth"] {
+            let reply = page.get(&format!("/api/images/{key}{path}"));
+            assert_eq!(reply.status, status, "{key}{path}");
+            if status == 403 {
+                let said = reply.error();
+                assert!(said.contains("a link leads out of") && said.contains(".png"), "{said}");
+            }
+        }
+    }
+    page.post("/api/images/g1/encoding", &Value::Null);
+    let failed = page.until("g1", "failed");
+    assert!(
+        failed["reason"].as_str().is_some_and(|why| why.contains("a link leads out of")),
+        "{failed}"
+    );
+
+    // A whole data set that is a link below the root: nothing of it could be shown.
+    let said = Gallery::of_folder(&elsewhere, Some(&masks)).expect("no link here");
+    assert_eq!(said.names(), ["a", "b"]);
+    let all = outer.path().join("links");
+    std::fs::create_dir(&all).expect("made");
+    symlink(images.join("a.png"), all.join("a.png")).expect("linked");
+    let refused = Gallery::of_folder(&all, Some(&masks)).expect_err("all are links");
+    assert!(refused.to_string().contains("name the folder where the files lie"), "{refused}");
+}
+
+fn png(seed: u8) -> Vec<u8> {
+    let mut png = Vec::new();
+    image::RgbImage::from_fn(40, 30, |x, y| image::Rgb([x as u8, y as u8, seed]))
+        .write_to(&mut std::io::Cursor::new(&mut png), image::ImageFormat::Png)
+        .expect("encoded");
+    png
+}
+
+#[test]
+fn dropped_images_are_bounded_together_and_none_in_use_makes_room() {
+    let gallery = Gallery::of_data("phantom", "test", None).expect("generated");
+    let library = Library::new(gallery).with_upload_bytes(3 * 4096);
+    let page = Page::start(&Settings::default(), Fake::default(), library);
+    let upload = |seed: u8| page.send("POST", "/api/uploads?name=photo.png", &[], &png(seed));
+    let first = upload(1).json()["key"].as_str().expect("a name").to_owned();
+    let mut refused = (2..=9).map(upload).find(|reply| reply.status != 200).expect("no room");
+    assert_eq!(refused.status, 429);
+    assert!(
+        refused.error().contains("images that were dropped in the last 30 minutes"),
+        "{}",
+        refused.error()
+    );
+    assert_eq!(page.get(&format!("/api/images/{first}")).status, 200, "the first is still there");
+    // The same image again needs no room.
+    refused = upload(1);
+    assert_eq!(refused.status, 200, "{}", refused.text());
+}
+
+#[test]
+fn images_that_are_being_sent_are_bounded_together() {
+    let limits = Limits { upload_bytes: 1 << 20, incoming_bytes: 1536 << 10, ..Limits::default() };
+    let page = Page::of(&limited(limits), Fake::default());
+    let head = |length: usize| {
+        format!(
+            "POST /api/uploads?name=a.png HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n",
+            page.address
+        )
+    };
+    let mut slow = page.connect();
+    slow.write_all(head(1 << 20).as_bytes()).expect("sent");
+    let second = || page.send("POST", "/api/uploads?name=a.png", &[], &vec![0; 1 << 20]);
+    let refused = (0..500).map(|_| second()).find(|reply| reply.status == 429).expect("no room");
+    assert!(refused.error().contains("being sent already"), "{}", refused.error());
+    // A small one still fits; and the other does when the first has ended.
+    assert_eq!(page.send("POST", "/api/uploads?name=a.png", &[], &png(1)).status, 200);
+    drop(slow);
+    let said = (0..500).map(|_| second()).find(|reply| reply.status != 429).expect("room again");
+    assert_eq!(said.status, 422, "no image, but it was read");
+    let large = page.send("POST", "/api/uploads?name=a.png", &[], &vec![0; 2 << 20]);
+    assert_eq!((large.status, large.error().as_str()), (413, "the file has more than 1 MiB"));
+}
+
+#[test]
+fn the_queue_of_encodings_is_bounded_and_takes_only_images_that_there_are() {
+    let gate = Arc::new(Gate::default());
+    let page =
+        Page::of(&Settings::default(), Fake { blocks: Some(gate.clone()), ..Fake::default() });
+    let join = |key: &str| page.post(&format!("/api/images/{key}/encoding"), &Value::Null);
+    for unknown in ["g100", "u0", "x", "g-1"] {
+        let reply = join(unknown);
+        assert_eq!(reply.status, 404, "{unknown}");
+        assert!(reply.error().contains(unknown), "{}", reply.error());
+    }
+    assert_eq!(join("g0").status, 200);
+    page.until("g0", "encoding");
+    for waiting in 1..=32 {
+        assert_eq!(join(&format!("g{waiting}")).status, 200, "{waiting}");
+    }
+    let reply = join("g33");
+    assert_eq!(reply.status, 429);
+    assert!(reply.error().contains("32 images wait"), "{}", reply.error());
+    // One that waits already takes no other place, but each page that waits for it a ticket.
+    let refused = (33..1000).map(|_| join("g1")).find(|reply| reply.status != 200).expect("an end");
+    assert_eq!(refused.status, 429);
+    assert!(refused.error().contains("256 pages wait"), "{}", refused.error());
+    gate.open(usize::MAX / 2);
+}
+
+#[test]
+fn prompts_that_wait_are_bounded() {
+    let gate = Arc::new(Gate::default());
+    let limits = Limits { waiting_prompts: 1, ..Limits::default() };
+    let page = Page::of(&limited(limits), Fake { answers: Some(gate.clone()), ..Fake::default() });
+    page.encode("g0");
+    let body = json!({ "image": "g0", "method": 0,
+        "points": [{ "x": 1.0, "y": 1.0, "label": "foreground" }] });
+    std::thread::scope(|scope| {
+        let all: Vec<_> =
+            (0..6).map(|_| scope.spawn(|| page.post("/api/answers", &body))).collect();
+        while gate.waiting.load(Ordering::SeqCst) == 0 {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        // All have come by then, and only one is answered and one waits.
+        std::thread::sleep(Duration::from_millis(300));
+        gate.open(usize::MAX / 2);
+        let replies: Vec<_> = all.into_iter().map(|one| one.join().expect("answered")).collect();
+        let count = |status| replies.iter().filter(|reply| reply.status == status).count();
+        assert_eq!((count(200), count(429)), (2, 4));
+        let refused = replies.iter().find(|reply| reply.status == 429).expect("one");
+        assert!(refused.error().contains("too many prompts wait"), "{}", refused.error());
+    });
+}
+
+#[test]
+fn a_connection_that_ends_for_its_age_ends_after_the_answer() {
+    let gate = Arc::new(Gate::default());
+    let limits = Limits { connection_time: Duration::from_millis(300), ..Limits::default() };
+    let page = Page::of(&limited(limits), Fake { answers: Some(gate.clone()), ..Fake::default() });
+    page.encode("g0");
+    let body = json!({ "image": "g0", "method": 0,
+        "points": [{ "x": 1.0, "y": 1.0, "label": "foreground" }] })
+    .to_string();
+    let mut stream = page.connect();
+    let head = format!(
+        "POST /api/answers HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        page.address,
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).expect("sent");
+    stream.write_all(body.as_bytes()).expect("sent");
+    // Longer than a connection may stay.
+    std::thread::sleep(Duration::from_millis(800));
+    gate.open(1);
+    // It is read to the end: the connection was to stay, and is closed all the same.
+    let reply = Reply::read(stream);
+    assert_eq!(reply.status, 200);
+    assert!(reply.json()["mask"].is_object());
 }
 
 #[test]

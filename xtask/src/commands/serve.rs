@@ -13,7 +13,8 @@ use run_record::RunFolder;
 use sam_backbone::Variant;
 use serde_json::json;
 use serve::{
-    Gallery, Library, Limits, Models, PromiseEngine, RunList, Server, Settings, default_runs,
+    AllowedHost, Gallery, Library, Limits, Models, PromiseEngine, RunList, Server, Settings,
+    default_runs,
 };
 
 use crate::{outln, output::print_json, stop};
@@ -60,9 +61,10 @@ pub struct Serve {
     /// password.
     #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     host: IpAddr,
-    /// A name, besides `localhost` and addresses, by which browsers may ask. May be given several times.
-    #[arg(long, value_name = "NAME")]
-    allow_host: Vec<String>,
+    /// A name, besides `localhost` and addresses, by which browsers may ask; `NAME:PORT` where a tunnel or a proxy has
+    /// another port. May be given several times.
+    #[arg(long, value_name = "HOST")]
+    allow_host: Vec<AllowedHost>,
     /// Where tensors live: flex (CPU) or cuda.
     #[arg(long, default_value_t)]
     device: DeviceKind,
