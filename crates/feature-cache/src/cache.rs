@@ -33,6 +33,8 @@ const USE_RESOLUTION: Duration = Duration::from_secs(60);
 const RECOUNTS: u64 = 32;
 /// A temporary file that nobody has locked so long after it was made belongs to nobody.
 const ABANDONED_AFTER: Duration = Duration::from_secs(10);
+/// The same where no locks are asked for: nobody writes a file for days.
+const ABANDONED_WITHOUT_LOCKS: Duration = Duration::from_secs(3 * 24 * 3600);
 
 /// A folder of features. Cheap to clone; clones share what they know.
 #[derive(Debug, Clone)]
@@ -326,11 +328,13 @@ impl FeatureCache {
     fn remove_abandoned(&self) -> Result<(), CacheError> {
         for path in list(&self.folder(TEMPORARY))? {
             // Whoever writes holds a lock until the file has its name; a moment passes before.
+            let locks = file_lock::has_system_locks();
+            let after = if locks { ABANDONED_AFTER } else { ABANDONED_WITHOUT_LOCKS };
             let abandoned = File::open(&path).is_ok_and(|file| {
                 let age =
                     file.metadata().and_then(|metadata| metadata.modified()).map(|at| at.elapsed());
-                let old = age.is_ok_and(|age| age.is_ok_and(|age| age > ABANDONED_AFTER));
-                old && file.try_lock().is_ok()
+                let old = age.is_ok_and(|age| age.is_ok_and(|age| age > after));
+                old && (!locks || file.try_lock().is_ok())
             });
             if abandoned {
                 remove(&path)?;
@@ -374,14 +378,14 @@ pub(crate) fn remove(path: &Path) -> Result<(), CacheError> {
     }
 }
 
-/// Writes a file; its lock lasts as long as what is returned.
+/// Writes a file; its lock, where locks are asked for, lasts as long as what is returned.
 fn write_locked(path: &Path, bytes: &[u8]) -> io::Result<File> {
     let mut file = File::create_new(path)?;
-    let written = match file.try_lock() {
+    if file_lock::has_system_locks() {
         // Nobody else knows the name, and some file systems know no locks.
-        Ok(()) | Err(_) => file.write_all(bytes),
-    };
-    match written {
+        let _ = file.try_lock();
+    }
+    match file.write_all(bytes) {
         Ok(()) => Ok(file),
         Err(error) => {
             let _ = fs::remove_file(path);
@@ -597,5 +601,45 @@ mod tests {
         let error = cache.put(&key("b"), &SHAPE, &values(0.0)).unwrap_err();
         assert!(matches!(error, CacheError::Io { action: "write", .. }), "{error}");
         assert_eq!(found(cache.get(&key("a")).unwrap()), Some(values(0.0)));
+    }
+
+    /// Set for the process of the test below. What it turns off is off for all tests of a process.
+    const WITHOUT_LOCKS: &str = "PROMISE_TEST_WITHOUT_LOCKS";
+
+    #[test]
+    fn no_lock_is_asked_for_once_the_system_is_to_be_left_alone() {
+        if std::env::var_os(WITHOUT_LOCKS).is_none() {
+            let output = std::process::Command::new(std::env::current_exe().unwrap())
+                .args([
+                    "--exact",
+                    "cache::tests::no_lock_is_asked_for_once_the_system_is_to_be_left_alone",
+                ])
+                .env(WITHOUT_LOCKS, "1")
+                .output()
+                .unwrap();
+            let said = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success() && said.contains("1 passed"), "{said}");
+            return;
+        }
+        file_lock::do_without_system_locks();
+        let folder = tempfile::tempdir().unwrap();
+        let cache = FeatureCache::open(folder.path(), u64::MAX).unwrap();
+        assert!(cache.put(&key("a"), &SHAPE, &values(0.0)).unwrap());
+        let temporary = |name: &str, days: u64| {
+            let path = cache.folder(TEMPORARY).join(name);
+            let file = write_locked(&path, b"half").unwrap();
+            file.set_modified(now() - Duration::from_secs(days * 24 * 3600)).unwrap();
+            (path, file)
+        };
+        // If it were locked, nobody else could lock it.
+        let (fresh, _file) = temporary("fresh", 1);
+        File::open(&fresh).unwrap().try_lock().unwrap();
+        // And if a lock were asked for, this one would be refused.
+        let (old, _file) = temporary("old", 4);
+        let other = File::open(&old).unwrap();
+        other.try_lock().unwrap();
+        cache.remove_abandoned().unwrap();
+        assert!(fresh.exists(), "somebody may be writing it");
+        assert!(!old.exists());
     }
 }
