@@ -25,7 +25,11 @@ struct Setting {
 const ANSWERS: &str = r#"#!/bin/bash
 answers=$(dirname "$0")/../answers
 name=$(basename "$0")
+# As every command does.
+if env | grep -q '^\(SQUEUE\|SACCT\|SBATCH\)_'; then echo "answers as variables say" >&2; exit 4; fi
 case "$name $*" in
+    # Of a folder that several users share, the others' jobs count as well.
+    squeue*--me*) exit 0 ;;
     # As Slurm 22.05 does.
     sacct*--array*) echo "sacct: unrecognized option '--array'" >&2; exit 1 ;;
 esac
@@ -35,8 +39,14 @@ if [ -e "$answers/$name.fails" ]; then cat "$answers/$name.fails" >&2; exit 3; f
 
 /// Takes every job, and writes down with what.
 const SBATCH: &str = r#"#!/bin/bash
-echo "$*" >>"$(dirname "$0")/../answers/submitted"
-wc -l <"$(dirname "$0")/../answers/submitted"
+answers=$(dirname "$0")/../answers
+if env | grep -q '^SBATCH_'; then echo "does as variables say" >&2; exit 4; fi
+echo "$*" >>"$answers/submitted"
+echo "$(wc -l <"$answers/submitted")$(cat "$answers/cluster" 2>/dev/null)"
+"#;
+
+const SCANCEL: &str = r#"#!/bin/bash
+echo "$*" >>"$(dirname "$0")/../answers/cancelled"
 "#;
 
 const SCONTROL: &str = r#"#!/bin/bash
@@ -51,8 +61,13 @@ impl Setting {
         for name in ["bin", "nothing", "answers"] {
             fs::create_dir(path.join(name)).expect("made");
         }
-        let commands =
-            [("squeue", ANSWERS), ("sacct", ANSWERS), ("sbatch", SBATCH), ("scontrol", SCONTROL)];
+        let commands = [
+            ("squeue", ANSWERS),
+            ("sacct", ANSWERS),
+            ("sbatch", SBATCH),
+            ("scancel", SCANCEL),
+            ("scontrol", SCONTROL),
+        ];
         for (name, text) in commands {
             let command = path.join("bin").join(name);
             fs::write(&command, text).expect("written");
@@ -218,6 +233,101 @@ fn a_slurm_that_does_not_answer_is_said_and_nothing_is_handed_over_twice() {
     let words: Vec<&str> = states.iter().map(|(state, _)| state.as_str()).collect();
     assert_eq!(words, ["out_of_memory", "timed_out", "cancelled"], "{states:?}");
     assert_eq!(states[2].1, "by 7, exit code 0:15");
+}
+
+#[test]
+fn variables_of_the_user_reach_no_command_of_slurm() {
+    let setting = Setting::new();
+    let variables = [
+        ("SQUEUE_FORMAT", "%i"),
+        ("SQUEUE_STATES", "SUSPENDED"),
+        ("SACCT_FORMAT", "User"),
+        ("SBATCH_PARTITION", "other"),
+        ("SBATCH_CLUSTERS", "other"),
+    ];
+    success(with(setting.hand_over(&[]), &variables));
+    setting.answer("squeue", "1|0|PENDING|a|None\n1|1|RUNNING|a|None\n");
+    setting.answer("sacct", "1_2|OUT_OF_MEMORY|0:125\n");
+    let states = states(&success(with(setting.ablate(&["--status", "--json"]), &variables)));
+    let words: Vec<&str> = states.iter().map(|(state, _)| state.as_str()).collect();
+    assert_eq!(words, ["pending", "running", "out_of_memory"], "{states:?}");
+    success(with(setting.hand_over(&[]), &variables));
+    assert_eq!(setting.submitted(), 1, "nothing twice");
+}
+
+fn with(mut command: Command, variables: &[(&str, &str)]) -> Command {
+    command.envs(variables.iter().copied());
+    command
+}
+
+#[test]
+fn a_job_that_goes_to_another_cluster_is_cancelled_and_refused_in_words() {
+    let setting = Setting::new();
+    setting.answer("cluster", ";other");
+    let output = setting.hand_over(&[]).output().expect("the program starts");
+    assert_eq!(output.status.code(), Some(1), "{}", errors(&output));
+    let text = errors(&output);
+    assert!(text.contains("gave job 1 to the cluster `other`"), "{text}");
+    assert!(text.contains("It was cancelled"), "{text}");
+    let cancelled = fs::read_to_string(setting.path().join("answers/cancelled")).expect("asked");
+    assert_eq!(cancelled, "--clusters=other 1\n");
+}
+
+#[test]
+fn options_of_this_machine_are_refused_and_those_of_tasks_reach_them() {
+    let setting = Setting::new();
+    let mut refused = setting.hand_over(&["--jobs", "2", "--threads-per-run", "1"]);
+    let refused = refused.output().expect("the program starts");
+    assert_eq!(refused.status.code(), Some(1));
+    let text = errors(&refused);
+    for said in ["`--jobs`", "`max_tasks`", "`--threads-per-run`", "`cpus`"] {
+        assert!(text.contains(said), "{said}: {text}");
+    }
+    assert!(!setting.path().join("runs").exists());
+    success(setting.hand_over(&["--read-timeout", "77"]));
+    let script = fs::read_dir(setting.submission()).expect("a folder").find_map(|entry| {
+        let path = entry.expect("an entry").path();
+        (path.extension()? == "sh").then(|| fs::read_to_string(path).expect("written"))
+    });
+    let script = script.expect("a script");
+    assert!(script.contains("'--read-timeout' '77'"), "{script}");
+}
+
+#[test]
+fn encoding_that_failed_names_its_log_in_the_document_too() {
+    let setting = Setting::new();
+    success(setting.hand_over(&["--launcher-set", "encode_tasks=1"]));
+    setting.answer("squeue", "1|0|FAILED|a|NonZeroExitCode\n2|0|PENDING|a|Dependency\n");
+    let log = setting.submission().join("logs/encode-1_0.log");
+    fs::write(&log, "slurm-task begins: 1 0\nno such folder\n").expect("written");
+    let output = success(setting.ablate(&["--status", "--json"]));
+    let document: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let share = &document["encoding"][0];
+    assert_eq!(share["state"], "failed", "{document}");
+    assert!(share["log"].as_str().expect("a path").ends_with("logs/encode-1_0.log"), "{share}");
+    assert_eq!(share["log_tail"][1], "no such folder", "{share}");
+}
+
+#[test]
+fn the_memory_of_this_machine_keeps_nothing_from_being_handed_over() {
+    let setting = Setting::new();
+    let vast = ["data.feature_memory_gib=1000", "data.train_limit=100000", "train.views=64"];
+    let within_limit = |more: &[&str]| {
+        let mut command = setting.command("bash");
+        // Three gigabytes, where ten are needed.
+        command.args(["-c", "ulimit -v 3000000; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_xtask")]);
+        command.args(["-q", "ablate", FILE]);
+        for setting in vast {
+            command.args(["--set", setting]);
+        }
+        command.args(more);
+        command
+    };
+    let here = said(&success(within_limit(&["--dry-run"])));
+    assert!(here.contains("3 impossible"), "{here}");
+    let slurm = ["--launcher", "slurm", "--launcher-set", "encode_tasks=0"];
+    let there = said(&success(within_limit(&slurm)));
+    assert!(there.contains("handed over short: jobs 1 (3 runs)"), "{there}");
 }
 
 #[test]

@@ -23,6 +23,8 @@ struct Inner {
     /// State and reason by the number that a task itself has.
     states: BTreeMap<String, String>,
     refuse_after: Option<usize>,
+    /// Requests to queue a task again that are still refused.
+    refuse_requeues: usize,
     /// What it has written down.
     accounts: Vec<QueuedTask>,
     /// Commands that do not answer.
@@ -58,6 +60,11 @@ impl FakeScheduler {
     /// From now on no more jobs than that are taken.
     pub fn refuse_after(&self, jobs: usize) {
         self.inner().refuse_after = Some(jobs);
+    }
+
+    /// The next requests to queue a task again are refused.
+    pub fn refuse_requeues(&self, requests: usize) {
+        self.inner().refuse_requeues = requests;
     }
 
     /// Gives a task a state.
@@ -170,7 +177,16 @@ impl Scheduler for FakeScheduler {
     }
 
     fn requeue(&self, job: &str) -> Result<(), SchedulerError> {
-        self.inner().requeued.push(job.to_owned());
+        let mut inner = self.inner();
+        if let Some(left) = inner.refuse_requeues.checked_sub(1) {
+            inner.refuse_requeues = left;
+            return Err(SchedulerError::Failed {
+                command: format!("scontrol requeue {job}"),
+                status: "exit status: 1".into(),
+                said: "Unable to contact slurm controller".into(),
+            });
+        }
+        inner.requeued.push(job.to_owned());
         Ok(())
     }
 

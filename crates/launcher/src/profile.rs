@@ -10,7 +10,10 @@ use bounded_read::MAX_TOML_BYTES;
 use serde::{Deserialize, Serialize};
 use toml_edit::{DocumentMut, Item, Value};
 
-use crate::problem::{self, Problem, Problems};
+use crate::{
+    problem::{self, Problem, Problems},
+    script::OWN_NAMES,
+};
 
 /// What jobs ask for, and how they are handed over.
 ///
@@ -249,9 +252,17 @@ impl Profile {
         for name in self.environment.keys().filter(|name| !is_variable(name)) {
             wrong("environment", format!("{name:?} cannot be the name of a variable"));
         }
+        for name in self.environment.keys().filter(|name| name.starts_with(OWN_NAMES)) {
+            let reason =
+                format!("{name:?} begins with `{OWN_NAMES}`, as the script's own variables do");
+            wrong("environment", reason);
+        }
         for option in &self.options {
             if !option.starts_with('-') || option.contains(['\n', '\r']) {
                 wrong("options", format!("{option:?} is no option of one line, as `--exclusive`"));
+            } else if option.starts_with("-M") || option.starts_with("--cluster") {
+                let reason = "gives jobs to another cluster, where nobody would ask for them";
+                wrong("options", format!("{option:?} {reason}"));
             }
         }
         // Of Slurm: more is not taken.
@@ -334,6 +345,22 @@ mod tests {
              options = [\"exclusive\"]\nenvironment = { \"A-B\" = \"1\" }\nencode = { time = \"1\" }\n"
         ));
         insta::assert_snapshot!(problems("[launcher\n"));
+    }
+
+    #[test]
+    fn names_of_the_script_and_other_clusters_are_refused() {
+        let text = problems(
+            "[launcher]\noptions = [\"--clusters=other\", \"-Mother\", \"--cluster-constraint=a\", \"--mail-type=END\"]\n\
+             environment = { promise_task = \"1\", PROMISE_DATA = \"/data\" }\n",
+        );
+        for said in [
+            "\"promise_task\" begins with `promise_`",
+            "\"--clusters=other\" gives",
+            "\"-Mother\" gives",
+        ] {
+            assert!(text.contains(said), "{said}: {text}");
+        }
+        assert!(!text.contains("PROMISE_DATA") && !text.contains("mail-type"), "{text}");
     }
 
     #[test]

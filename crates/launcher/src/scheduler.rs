@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    env,
     io::ErrorKind,
     path::Path,
     process::{Command, Output},
@@ -89,6 +90,19 @@ pub enum SchedulerError {
         /// Its last words.
         said: String,
     },
+    /// The job went to another cluster than the one that is asked about it.
+    #[error(
+        "`sbatch` gave job {job} to the cluster `{cluster}`, and only the cluster that this machine belongs to is asked \
+         about jobs: leave out `--clusters`, `-M` and SLURM_CLUSTERS. {undone}"
+    )]
+    OtherCluster {
+        /// Number of the job there.
+        job: u64,
+        /// The cluster.
+        cluster: String,
+        /// Whether it was cancelled.
+        undone: String,
+    },
     /// An answer that is not understood.
     #[error("`{command}` answered {answer:?}, which is not understood")]
     Answer {
@@ -105,18 +119,36 @@ pub struct Slurm;
 
 impl Slurm {
     fn run(command: &'static str, arguments: &[String]) -> Result<Output, SchedulerError> {
-        Command::new(command)
-            .args(arguments)
-            // A translated or colored answer could not be read.
-            .env("LC_ALL", "C")
-            .env_remove("SQUEUE_FORMAT")
-            .output()
-            .map_err(|source| SchedulerError::Start { command, source })
+        let mut process = Command::new(command);
+        // A translated or colored answer could not be read.
+        process.args(arguments).env("LC_ALL", "C");
+        // They filter answers, and come before the options in a script.
+        let names = env::vars_os().map(|(name, _)| name);
+        for name in names.filter(|name| is_option(&name.to_string_lossy())) {
+            process.env_remove(name);
+        }
+        process.output().map_err(|source| SchedulerError::Start { command, source })
     }
 
     fn call(command: &'static str, arguments: &[String]) -> Result<String, SchedulerError> {
         answer(command, arguments, Self::run(command, arguments)?)
     }
+}
+
+/// Whether a variable is an option of one of the commands.
+fn is_option(variable: &str) -> bool {
+    ["SQUEUE_", "SACCT_", "SBATCH_", "SCANCEL_"].iter().any(|of| variable.starts_with(of))
+}
+
+/// Number of the job in an answer of `sbatch`, and the name of its cluster if that is another: `<job>` or
+/// `<job>;<cluster>`.
+fn submitted(answer: &str) -> Option<(u64, Option<&str>)> {
+    let answer = answer.trim();
+    let (job, cluster) = match answer.split_once(';') {
+        Some((job, cluster)) => (job, Some(cluster)),
+        None => (answer, None),
+    };
+    Some((job.parse().ok()?, cluster))
 }
 
 /// Last lines of a command that failed which are worth repeating.
@@ -152,9 +184,17 @@ impl Scheduler for Slurm {
         all.extend_from_slice(arguments);
         all.push(script.display().to_string());
         let answer = Self::call("sbatch", &all)?;
-        // `<job>` or `<job>;<cluster>`
-        let job = answer.trim().split(';').next().and_then(|job| job.parse().ok());
-        job.ok_or(SchedulerError::Answer { command: "sbatch", answer })
+        let Some((job, cluster)) = submitted(&answer) else {
+            return Err(SchedulerError::Answer { command: "sbatch", answer });
+        };
+        let Some(cluster) = cluster else { return Ok(job) };
+        // Nobody would find it there again, and the next hand-over would hand its runs over once more.
+        let cancel = [format!("--clusters={cluster}"), job.to_string()];
+        let undone = match Self::call("scancel", &cancel) {
+            Ok(_) => "It was cancelled".to_owned(),
+            Err(error) => format!("It is still there: {error}"),
+        };
+        Err(SchedulerError::OtherCluster { job, cluster: cluster.to_owned(), undone })
     }
 
     fn queue(&self, job_names: &[String]) -> Result<Vec<QueuedTask>, SchedulerError> {
@@ -163,9 +203,9 @@ impl Scheduler for Slurm {
         }
         let arguments = [
             "--noheader".into(),
-            "--me".into(),
             "--array".into(),
             "--states=all".into(),
+            // Of all users: several may share a folder of runs, and names of jobs are of one folder each.
             format!("--name={}", job_names.join(",")),
             "--format=%F|%K|%T|%j|%r".into(),
         ];
@@ -180,6 +220,7 @@ impl Scheduler for Slurm {
         let arguments = [
             "--noheader".into(),
             "--parsable2".into(),
+            "--allusers".into(),
             // Not `--array`, which 22.05 does not know: tasks that have begun have a line each anyway.
             "--allocations".into(),
             format!("--jobs={}", jobs.join(",")),

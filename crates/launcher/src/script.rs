@@ -81,45 +81,51 @@ impl Array<'_> {
         for option in &profile.options {
             let _ = writeln!(text, "#SBATCH {option}");
         }
-        let _ = writeln!(text, "\ntask=$(({first} + SLURM_ARRAY_TASK_ID))");
+        let _ = writeln!(text, "\npromise_task=$(({first} + SLURM_ARRAY_TASK_ID))");
         // Job and try, so that what a former try left is not taken for this one's.
-        text.push_str("this=\"$SLURM_JOB_ID ${SLURM_RESTART_COUNT:-0}\"\n");
-        let _ = writeln!(text, "echo \"{BEGINS}$this\"");
+        text.push_str("promise_try=\"$SLURM_JOB_ID ${SLURM_RESTART_COUNT:-0}\"\n");
+        let _ = writeln!(text, "echo \"{BEGINS}$promise_try\"");
         let code = quoted(&ended.join(kind).display().to_string());
         let _ = writeln!(
             text,
             r#"# How it ended, for a program that cannot say so itself; in the log if no file can be written.
-stage={BEFORE}
-left() {{
-    trap - EXIT ERR
-    printf '%s %s %s\n' "$this" "$1" "$stage" >{code}"$task.code" || echo "{LAST_CODE}$this $1 $stage" >&2
+promise_stage={BEFORE}
+promise_left() {{
+    trap - EXIT
+    printf '%s %s %s\n' "$promise_try" "$1" "$promise_stage" >|{code}"$promise_task.code" ||
+        echo "{LAST_CODE}$promise_try $1 $promise_stage" >&2
     exit "$1"
 }}"#
         );
         text.push_str(
             r#"# Slurm may stop it before the program has begun.
-asked=
-trap 'asked=USR1' USR1
-trap 'asked=TERM' TERM
-failed() {
-    [ -z "$asked" ] || left 143
-    left "$1"
+promise_asked=
+trap 'promise_asked=USR1' USR1
+trap 'promise_asked=TERM' TERM
+promise_failed() {
+    [ -z "$promise_asked" ] || promise_left 143
+    promise_left "$1"
 }
 # Also at `exit`, and at `set -e`.
-trap 'failed $?' EXIT
+trap 'promise_failed $?' EXIT
 "#,
         );
-        let _ = writeln!(text, "cd {} || failed 1", quoted(&directory.display().to_string()));
+        let directory = quoted(&directory.display().to_string());
+        let _ = writeln!(text, "cd {directory} || promise_failed 1");
         for module in &profile.modules {
-            let _ = writeln!(text, "module load {} || failed 1", quoted(module));
+            let _ = writeln!(text, "module load {} || promise_failed 1", quoted(module));
+        }
+        for command in &profile.pre_commands {
+            // Each by its own exit code: a trap of errors would be at work in what they source, too.
+            let _ = writeln!(
+                text,
+                "{}\npromise_code=$?; [ \"$promise_code\" = 0 ] || promise_failed \"$promise_code\"",
+                command.trim_end()
+            );
         }
         if !profile.pre_commands.is_empty() {
-            text.push_str("trap 'failed $?' ERR\n");
-            for command in &profile.pre_commands {
-                let _ = writeln!(text, "{}", command.trim_end());
-            }
             // What they have set is for themselves.
-            text.push_str("set +eu\ntrap - ERR\ntrap 'failed $?' EXIT\n");
+            text.push_str("set +eu\ntrap - ERR\ntrap 'promise_failed $?' EXIT\n");
         }
         for (name, value) in &profile.environment {
             let _ = writeln!(text, "export {name}={}", quoted(value));
@@ -128,25 +134,34 @@ trap 'failed $?' EXIT
             let _ = writeln!(text, "export RAYON_NUM_THREADS={cpus}");
         }
         let command: Vec<String> = command.iter().map(|word| quoted(word)).collect();
-        let _ = writeln!(text, "\n{} \"$task\" &", command.join(" "));
+        let _ = writeln!(text, "\n{} \"$promise_task\" &", command.join(" "));
         text.push_str(
-            r#"program=$!
-stage=
-trap 'kill -USR1 "$program" 2>/dev/null' USR1
-trap 'kill -TERM "$program" 2>/dev/null' TERM
-[ -z "$asked" ] || kill "-$asked" "$program"
+            r#"promise_program=$!
+promise_stage=
+trap 'kill -USR1 "$promise_program" 2>/dev/null' USR1
+trap 'kill -TERM "$promise_program" 2>/dev/null' TERM
+[ -z "$promise_asked" ] || kill "-$promise_asked" "$promise_program"
 # A signal ends a wait, and not the program.
-wait "$program"
-while kill -0 "$program" 2>/dev/null; do wait "$program"; done
-wait "$program"
-left $?
+wait "$promise_program"
+while kill -0 "$promise_program" 2>/dev/null; do wait "$promise_program"; done
+wait "$promise_program"
+promise_left $?
 "#,
         );
         text
     }
 }
 
-/// A word that the shell takes as it is.
+/// Beginning of the names that a script has for itself; what it sources shall not have them by chance.
+pub(crate) const OWN_NAMES: &str = "promise_";
+
+/// A word that the shell takes as it is, in quotes if it needs any.
+pub(crate) fn word(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./=%:,+@".contains(c);
+    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { quoted(word) }
+}
+
+/// The same, in quotes.
 pub(crate) fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
@@ -208,6 +223,8 @@ mod tests {
                 count: 1,
                 command: &command,
             };
+            // Of a former try.
+            std::fs::write(folder.path().join("runs-4.code"), "16 0 0\n").expect("written");
             let output = std::process::Command::new("bash")
                 .args(["-c", &array.script().text])
                 .env("SLURM_JOB_ID", "17")
@@ -227,6 +244,20 @@ mod tests {
         let unset = leaves(&["set -u", "echo $nothing_of_that_name"], &ends(0)).0;
         assert!(unset.ends_with(BEFORE), "{unset}: some shells say 1, some 127");
         assert_eq!(leaves(&["false"], &ends(0)), before(1));
+        assert_eq!(leaves(&["false || true"], &ends(0)), after(0));
+        let sourced = |text: &str| format!("source /dev/stdin <<'END'\n{text}\nEND");
+        // A command in a sourced file may fail; its last one is how the file ended.
+        assert_eq!(leaves(&[&sourced("false\ntrue")], &ends(7)), after(7));
+        assert_eq!(leaves(&[&sourced("true\nfalse")], &ends(7)), before(1));
+        // Names of others, and a shell that overwrites no file.
+        let names = ["task", "this", "stage", "asked", "program", "left", "failed"];
+        let taken: Vec<String> = names
+            .iter()
+            .map(|name| format!("{name}=taken; {name}() {{ exit 9; }}"))
+            .chain(["set -C".into()])
+            .collect();
+        let taken: Vec<&str> = taken.iter().map(String::as_str).collect();
+        assert_eq!(leaves(&taken, &ends(7)), after(7));
         assert_eq!(leaves(&["trap - EXIT; set -eu"], &ends(7)), after(7));
         assert_eq!(leaves(&["set -eu"], &ends(0)), after(0));
         assert_eq!(leaves(&[], &["/nonexistent"]), after(127));

@@ -67,6 +67,11 @@ impl State {
         matches!(self, Self::Pending | Self::Running)
     }
 
+    /// Whether a task says no more: it has ended, or was never there.
+    pub const fn is_over(self) -> bool {
+        !self.is_active() && !matches!(self, Self::Unknown)
+    }
+
     /// Whether the same would happen again, as far as one can tell; so it is tried again only if somebody says so.
     pub const fn is_failure(self) -> bool {
         matches!(
@@ -145,9 +150,10 @@ pub fn judge(
     }
     match word {
         "" | "FAILED" | "COMPLETED" if how == Some(How::Killed) => (State::Killed, left()),
+        // It could not be queued again; that is the exit code by which it says so.
+        "" | "FAILED" if how == Some(How::Interrupted) => (State::Interrupted, left()),
         "FAILED" => (State::Failed, told("Slurm says that it failed")),
         "COMPLETED" => (State::Done, String::new()),
-        "" if how == Some(How::Interrupted) => (State::Interrupted, left()),
         "" => (
             State::Lost,
             "Slurm does not know it any more, and it has left no word: its machine may have failed"
@@ -211,6 +217,8 @@ mod tests {
             ("FAILED", Some(How::Failed), State::Failed),
             ("FAILED", Some(How::DiskFull), State::DiskFull),
             ("FAILED", Some(How::Killed), State::Killed),
+            ("FAILED", Some(How::Interrupted), State::Interrupted),
+            ("FAILED", None, State::Failed),
             ("OUT_OF_MEMORY", Some(How::Killed), State::OutOfMemory),
             ("OUT_OF_MEMORY", None, State::OutOfMemory),
             ("CANCELLED", Some(How::Interrupted), State::Cancelled),

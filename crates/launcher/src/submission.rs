@@ -24,7 +24,7 @@ use crate::{
     ended::{Ended, EndedFolder, Logged},
     profile::Profile,
     scheduler::{QueuedTask, Scheduler, SchedulerError, by_task},
-    script::{Array, Script},
+    script::{Array, Script, word},
     state::{State, judge, worth_keeping},
 };
 
@@ -35,6 +35,10 @@ pub const FORMAT_VERSION: u32 = 1;
 pub const SUBMISSIONS_DIR: &str = ".slurm";
 
 const FILE: &str = "submission.json";
+
+/// Number of the last submission, also of one whose folder was removed: its tasks may still be there, and would write into
+/// the folder of another.
+const LAST: &str = "last";
 
 /// The copy of the experiment.
 pub const EXPERIMENT_FILE: &str = "experiment.toml";
@@ -145,6 +149,9 @@ pub enum SubmissionError {
         /// What is wrong.
         reason: String,
     },
+    /// The file of this program cannot be read.
+    #[error("cannot read the file of this program, of which tasks get a copy")]
+    Program,
     /// Slurm refuses or does not answer.
     #[error(transparent)]
     Scheduler(#[from] SchedulerError),
@@ -247,7 +254,7 @@ impl Draft {
         order: Order<'_>,
         max_array_size: usize,
     ) -> Result<Self, SubmissionError> {
-        let number = numbers(root)?.last().map_or(1, |last| last + 1);
+        let number = last_number(root)? + 1;
         let folder = root.join(number.to_string());
         let chunk = (order.profile.chunk.get() as usize).min(max_array_size).max(1);
         let place = place_of(root);
@@ -327,15 +334,10 @@ impl Draft {
         for (place, script) in self.scripts.iter().enumerate() {
             let name = |at: usize| self.submission.jobs[at].placeholder();
             let dependency = self.dependency(place, &name);
-            let arguments: Vec<&str> =
-                script.arguments.iter().chain(&dependency).map(String::as_str).collect();
-            let path = self.folder.join(&script.name);
-            shown.push_str(&format!(
-                "# sbatch {} {}\n{}\n",
-                arguments.join(" "),
-                path.display(),
-                script.text
-            ));
+            let path = self.folder.join(&script.name).display().to_string();
+            let arguments = script.arguments.iter().chain(&dependency).chain([&path]);
+            let arguments: Vec<String> = arguments.map(|argument| word(argument)).collect();
+            shown.push_str(&format!("# sbatch {}\n{}\n", arguments.join(" "), script.text));
         }
         shown
     }
@@ -375,6 +377,12 @@ impl Draft {
         scheduler: &dyn Scheduler,
     ) -> Result<(PathBuf, Submission), SubmissionError> {
         let folder = &self.folder;
+        if let Some(root) = folder.parent() {
+            fs::create_dir_all(root).map_err(failed("make", root))?;
+            let path = root.join(LAST);
+            let number = self.submission.number.to_string();
+            atomic_file::write(&path, number.as_bytes()).map_err(failed("write", &path))?;
+        }
         for part in ["logs", "ended"] {
             let path = folder.join(part);
             fs::create_dir_all(&path).map_err(failed("make", &path))?;
@@ -583,6 +591,16 @@ pub fn list(root: &Path) -> Result<Vec<(PathBuf, Submission)>, SubmissionError> 
         .collect()
 }
 
+/// 0 before the first.
+fn last_number(root: &Path) -> Result<usize, SubmissionError> {
+    let path = root.join(LAST);
+    let kept = match fs::read_to_string(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => 0,
+        text => text.map_err(failed("read", &path))?.trim().parse().unwrap_or(0),
+    };
+    Ok(numbers(root)?.last().map_or(kept, |&last| last.max(kept)))
+}
+
 fn numbers(root: &Path) -> Result<Vec<usize>, SubmissionError> {
     let entries = match fs::read_dir(root) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
@@ -681,6 +699,20 @@ mod tests {
         );
         let next = Draft::new(folder.path(), order(&profile, 1, 0), 4).expect("a draft");
         assert_eq!(next.submission.number, 2);
+        // Its tasks may still be there.
+        fs::remove_dir_all(&root).expect("removed");
+        let next = Draft::new(folder.path(), order(&profile, 1, 0), 4).expect("a draft");
+        assert_eq!(next.submission.number, 2);
+        let spaced = Draft::new(&folder.path().join("it's a"), order(&profile, 1, 0), 4);
+        let shown = spaced.expect("a draft").shown();
+        let line = shown.lines().next().expect("a command").trim_start_matches("# sbatch ");
+        let words = std::process::Command::new("sh")
+            .args(["-c", &format!("printf '%s\\n' {line}")])
+            .output()
+            .expect("a shell");
+        let words = String::from_utf8_lossy(&words.stdout).into_owned();
+        assert_eq!(words.lines().count(), 4, "{words}");
+        assert!(words.contains("/it's a/1/"), "{words}");
         // What one command hands over besides comes after it, so that the limit holds for both; without a limit it need not.
         let dependencies = |profile: &Profile, encode_tasks| {
             let draft = Draft::new(folder.path(), order(profile, 10, encode_tasks), 4);

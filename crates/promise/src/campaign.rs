@@ -65,6 +65,27 @@ pub enum Task {
     Impossible(String),
 }
 
+impl Task {
+    /// A word for it, and what is to be said of it.
+    pub fn words(&self) -> (&'static str, String) {
+        match self {
+            Self::Impossible(reason) => ("impossible", reason.clone()),
+            Self::Known(RunState::ToDo) => ("to do", String::new()),
+            Self::Known(RunState::Unfinished { epochs }) => {
+                ("unfinished", format!("goes on after epoch {epochs}"))
+            }
+            Self::Known(RunState::Failed { failure }) => ("failed", failure.to_string()),
+            Self::Known(RunState::Done { same_program: Some(false) }) => {
+                ("done", "by another build of this program".into())
+            }
+            Self::Known(RunState::Done { .. }) => ("done", String::new()),
+            Self::Known(RunState::Stale { changed }) => {
+                ("stale", format!("changed: {}", Change::list(changed)))
+            }
+        }
+    }
+}
+
 impl PlannedRun {
     /// Name of its folder, unique within its experiment: `<method>-seed<seed>`.
     pub fn name(&self) -> String {
@@ -111,6 +132,8 @@ pub struct Campaign<'a> {
     device: Device,
     /// Why not. A login node without a GPU may still plan, and hand over to those who have one.
     unusable: Option<DeviceError>,
+    /// See [`Campaign::same_program`].
+    same_program: bool,
     shared: Shared,
     limit: MemoryLimit,
     pub(crate) jobs: Vec<Job<'a>>,
@@ -163,6 +186,27 @@ impl<'a> Campaign<'a> {
     /// If the device is not part of this program, or two experiments have one name. A device that is part of it and cannot
     /// be used here is an error of whoever executes runs.
     pub fn open(experiments: &'a [Experiment], context: &'a Context) -> Result<Self, RunError> {
+        Self::open_within(experiments, context, MachineMemory::now().limit)
+    }
+
+    /// The same for runs that other machines execute: how much memory this one has is not looked at.
+    ///
+    /// # Errors
+    ///
+    /// See [`Campaign::open`].
+    pub fn open_for_others(
+        experiments: &'a [Experiment],
+        context: &'a Context,
+    ) -> Result<Self, RunError> {
+        let unknown = MemoryLimit { bytes: u64::MAX, by: "the memory of a machine not known yet" };
+        Self::open_within(experiments, context, unknown)
+    }
+
+    fn open_within(
+        experiments: &'a [Experiment],
+        context: &'a Context,
+        limit: MemoryLimit,
+    ) -> Result<Self, RunError> {
         let mut names = BTreeSet::new();
         if let Some(twice) = experiments.iter().find(|experiment| !names.insert(&experiment.name)) {
             return Err(RunError::TwoExperiments { name: twice.name.clone() });
@@ -172,9 +216,16 @@ impl<'a> Campaign<'a> {
             Err(error @ DeviceError::Unusable { .. }) => (Device::flex(), Some(error)),
             Err(error) => return Err(error.into()),
         };
-        let (shared, limit) = (Shared::default(), MachineMemory::now().limit);
-        let jobs = Vec::new();
-        let mut campaign = Self { experiments, context, device, unusable, shared, limit, jobs };
+        let mut campaign = Self {
+            experiments,
+            context,
+            device,
+            unusable,
+            same_program: false,
+            shared: Shared::default(),
+            limit,
+            jobs: Vec::new(),
+        };
         let mut contents = Contents::default();
         for (place, experiment) in experiments.iter().enumerate() {
             for plan in &experiment.runs {
@@ -189,13 +240,20 @@ impl<'a> Campaign<'a> {
     /// Runs that another build of this program finished count as stale.
     #[must_use]
     pub fn same_program(mut self) -> Self {
+        self.same_program = true;
         for job in &mut self.jobs {
-            if job.planned.task == Task::Known(RunState::Done { same_program: Some(false) }) {
-                let changed = vec![Change::of("the program")];
-                job.planned.task = Task::Known(RunState::Stale { changed });
+            if let Task::Known(state) = &job.planned.task {
+                job.planned.task = Task::Known(of_same_program(state.clone()));
             }
         }
         self
+    }
+
+    /// What the folder of a run says by now.
+    pub(crate) fn look_again(&self, job: &Job<'_>) -> Result<RunState, RunError> {
+        let Ok(ready) = &job.ready else { return Ok(RunState::ToDo) };
+        let state = run_folder::state(&job.planned.folder, job.plan, &ready.inputs)?;
+        Ok(if self.same_program { of_same_program(state) } else { state })
     }
 
     /// Every run with what is to be done, in the order of the files.
@@ -488,6 +546,16 @@ impl<'a> Campaign<'a> {
             Ok(ready) => Ok(ready.inputs.clone()),
             failed => Err(take_error(failed)),
         }
+    }
+}
+
+/// Stale instead of done, if another build of this program finished it.
+fn of_same_program(state: RunState) -> RunState {
+    match state {
+        RunState::Done { same_program: Some(false) } => {
+            RunState::Stale { changed: vec![Change::of("the program")] }
+        }
+        state => state,
     }
 }
 

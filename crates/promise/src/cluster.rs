@@ -76,6 +76,38 @@ pub struct ClusterRun {
     pub next: Next,
 }
 
+impl ClusterRun {
+    /// A word for it, and what is to be said of it: of its task, unless its folder knows better.
+    pub fn words(&self) -> (&'static str, String) {
+        let (own, remark) = self.planned.task.words();
+        match &self.task {
+            Some(task)
+                if !matches!(self.next, Next::Done | Next::Impossible)
+                    && task.state != State::Done =>
+            {
+                let remarks = [task.reason.as_str(), remark.as_str()];
+                let mut said: Vec<&str> = Vec::new();
+                for remark in remarks.into_iter().filter(|remark| !remark.is_empty()) {
+                    // The folder of a run that failed says the same.
+                    if !said.iter().any(|known| known.contains(remark)) {
+                        said.push(remark);
+                    }
+                }
+                (task.state.words(), said.join("; "))
+            }
+            _ => (own, remark),
+        }
+    }
+
+    /// Whether it ended in another way than done, and its log may say why.
+    pub fn has_more_in_its_log(&self) -> bool {
+        let over =
+            !matches!(self.next, Next::Done | Next::Waits | Next::Unknown | Next::Impossible);
+        let said = |task: &TaskStatus| task.log.exists() && task.state != State::Done;
+        over && self.task.as_ref().is_some_and(said)
+    }
+}
+
 /// What handing over does with a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
@@ -178,12 +210,18 @@ impl Campaign<'_> {
                 }
             }
         }
-        let runs = self.jobs.iter().map(|job| {
+        let mut runs = Vec::with_capacity(self.jobs.len());
+        for job in &self.jobs {
             let task = tasks.remove(&(job.experiment, job.planned.name()));
-            let next = next(&job.planned, task.as_ref(), retry_failed);
-            ClusterRun { planned: job.planned.clone(), task, next }
-        });
-        Ok(ClusterView { runs: runs.collect(), encoding, unanswered })
+            let mut planned = job.planned.clone();
+            // It may have ended since its folder was looked at.
+            if job.ready().is_some() && task.as_ref().is_some_and(|task| !task.state.is_active()) {
+                planned.task = Task::Known(self.look_again(job)?);
+            }
+            let next = next(&planned, task.as_ref(), retry_failed);
+            runs.push(ClusterRun { planned, task, next });
+        }
+        Ok(ClusterView { runs, encoding, unanswered })
     }
 
     /// The scripts of what would be handed over, with the commands that do so. Nothing is written, and there need not be a
@@ -198,7 +236,7 @@ impl Campaign<'_> {
             Ok(size) => (size, None),
             Err(error) => (usize::MAX, Some(error)),
         };
-        let sha256 = program_sha256().unwrap_or_default();
+        let sha256 = known(program_sha256())?;
         let program = self.programs().join(sha256).join(PROGRAM);
         let (mut scripts, mut last) = (String::new(), None);
         for place in 0..self.experiments.len() {
@@ -252,7 +290,7 @@ impl Campaign<'_> {
                 continue;
             }
             let store = self.programs();
-            let sha256 = program_sha256().unwrap_or_default();
+            let sha256 = known(program_sha256())?;
             // Of a program that is replaced while it runs, the one that runs.
             let running = Path::new("/proc/self/exe");
             let own = match running.exists() {
@@ -266,13 +304,13 @@ impl Campaign<'_> {
                     continue;
                 }
                 if let Some(ready) = job.ready()
-                    && matches!(job.planned.task, Task::Known(RunState::Stale { .. }))
+                    && matches!(run.planned.task, Task::Known(RunState::Stale { .. }))
                 {
-                    let Some(_lock) = RunLock::take(&job.planned.folder, &self.context.stop)?
+                    let Some(_lock) = RunLock::take(&run.planned.folder, &self.context.stop)?
                     else {
                         return Err(RunError::Interrupted);
                     };
-                    put_aside_if_stale(&job.planned, job.plan, ready.inputs())?;
+                    put_aside_if_stale(&run.planned, job.plan, ready.inputs())?;
                 }
             }
             if let Some(job) = self.jobs.iter().find(|job| job.experiment == place) {
@@ -362,6 +400,11 @@ impl Campaign<'_> {
     fn programs(&self) -> PathBuf {
         self.runs_folder().join(SUBMISSIONS_DIR).join(PROGRAMS_DIR)
     }
+}
+
+/// Without a checksum two builds would have one copy.
+fn known(sha256: Option<String>) -> Result<String, SubmissionError> {
+    sha256.ok_or(SubmissionError::Program)
 }
 
 /// Nothing is handed over where it is not known what was: it would be handed over twice.
@@ -467,15 +510,44 @@ pub fn work(
         how,
         reasons,
     };
-    if let Err(error) = left.write(&task, &ended) {
-        tracing::error!("{}", data_loaders::error_chain(&kept(error)));
-        say(&ended.last_word());
-    }
+    let keep = |ended: &Ended| {
+        if let Err(error) = left.write(&task, ended) {
+            tracing::error!("{}", data_loaders::error_chain(&kept(error)));
+            say(&ended.last_word());
+        }
+    };
+    keep(&ended);
     if how == How::Interrupted && ended.reasons.is_empty() {
         // Last: it ends this process.
-        scheduler.requeue(assignment.job).map_err(SubmissionError::from)?;
+        if let Err(error) = patiently(|| scheduler.requeue(assignment.job)) {
+            let reasons = vec!["Slurm did not queue it again".into(), error.to_string()];
+            let ended = Ended { reasons, ..ended };
+            keep(&ended);
+            return Ok(ended);
+        }
     }
     Ok(ended)
+}
+
+/// Before each further try. Together less than the half minute that Slurm grants a task which it ends.
+const PAUSES: [Duration; 5] = [
+    Duration::from_millis(100),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+];
+
+/// Asks Slurm for some seconds: its controller may just be restarted.
+fn patiently<T>(ask: impl Fn() -> Result<T, SchedulerError>) -> Result<T, SchedulerError> {
+    for pause in PAUSES {
+        match ask() {
+            Ok(answer) => return Ok(answer),
+            Err(error) => tracing::warn!("{error}; asked again"),
+        }
+        std::thread::sleep(pause);
+    }
+    ask()
 }
 
 fn perform(
@@ -553,7 +625,7 @@ fn stopped(
     progressed: bool,
     max_requeues: u32,
 ) -> (How, Vec<String>) {
-    let state = match scheduler.state_of(assignment.job) {
+    let state = match patiently(|| scheduler.state_of(assignment.job)) {
         Ok(state) => state.unwrap_or_default(),
         Err(error) => {
             return (
@@ -670,6 +742,20 @@ mod tests {
     }
 
     #[test]
+    fn a_run_is_called_what_its_task_is_and_a_reason_is_said_once() {
+        let failure = Failure { reasons: vec!["no room".into()] };
+        let planned = planned(RunState::Failed { failure });
+        let mut task = status(State::DiskFull);
+        task.reason = "cannot write: no room".into();
+        let task = Some(task);
+        let run = ClusterRun { planned, task, next: Next::FailedBefore };
+        assert_eq!(run.words(), ("disk full", "cannot write: no room".into()));
+        assert!(!run.has_more_in_its_log(), "there is no log");
+        let run = ClusterRun { task: None, ..run };
+        assert_eq!(run.words(), ("failed", "no room".into()));
+    }
+
+    #[test]
     fn what_happens_to_a_stopped_task_depends_on_who_stopped_it() {
         let fake = FakeScheduler::new(1001);
         let after = |state: &str, time_is_up: bool, progressed: bool, tries: u32| {
@@ -719,6 +805,13 @@ mod tests {
         assert!(gone.to_string().contains("expected b, found nothing"), "{gone}");
         let new = refuse_changed(&fewer, &inputs("a", "b")).expect_err("a set more");
         assert!(new.to_string().contains("expected nothing, found b"), "{new}");
+    }
+
+    #[test]
+    fn a_program_without_a_checksum_is_not_handed_over() {
+        assert_eq!(known(Some("ab".into())).expect("known"), "ab");
+        let error = known(None).expect_err("two builds would have one copy");
+        assert!(error.to_string().contains("cannot read the file of this program"), "{error}");
     }
 
     #[test]

@@ -54,8 +54,8 @@ impl Setting {
         Campaign::open(&self.experiments, &self.context).expect("opened")
     }
 
-    fn hand_over(&self, retry_failed: bool) -> Vec<HandedOver> {
-        let cluster = Cluster {
+    fn cluster(&self, retry_failed: bool) -> Cluster<'_> {
+        Cluster {
             scheduler: &self.fake,
             profile: &self.profile,
             settings: &[],
@@ -63,8 +63,11 @@ impl Setting {
             directory: Path::new("/"),
             retry_failed,
             on_failure: OnFailure::Stop,
-        };
-        self.open().hand_over(&cluster).expect("handed over")
+        }
+    }
+
+    fn hand_over(&self, retry_failed: bool) -> Vec<HandedOver> {
+        self.open().hand_over(&self.cluster(retry_failed)).expect("handed over")
     }
 
     fn work(&self, over: &HandedOver, kind: Kind, number: usize, tries: u32, stop: bool) -> Ended {
@@ -115,6 +118,41 @@ fn what_is_handed_over_is_worked_off_and_goes_on_after_an_interruption() {
     assert_eq!(setting.work(&again[0], Kind::Runs, 0, 0, false).how, How::Done);
     assert_eq!(setting.next().0, Next::Done);
     assert!(setting.hand_over(true).is_empty());
+}
+
+#[test]
+fn a_run_that_ends_while_the_command_looks_is_not_handed_over_again() {
+    let setting = Setting::new();
+    let over = setting.hand_over(false).remove(0);
+    let (first, mut second) = (setting.open(), setting.open());
+    // After its folder was looked at, and before Slurm is asked.
+    assert_eq!(setting.work(&over, Kind::Runs, 0, 0, false).how, How::Done);
+    setting.fake.set_all("COMPLETED");
+    let view = first.on_cluster(&setting.fake, false).expect("an answer");
+    assert_eq!(view.runs[0].next, Next::Done);
+    assert!(second.hand_over(&setting.cluster(true)).expect("nothing to do").is_empty());
+}
+
+#[test]
+fn a_task_that_slurm_does_not_queue_again_is_interrupted_and_handed_over_without_asking() {
+    let setting = Setting::new();
+    let over = setting.hand_over(false).remove(0);
+    // For a moment.
+    setting.fake.refuse_requeues(2);
+    let stopped = setting.work(&over, Kind::Runs, 0, 0, true);
+    assert_eq!((stopped.how, setting.fake.requeued().len()), (How::Interrupted, 1));
+    assert_eq!(stopped.reasons, Vec::<String>::new());
+    // For good.
+    setting.fake.refuse_requeues(usize::MAX);
+    let stopped = setting.work(&over, Kind::Runs, 0, 0, true);
+    assert_eq!((stopped.how, setting.fake.requeued().len()), (How::Interrupted, 1));
+    assert!(stopped.reasons.join(" ").contains("did not queue it again"), "{stopped:?}");
+    setting.fake.set_all("FAILED");
+    assert_eq!(setting.next(), (Next::HandOver, Some(State::Interrupted)));
+    // Its own word is kept.
+    setting.fake.forget(1);
+    setting.fake.forget(2);
+    assert_eq!(setting.next(), (Next::HandOver, Some(State::Interrupted)));
 }
 
 #[test]
@@ -183,15 +221,7 @@ fn runs_whose_images_could_not_be_encoded_wait_for_retry_failed() {
 #[test]
 fn nothing_is_handed_over_while_slurm_does_not_answer() {
     let setting = Setting::new();
-    let cluster = Cluster {
-        scheduler: &setting.fake,
-        profile: &setting.profile,
-        settings: &[],
-        arguments: &[],
-        directory: Path::new("/"),
-        retry_failed: true,
-        on_failure: OnFailure::Stop,
-    };
+    let cluster = setting.cluster(true);
     // Without a Slurm there are scripts all the same.
     setting.fake.silence(&["squeue", "sacct", "scontrol"]);
     let shown = setting.open().scripts(&cluster).expect("scripts");

@@ -13,7 +13,7 @@ use promise::{
     device::DeviceKind,
     plan::Experiment,
     run::FinishedRun,
-    run_folder::{Change, Existing, RunState},
+    run_folder::{Existing, RunState},
     workers::Workers,
 };
 use serde_json::{Value, json};
@@ -89,14 +89,30 @@ impl Ablate {
             Existing::Replace,
             stop::on_interrupt()?,
         );
-        let mut campaign = Campaign::open(&experiments, &context)?;
+        let mut campaign = if self.cluster.is_asked_for() {
+            self.cluster.refuse_options_of_this_machine(&[
+                (
+                    "--jobs",
+                    self.jobs.is_some(),
+                    "`max_tasks` of the profile bounds tasks at a time",
+                ),
+                (
+                    "--threads-per-run",
+                    self.threads_per_run.is_some(),
+                    "`cpus` of the profile is the number of threads",
+                ),
+            ])?;
+            Campaign::open_for_others(&experiments, &context)?
+        } else {
+            Campaign::open(&experiments, &context)?
+        };
         if self.same_program {
             campaign = campaign.same_program();
         }
         let on_failure = if self.keep_going { OnFailure::KeepGoing } else { OnFailure::Stop };
         if self.cluster.is_asked_for() {
             // Of several, a task takes the first that it is given.
-            let arguments = self.arguments(self.common.device.only()?);
+            let arguments = self.arguments(self.common.device.only()?, read_timeout);
             let handing = Handing {
                 settings: &self.settings,
                 arguments: &arguments,
@@ -148,12 +164,13 @@ impl Ablate {
     }
 
     /// Options that a task of a cluster gets: where things are.
-    fn arguments(&self, device: DeviceKind) -> Vec<String> {
+    fn arguments(&self, device: DeviceKind, read_timeout: NonZeroU64) -> Vec<String> {
         let mut command = Command::new("");
         command.arg("--runs").arg(&self.runs);
         self.common.pass_on(&mut command, device);
         self.memory.pass_on(&mut command, NonZeroUsize::MIN);
         self.cache.pass_on(&mut command);
+        command.args(["--read-timeout", &read_timeout.to_string()]);
         command.get_args().map(|word| word.to_string_lossy().into_owned()).collect()
     }
 
@@ -259,7 +276,7 @@ fn print_plan(plan: &[PlannedRun]) {
     outln!("| run | state | |");
     outln!("| --- | --- | --- |");
     for run in plan {
-        let (state, remark) = words(&run.task);
+        let (state, remark) = run.task.words();
         outln!("| {} | {state} | {remark} |", run.full_name());
     }
     let done = plan.iter().filter(|run| run.is_done()).count();
@@ -272,27 +289,8 @@ fn print_plan(plan: &[PlannedRun]) {
     outln!("\n{} runs, {done} done, {to_do} to do{impossible}\n", plan.len());
 }
 
-/// A state and what is to be said of it.
-pub(super) fn words(task: &Task) -> (&'static str, String) {
-    match task {
-        Task::Impossible(reason) => ("impossible", reason.clone()),
-        Task::Known(RunState::ToDo) => ("to do", String::new()),
-        Task::Known(RunState::Unfinished { epochs }) => {
-            ("unfinished", format!("goes on after epoch {epochs}"))
-        }
-        Task::Known(RunState::Failed { failure }) => ("failed", failure.to_string()),
-        Task::Known(RunState::Done { same_program: Some(false) }) => {
-            ("done", "by another build of this program".into())
-        }
-        Task::Known(RunState::Done { .. }) => ("done", String::new()),
-        Task::Known(RunState::Stale { changed }) => {
-            ("stale", format!("changed: {}", Change::list(changed)))
-        }
-    }
-}
-
 pub(super) fn plan_json(run: &PlannedRun) -> Value {
-    let (state, remark) = words(&run.task);
+    let (state, remark) = run.task.words();
     let changed = match &run.task {
         Task::Known(RunState::Stale { changed }) => changed.as_slice(),
         _ => &[],

@@ -2,17 +2,17 @@
 
 use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use bounded_read::last_lines;
 use clap::{Args, ValueEnum};
-use launcher::{profile::Profile, scheduler::Slurm, state::State, submission::Kind};
+use launcher::{profile::Profile, scheduler::Slurm, submission::Kind};
 use promise::{
     campaign::{Campaign, OnFailure},
-    cluster::{Cluster, ClusterRun, ClusterView, Next},
+    cluster::{Cluster, ClusterView, Next},
 };
 use serde_json::{Value, json};
 
-use super::ablate::{plan_json, words};
+use super::ablate::plan_json;
 use crate::{outln, output::print_json};
 
 /// Lines of a log that are shown of a task that failed.
@@ -69,6 +69,27 @@ impl ClusterOptions {
         self.launcher == Launcher::Slurm || self.status
     }
 
+    /// Refuses options that say how this machine executes runs, which it does not if a cluster does.
+    ///
+    /// - `options`: name, whether it was given, what there is instead
+    pub fn refuse_options_of_this_machine(
+        &self,
+        options: &[(&str, bool, &str)],
+    ) -> anyhow::Result<()> {
+        if self.launcher != Launcher::Slurm {
+            return Ok(());
+        }
+        let given = options.iter().filter(|(_, given, _)| *given);
+        let reasons: Vec<String> =
+            given.map(|(name, _, instead)| format!("`{name}` ({instead})")).collect();
+        ensure!(
+            reasons.is_empty(),
+            "`--launcher slurm` does not take {}, which is for runs on this machine",
+            reasons.join(" and ")
+        );
+        Ok(())
+    }
+
     /// Hands over, or says what has become of it.
     pub fn run(
         &self,
@@ -87,6 +108,12 @@ impl ClusterOptions {
             });
         }
         let profile = Profile::load(self.profile.as_deref(), &self.launcher_settings)?;
+        if profile.cpus.is_none() {
+            tracing::warn!(
+                "the profile does not say `cpus`: a task has as many threads as its node gives it, and may end with \
+                 other bytes than on another node, or where it goes on after an interruption"
+            );
+        }
         let directory = std::env::current_dir().context("there is no current folder")?;
         let cluster = Cluster {
             scheduler: &Slurm,
@@ -138,33 +165,6 @@ impl ClusterOptions {
     }
 }
 
-/// The word for a run, and what is to be said of it.
-fn state_of(run: &ClusterRun) -> (&'static str, String) {
-    let (own, remark) = words(&run.planned.task);
-    match &run.task {
-        Some(task)
-            if !matches!(run.next, Next::Done | Next::Impossible) && task.state != State::Done =>
-        {
-            let remarks = [task.reason.as_str(), remark.as_str()];
-            let mut said: Vec<&str> = Vec::new();
-            for remark in remarks.into_iter().filter(|remark| !remark.is_empty()) {
-                // The folder of a run that failed says the same.
-                if !said.iter().any(|known| known.contains(remark)) {
-                    said.push(remark);
-                }
-            }
-            (task.state.words(), said.join("; "))
-        }
-        _ => (own, remark),
-    }
-}
-
-/// Whether the log of a task has something to say.
-fn has_failed(run: &ClusterRun) -> bool {
-    let over = !matches!(run.next, Next::Done | Next::Waits | Next::Unknown | Next::Impossible);
-    run.task.as_ref().is_some_and(|task| over && task.log.exists() && task.state != State::Done)
-}
-
 fn print(view: &ClusterView, as_json: bool, more: &[(&str, Value)]) -> anyhow::Result<()> {
     let unanswered = view.unanswered.reasons();
     for reason in &unanswered {
@@ -173,12 +173,12 @@ fn print(view: &ClusterView, as_json: bool, more: &[(&str, Value)]) -> anyhow::R
     if as_json {
         let runs = view.runs.iter().map(|run| {
             let mut value = plan_json(&run.planned);
-            let (state, remark) = state_of(run);
+            let (state, remark) = run.words();
             value["state"] = json!(state.replace(' ', "_"));
             value["remark"] = json!(remark);
             value["job"] = json!(run.task.as_ref().and_then(|task| task.id.clone()));
             value["log"] = json!(run.task.as_ref().map(|task| &task.log));
-            if has_failed(run)
+            if run.has_more_in_its_log()
                 && let Some(task) = &run.task
             {
                 value["log_tail"] = json!(last_lines(&task.log, TAIL));
@@ -187,7 +187,18 @@ fn print(view: &ClusterView, as_json: bool, more: &[(&str, Value)]) -> anyhow::R
         });
         let runs: Vec<Value> = runs.collect();
         let encoding = view.encoding.iter().map(|(experiment, task)| {
-            json!({ "experiment": experiment, "share": task.number, "job": task.id, "state": task.state, "remark": task.reason })
+            let mut value = json!({
+                "experiment": experiment,
+                "share": task.number,
+                "job": task.id,
+                "state": task.state,
+                "remark": task.reason,
+                "log": task.log,
+            });
+            if task.state.is_over() {
+                value["log_tail"] = json!(last_lines(&task.log, TAIL));
+            }
+            value
         });
         let mut document = json!({
             "runs": runs,
@@ -212,18 +223,17 @@ fn print(view: &ClusterView, as_json: bool, more: &[(&str, Value)]) -> anyhow::R
         );
     }
     for run in &view.runs {
-        let (state, remark) = state_of(run);
+        let (state, remark) = run.words();
         *counts.entry(state).or_default() += 1;
         let id = run.task.as_ref().and_then(|task| task.id.as_deref()).unwrap_or_default();
         outln!("| {} | {state} | {id} | {remark} |", run.planned.full_name());
     }
     let counts: Vec<String> = counts.iter().map(|(state, n)| format!("{n} {state}")).collect();
     outln!("\n{} runs: {}\n", view.runs.len(), counts.join(", "));
-    let over = |state: State| !state.is_active() && state != State::Unknown;
-    let failed_encoding = view.encoding.iter().filter(|(_, task)| over(task.state));
+    let failed_encoding = view.encoding.iter().filter(|(_, task)| task.state.is_over());
     let logs = failed_encoding
         .map(|(experiment, task)| (format!("{experiment}, encode {}", task.number), task));
-    let of_runs = view.runs.iter().filter(|run| has_failed(run));
+    let of_runs = view.runs.iter().filter(|run| run.has_more_in_its_log());
     let of_runs = of_runs.filter_map(|run| Some((run.planned.full_name(), run.task.as_ref()?)));
     for (name, task) in logs.chain(of_runs) {
         let lines = last_lines(&task.log, TAIL);
