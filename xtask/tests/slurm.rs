@@ -2,7 +2,8 @@
 //! back into the queue, stopped before their time limit, and ended by Slurm at it, and the table is that of the local launcher,
 //! byte for byte.
 //!
-//! It needs root and Slurm's programs (`tools/slurm/install`), and says so where it has neither. Most of its time it waits
+//! It needs root and Slurm's programs (`tools/slurm/install`), and says so where it has neither; with `PROMISE_SLURM` set it
+//! fails there. Most of its time it waits
 //! for Slurm, which looks at time limits every half minute.
 #![cfg(target_os = "linux")]
 
@@ -11,6 +12,8 @@ mod common;
 use std::{
     collections::BTreeMap,
     env, fs,
+    io::Write as _,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     thread,
@@ -83,24 +86,41 @@ environment = { GIT_DIR = "none" }
 /// Nothing here takes so long unless something is broken.
 const PATIENCE: Duration = Duration::from_secs(240);
 
+/// Says so past the capture of output, which hides whatever a test prints that does not fail; a failure where
+/// `PROMISE_SLURM` asks for it.
+fn skipped(reason: &str) {
+    let text = format!("\nSKIPPED: runs on a real Slurm are not tested: {reason}\n");
+    std::io::stderr().write_all(text.as_bytes()).expect("written");
+    assert!(env::var_os("PROMISE_SLURM").is_none(), "PROMISE_SLURM asks for it");
+}
+
 struct Cluster {
     folder: tempfile::TempDir,
     conf: String,
 }
 
+/// Why there cannot be one here, if so.
+fn missing() -> Option<String> {
+    let root = Command::new("id").arg("-u").output().expect("id").stdout == b"0\n";
+    let path = env::var_os("PATH").unwrap_or_default();
+    let folders: Vec<PathBuf> =
+        env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]).collect();
+    let missing = ["slurmctld", "slurmd", "sbatch", "munged"]
+        .into_iter()
+        .find(|name| !folders.iter().any(|folder| folder.join(name).exists()));
+    let reason = match missing {
+        None if root => return None,
+        None => "not root".into(),
+        Some(name) => format!("no {name}"),
+    };
+    Some(format!("{reason}; as root, tools/slurm/install gets Slurm"))
+}
+
 impl Cluster {
     /// Starts one, or says why there is none.
     fn start() -> Option<Self> {
-        let root = Command::new("id").arg("-u").output().expect("id").stdout == b"0\n";
-        let path = env::var_os("PATH").unwrap_or_default();
-        let folders: Vec<PathBuf> =
-            env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]).collect();
-        let missing = ["slurmctld", "slurmd", "sbatch", "munged"]
-            .into_iter()
-            .find(|name| !folders.iter().any(|folder| folder.join(name).exists()));
-        if !root || missing.is_some() {
-            let reason = missing.map_or("not root".into(), |name| format!("no {name}"));
-            println!("skipped: {reason}; as root, tools/slurm/install gets Slurm");
+        if let Some(reason) = missing() {
+            skipped(&reason);
             return None;
         }
         let folder = tempfile::tempdir().expect("a folder");
@@ -110,7 +130,7 @@ impl Cluster {
             .expect("a script");
         if !output.status.success() {
             // A container without what Slurm's daemons need is no defect of the launcher.
-            println!("skipped: Slurm is installed but does not start here: {}", errors(&output));
+            skipped(&format!("Slurm is installed but does not start here: {}", errors(&output)));
             return None;
         }
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -257,6 +277,36 @@ fn results(runs: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut results = common::files(runs);
     results.retain(|path, _| !path.iter().any(|part| part == ".slurm" || part == ".locks"));
     results
+}
+
+#[test]
+fn a_slurm_that_does_not_start_leaves_no_daemon() {
+    if let Some(reason) = missing() {
+        return skipped(&reason);
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let bin = folder.path().join("bin");
+    fs::create_dir(&bin).expect("made");
+    // The controller starts, and its node does not.
+    fs::write(bin.join("slurmd"), "#!/bin/sh\nexit 3\n").expect("written");
+    fs::set_permissions(bin.join("slurmd"), fs::Permissions::from_mode(0o755)).expect("executable");
+    let before = env::var_os("PATH").unwrap_or_default();
+    let path = [bin].into_iter().chain(env::split_paths(&before)).chain(["/usr/sbin".into()]);
+    let slurm = folder.path().join("slurm");
+    let output = Command::new(tools().join("start-one-node"))
+        .arg(&slurm)
+        .env("PATH", env::join_paths(path).expect("a path"))
+        .output()
+        .expect("a script");
+    assert!(!output.status.success());
+    let log = fs::read_to_string(slurm.join("log/slurmctld.log")).unwrap_or_default();
+    assert!(log.contains("slurmctld"), "the controller was started: {}", errors(&output));
+    // Its own folder stands in the command line of a daemon.
+    let processes = Command::new("ps").args(["-eo", "args"]).output().expect("ps");
+    let all = String::from_utf8_lossy(&processes.stdout).into_owned();
+    let mine = slurm.display().to_string();
+    let left: Vec<&str> = all.lines().filter(|line| line.contains(&mine)).collect();
+    assert!(left.is_empty(), "{left:?}");
 }
 
 #[test]
