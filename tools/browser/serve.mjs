@@ -34,19 +34,26 @@ page.on("request", (request) => {
   if (!url.startsWith(address) && !url.startsWith("blob:") && !url.startsWith("data:")) complaints.push(`asked ${url}`);
 });
 
+/** Prompts that are being answered. */
+let asking = 0;
+const isPrompt = (request) => request.url().endsWith("/api/answers");
+page.on("request", (request) => (asking += isPrompt(request) ? 1 : 0));
+for (const end of ["requestfinished", "requestfailed"]) page.on(end, (request) => (asking -= isPrompt(request) ? 1 : 0));
+
 const picture = (name) => page.screenshot({ path: join(folder, `${name}.png`) });
 const canvas = page.locator("#canvas");
 const facts = (method) => page.locator(`[data-method="${method}"] .facts`);
 
 /** Does something that changes prompts, and waits until a method has answered it. */
 async function answered(method, act) {
-  const answer = page.waitForResponse(async (response) => {
+  const answer = page.waitForResponse((response) => {
     if (!response.url().endsWith("/api/answers") || response.status() !== 200) return false;
     return response.request().postDataJSON().method === method;
   });
+  // Read at once: the browser forgets what was answered long ago.
+  const read = answer.then(async (response) => ({ sent: response.request().postDataJSON(), got: await response.json() }));
   await act();
-  const response = await answer;
-  return { sent: response.request().postDataJSON(), got: await response.json() };
+  return read;
 }
 
 const scores = (text) => Object.fromEntries([...text.matchAll(/(Dice|IoU|predicted) (\d\.\d+)/g)].map(([, name, value]) => [name, value]));
@@ -85,6 +92,9 @@ async function pixelsOf(png) {
 
 const expand = ({ runs }) => runs.flatMap((length, turn) => Array(length).fill(turn % 2 === 1));
 
+/** The name of an image of the gallery in addresses. */
+const keyOf = async (index) => (await (await context.request.get(`${address}api/gallery`)).json())[index].key;
+
 /** Takes prompts, mask and image away, for `predict` to make the same mask. */
 async function takeAll(key, width, height) {
   const mask = await takeAway("Mask PNG");
@@ -99,8 +109,10 @@ async function takeAll(key, width, height) {
 
 /** Waits until nothing is asked any more, so that a picture shows all answers. */
 async function quiet() {
-  await page.waitForLoadState("networkidle");
-  await page.waitForTimeout(150);
+  for (let still = 0; still < 2; ) {
+    await page.waitForTimeout(100);
+    still = asking === 0 ? still + 1 : 0;
+  }
 }
 
 async function ready() {
@@ -135,7 +147,8 @@ const steps = {
     await page.locator("#items button").first().waitFor();
     assert.equal(await page.locator("#items button").count(), 100);
     await ready();
-    assert.match(await facts(0).textContent(), /predicted|waits/);
+    // Frozen SAM has the automatic prompts of the last run, and shows what it made of them.
+    assert.match(await facts(0).textContent(), /Dice \d\.\d{3}.*predicted \d\.\d{3}.*ms/);
     await picture("load");
   },
 
@@ -169,7 +182,8 @@ const steps = {
   },
 
   async undo() {
-    const once = await answered(0, () => page.keyboard.press("u"));
+    // As it comes with Caps Lock.
+    const once = await answered(0, () => page.keyboard.press("U"));
     assert.equal(once.sent.points.length, 1);
     await page.locator("#undo").click();
     await waiting();
@@ -365,6 +379,34 @@ const steps = {
     assert.deepEqual(sent.points, []);
     await quiet();
     await picture("box");
+    // Hands hold it by its corners and edges; what lies inside is clicked on.
+    const drag = async (from, to) => {
+      const [a, b] = [await onImage(...from), await onImage(...to)];
+      return (await answered(0, async () => {
+        await page.mouse.move(a.x, a.y);
+        await page.mouse.down();
+        await page.mouse.move(b.x, b.y, { steps: 5 });
+        await page.mouse.up();
+      })).sent;
+    };
+    const is = (sent, shares) => {
+      const corners = [shares[0] * from.width, shares[1] * from.height, shares[2] * from.width, shares[3] * from.height];
+      sent.box.forEach((corner, at) => assert.ok(Math.abs(corner - corners[at]) < 2, `${sent.box} instead of ${corners}`));
+      assert.deepEqual(sent.points, []);
+    };
+    is(await drag([0.7, 0.7], [0.8, 0.75]), [0.3, 0.3, 0.8, 0.75]);
+    is(await drag([0.3, 0.3], [0.9, 0.4]), [0.8, 0.4, 0.9, 0.75]);
+    is(await drag([0.85, 0.4], [0.65, 0.3]), [0.6, 0.3, 0.7, 0.65]);
+    is(await drag([0.6, 0.5], [0.1, 0.5]), [0.1, 0.3, 0.2, 0.65]);
+    const edge = await onImage(0.15, 0.3);
+    await page.mouse.click(edge.x, edge.y, { button: "right" });
+    await waiting();
+    await answered(0, () => page.locator("#undo").click());
+    await page.mouse.click(edge.x, edge.y);
+    assert.match(await page.locator("#status").textContent(), /^box/);
+    await page.keyboard.press("Delete");
+    await waiting();
+    await answered(0, () => page.locator("#undo").click());
     await page.locator("#tools label", { hasText: "Foreground" }).click();
     await page.locator("#clear").click();
     await waiting();
@@ -392,7 +434,7 @@ const steps = {
     await page.keyboard.press("b");
     for (let i = 0; i < 5; i++) await page.keyboard.press("ArrowRight");
     for (let i = 0; i < 5; i++) await page.keyboard.press("ArrowUp");
-    const boxed = await answered(0, () => page.keyboard.press("b"));
+    const boxed = await answered(0, () => page.keyboard.press("B"));
     assert.equal(boxed.sent.box.length, 4);
     // A box alone is chosen, moved, stretched and removed too.
     await page.keyboard.press("m");
@@ -456,6 +498,119 @@ const steps = {
     await quiet();
   },
 
+  async own() {
+    // The box that a run proposes becomes the person's when it is moved, and is not proposed again when it is removed.
+    await clear();
+    const proposal = { x: 12, y: 9 };
+    await page.route("**/api/answers", async (route) => {
+      const asked = route.request().postDataJSON();
+      const response = await route.fetch();
+      const answer = await response.json();
+      if (asked.automatic) answer.box = [proposal.x, proposal.y, proposal.x + 40, proposal.y + 30];
+      return route.fulfill({ json: answer });
+    });
+    await page.locator("#automatic").check();
+    await page.waitForFunction(() => !document.getElementById("clear").disabled);
+    await quiet();
+    const size = await onImage(0, 0);
+    const at = (x, y) => onImage(x / size.width, y / size.height);
+    const [from, to] = [await at(proposal.x, proposal.y + 15), await at(proposal.x + 6, proposal.y + 20)];
+    const { sent } = await answered(0, async () => {
+      await page.mouse.move(from.x, from.y);
+      await page.mouse.down();
+      await page.mouse.move(to.x, to.y, { steps: 3 });
+      await page.mouse.up();
+    });
+    assert.equal(sent.automatic, false);
+    const expected = [proposal.x + 6, proposal.y + 5, proposal.x + 46, proposal.y + 35];
+    sent.box.forEach((corner, at) => assert.ok(Math.abs(corner - expected[at]) < 1, `${sent.box}`));
+    await quiet();
+    await picture("automatic-box");
+    const removed = await answered(0, () => page.mouse.click(to.x, to.y, { button: "right" }));
+    assert.equal(removed.sent.box, null);
+    assert.ok(removed.sent.points.length > 0, "its points are still there, and no new one is");
+    await quiet();
+    await page.unroute("**/api/answers");
+    await clear();
+  },
+
+  async several() {
+    // Two runs that prompt themselves, frozen SAM beside.
+    const sources = await page.locator("#source option").evaluateAll((all) => all.map((one) => Number(one.value)));
+    assert.equal(sources.length, 2);
+    const [other, last] = sources;
+    const asked = async (method, act) => {
+      const request = page.waitForRequest((one) => one.url().endsWith("/api/answers") && one.postDataJSON().method === method);
+      const done = answered(method, act);
+      return { first: (await request).postDataJSON(), ...(await done) };
+    };
+    const drawn = () => page.locator("#methods .small canvas").evaluateAll((all) => all.map((one) => {
+      const { width, height } = one.getBoundingClientRect();
+      return { width, height, pixels: one.toDataURL() };
+    }));
+    await clear();
+    await waiting();
+    const bare = await drawn();
+    assert.equal(bare.length, 3);
+    assert.equal(new Set(bare.map((one) => one.pixels)).size, 1, "the image, without a mask");
+    await page.keyboard.press(String(last + 1));
+    await page.locator("#automatic").check();
+    await quiet();
+    // The prompts of another run go to all.
+    const shared = asked(last, () => page.locator("#source").selectOption(String(other)));
+    const source = await answered(other, () => shared);
+    assert.equal(source.sent.automatic, true);
+    const { sent } = await shared;
+    assert.equal(sent.automatic, false);
+    const places = ({ points }) => points.map(({ x, y }) => `${x.toFixed(2)} ${y.toFixed(2)}`).sort();
+    assert.deepEqual(places(sent), places(source.got));
+    await quiet();
+    await picture("methods");
+    const masked = await drawn();
+    assert.equal(masked.length, 3);
+    assert.ok(masked.every((one) => one.pixels !== bare[0].pixels), "each with its mask");
+    for (const { width } of masked) assert.ok(width >= 110 && width <= 200, `${width} pixels wide`);
+    // Each for itself: nobody proposes for frozen SAM.
+    const alone = asked(other, () => page.locator("#same").uncheck());
+    const own = await answered(last, () => alone);
+    assert.deepEqual([own.sent.automatic, own.sent.points], [true, []]);
+    assert.deepEqual([(await alone).sent.automatic, (await alone).sent.points], [true, []]);
+    await waiting();
+    await quiet();
+    const at = await onImage(0.5, 0.5);
+    const clicks = Promise.all([0, other].map((method) => asked(method, () => {})));
+    const clicked = await answered(last, () => page.mouse.click(at.x, at.y));
+    assert.deepEqual([clicked.sent.automatic, clicked.sent.points.length], [true, 1]);
+    assert.ok(clicked.got.points.length > 1, "its own beside the click");
+    const [frozen, beside] = await clicks;
+    assert.deepEqual([frozen.sent.automatic, frozen.sent.points.length], [false, 1]);
+    assert.deepEqual([beside.sent.automatic, beside.sent.points.length], [true, 1]);
+    await quiet();
+    await page.locator("#source").selectOption(String(last));
+    await page.locator("#same").check();
+    await quiet();
+    await clear();
+  },
+
+  async restart() {
+    // Another server at the same address, which does not know these images.
+    await clear();
+    const former = { server: "another" };
+    await page.route("**/api/session", async (route) => {
+      const response = await route.fetch();
+      return route.fulfill({ json: { ...(await response.json()), ...former } });
+    });
+    await page.route("**/api/answers", (route) => route.fulfill({ status: 409, json: { error: "the image is not encoded" } }));
+    await page.route("**/encoding", (route) => route.fulfill({ status: 404, json: { error: "there is no image" } }));
+    const at = await onImage(0.5, 0.5);
+    await page.mouse.click(at.x, at.y);
+    await page.locator("#message", { hasText: "The server was started again: reload this page." }).waitFor();
+    for (const path of ["**/api/session", "**/api/answers", "**/encoding"]) await page.unroute(path);
+    await page.locator("#message button").click();
+    await page.locator("#automatic").check();
+    await quiet();
+  },
+
   async methods() {
     for (const [index, digit] of [[0, "1"], [1, "2"]]) {
       await page.keyboard.press(digit);
@@ -507,7 +662,11 @@ const steps = {
       await page.waitForFunction((name) => document.getElementById("image-name").textContent === name, before);
       await ready();
     }
-    assert.ok(first.length > 0);
+    await page.locator("#sort").selectOption({ label: sorts.find((name) => name.startsWith("highest Dice")) });
+    const high = await page.locator("#items .dice").allTextContents();
+    assert.deepEqual(high, [...dice].reverse());
+    assert.equal(await page.locator("#items .name").nth(dice.length - 1).textContent(), first);
+    await page.locator("#sort").selectOption("name");
   },
 
   async exports() {
@@ -530,6 +689,18 @@ const steps = {
     const dice = (2 * both) / (count(taken.on) + count(truth));
     assert.equal(dice.toFixed(3), scores(await facts(method).textContent()).Dice);
     const shown = (await page.locator("#methods button .facts").allTextContents()).map(scores);
+    // One that made room for others meanwhile is encoded again.
+    let [gone, joined] = [0, 0];
+    await page.route("**/api/exports/mask.png*", (route) =>
+      gone++ === 0 ? route.fulfill({ status: 409, json: { error: "the image is not encoded" } }) : route.continue());
+    await page.route("**/encoding", (route) => {
+      joined += route.request().method() === "POST" ? 1 : 0;
+      return route.continue();
+    });
+    assert.deepEqual((await pixelsOf((await takeAway("Mask PNG")).bytes)).on, taken.on);
+    assert.deepEqual([gone, joined], [2, 1]);
+    await page.unroute("**/api/exports/mask.png*");
+    await page.unroute("**/encoding");
     const svg = (await takeAway("Panel SVG")).bytes.toString();
     assert.ok(svg.includes("Prompts were chosen by a person"));
     // The panel says what the page says.
@@ -555,7 +726,7 @@ const steps = {
     assert.match(await page.locator("#message").textContent(), /broken\.png cannot be opened/);
     await picture("bad-upload");
     await page.locator("#message button").click();
-    const image = await (await context.request.get(`${address}api/images/g7/image.png`)).body();
+    const image = await (await context.request.get(`${address}api/images/${await keyOf(7)}/image.png`)).body();
     await page.locator("#file").setInputFiles({ name: "own.png", mimeType: "image/png", buffer: image });
     await page.waitForFunction(() => document.getElementById("image-name").textContent === "own.png");
     await ready();
@@ -581,7 +752,7 @@ const steps = {
   },
 
   async drop() {
-    const image = await (await context.request.get(`${address}api/images/g9/image.png`)).body();
+    const image = await (await context.request.get(`${address}api/images/${await keyOf(9)}/image.png`)).body();
     const drop = async (name, bytes, more) => {
       const transfer = await page.evaluateHandle(([name, bytes, more]) => {
         const transfer = new DataTransfer();
@@ -619,6 +790,7 @@ const steps = {
     assert.equal(await page.locator("#help").evaluate((dialog) => dialog.open), true);
     await picture("help");
     await page.keyboard.press("Escape");
+    await page.locator("#panel").evaluate((panel) => panel.scrollTo(0, 0));
     await page.locator("#theme").click();
     assert.equal(await page.evaluate(() => document.documentElement.dataset.theme), "dark");
     await quiet();
@@ -634,6 +806,8 @@ const steps = {
       assert.ok(wide <= width, `${wide} pixels wide on ${width}`);
       const stage = await canvas.boundingBox();
       assert.ok(stage.width >= 400 && stage.height >= 350, JSON.stringify(stage));
+      const bar = await page.locator("#toolbar").boundingBox();
+      assert.ok(bar.height < 70, `the tools take ${bar.height} pixels, more than a line`);
       await picture(name);
     }
     await page.setViewportSize({ width: 1280, height: 800 });
@@ -670,6 +844,18 @@ const steps = {
     assert.ok(lost >= 2, `${lost}`);
     assert.equal(await page.locator("#status").textContent(), "");
     await page.unroute("**/api/runs");
+    // One whose folder is gone leaves its place to another.
+    const gone = await page.locator("#run-name").textContent();
+    await page.route("**/api/runs", async (route) => {
+      const response = await route.fetch();
+      const { runs } = await response.json();
+      return route.fulfill({ json: { runs: runs.filter((run) => `${run.experiment}/${run.run}` !== gone) } });
+    });
+    await page.route(`**/api/runs/${gone}`, (route) => route.fulfill({ status: 404, json: { error: "there is no such run" } }));
+    await page.waitForFunction((gone) => !["", gone].includes(document.getElementById("run-name").textContent), gone);
+    await page.waitForFunction(() => document.getElementById("status").textContent === "");
+    await page.unroute("**/api/runs");
+    await page.unroute(`**/api/runs/${gone}`);
   },
 
   async results() {

@@ -4,12 +4,15 @@
 mod common;
 
 use std::{
-    io::{BufRead as _, BufReader, Lines, Write as _},
+    fs::File,
+    io::{BufRead as _, BufReader, Lines, Read as _, Write as _},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Stdio},
 };
 
 use common::{EXPERIMENT, RUN, errors, folder_with, success, xtask};
+use run_record::RunFolder;
 
 /// Ends a program however the test ends.
 struct Ended(Child);
@@ -47,10 +50,12 @@ struct Served {
     _output: Lines<BufReader<ChildStdout>>,
 }
 
-/// Starts the page and says where it is.
+/// Starts the page and says where it is. What it complains about goes into `complaints.txt`.
 fn serve(folder: &Path, arguments: &[&str]) -> (Served, String) {
     let mut command = xtask(folder, &["serve", "--port", "0", "--json"]);
-    let mut child = command.args(arguments).stdout(Stdio::piped()).spawn().expect("it starts");
+    let complaints = File::create(folder.join("complaints.txt")).expect("a file");
+    command.args(arguments).stdout(Stdio::piped()).stderr(complaints);
+    let mut child = command.spawn().expect("it starts");
     let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
     let child = Ended(child);
     let mut url = None;
@@ -85,9 +90,15 @@ fn a_person_prompts_compares_exports_and_watches_a_run() {
         .replace("save_predictions = true", "");
     std::fs::write(folder.path().join("long.toml"), long).expect("written");
 
-    let (_server, url) = serve(folder.path(), &["--run", RUN, "--export", "exports"]);
+    // Another run that prompts itself, so that methods can be compared.
+    let other = EXPERIMENT.replace("\"short\"", "\"other\"").replace("epochs = 4", "epochs = 1");
+    std::fs::write(folder.path().join("other.toml"), other).expect("written");
+    success(xtask(folder.path(), &["run", "other.toml"]));
+    let runs = ["--run", "runs/other/other-seed1", "--run", RUN, "--export", "exports"];
+    let (_server, url) = serve(folder.path(), &runs);
     let pictures = match std::env::var_os("PROMISE_SCREENSHOTS") {
-        Some(kept) => PathBuf::from(kept),
+        // The browser is started in another folder.
+        Some(kept) => std::path::absolute(kept).expect("a path"),
         None => folder.path().join("pictures"),
     };
     let browse = |steps: &[&str]| {
@@ -110,6 +121,9 @@ fn a_person_prompts_compares_exports_and_watches_a_run() {
         "box",
         "keyboard",
         "drag",
+        "own",
+        "several",
+        "restart",
         "methods",
         "gallery",
         "exports",
@@ -153,6 +167,73 @@ fn predicts_the_same(folder: &Path, taken: &Path, stem: &str) {
     assert!(exported.pixels().any(|pixel| pixel.0[0] == 255), "{stem}: an empty mask shows little");
     let differ = predicted.pixels().zip(exported.pixels()).filter(|(a, b)| a != b).count();
     assert_eq!(differ, 0, "pixels of {stem} differ");
+}
+
+/// Asks for something: the status, and what came with it.
+fn get(url: &str, path: &str) -> (u16, String) {
+    let host = url.trim_start_matches("http://").trim_end_matches('/');
+    let mut stream = TcpStream::connect(host).expect("it listens");
+    let head = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).expect("sent");
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).expect("an answer");
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let status = text.split(' ').nth(1).and_then(|status| status.parse().ok());
+    (status.expect("a status"), text)
+}
+
+#[test]
+fn the_program_listens_on_the_loopback_address_unless_told_otherwise() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (_server, url) = serve(folder.path(), &[]);
+    assert!(url.starts_with("http://127.0.0.1:"), "{url}");
+    assert_eq!(get(&url, "/api/session").0, 200);
+}
+
+#[test]
+fn links_of_a_run_are_not_followed_and_a_damaged_one_is_named_or_left_out() {
+    let text =
+        EXPERIMENT.replace("\"short\"", "\"quickstart\"").replace("epochs = 4", "epochs = 1");
+    let folder = folder_with("quickstart.toml", &text);
+    success(xtask(folder.path(), &["run", "quickstart.toml"]));
+    let name = "runs/quickstart/quickstart-seed1";
+    let run = RunFolder::new(folder.path().join(name));
+    {
+        let (_server, url) = serve(folder.path(), &[]);
+        assert!(get(&url, "/api/session").1.contains("quickstart-seed1"));
+        let figure = || get(&url, "/api/figures/quickstart/qualitative.svg");
+        let (status, text) = figure();
+        assert_eq!(status, 200, "{text}");
+        let panels = std::fs::read_to_string(run.panels()).expect("panels");
+        let panels: serde_json::Value = serde_json::from_str(&panels).expect("JSON");
+        let picture = run.panels_dir().join(panels[0]["image"].as_str().expect("a path"));
+        let elsewhere = folder.path().join("elsewhere.png");
+        std::fs::rename(&picture, &elsewhere).expect("moved");
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink(&elsewhere, &picture).expect("linked");
+            let (status, text) = figure();
+            assert_eq!(status, 403, "{text}");
+            assert!(text.contains("a link in a run leads elsewhere"), "{text}");
+            std::fs::remove_file(&picture).expect("removed");
+        }
+        std::fs::rename(&elsewhere, &picture).expect("moved back");
+    }
+    let whole = std::fs::read(run.adapters()).expect("weights");
+    std::fs::write(run.adapters(), &whole[..whole.len() / 2]).expect("written");
+    let output = xtask(folder.path(), &["serve", "--port", "0", "--run", name]).output();
+    let output = output.expect("it starts");
+    assert_eq!(output.status.code(), Some(1));
+    let said = errors(&output);
+    let file = run.adapters().file_name().expect("a name").to_string_lossy().into_owned();
+    assert!(said.contains(&format!("cannot load {name}")) && said.contains(&file), "{said}");
+    // Nobody named it: the others are shown, or plain SAM.
+    let (_server, url) = serve(folder.path(), &[]);
+    let (_, session) = get(&url, "/api/session");
+    assert!(session.contains("frozen SAM (micro)"), "{session}");
+    assert!(!session.contains("quickstart-seed1"), "{session}");
+    let said = std::fs::read_to_string(folder.path().join("complaints.txt")).expect("complaints");
+    assert!(said.contains("is left out") && said.contains(&file), "{said}");
 }
 
 #[test]

@@ -1,10 +1,21 @@
 // Requests. An error is thrown with the sentence that the server said.
 
 export class Refused extends Error {
-  constructor(status, message) {
+  constructor(status, message, restarted = false) {
     super(message);
     this.status = status;
+    /** Whether another server answers than the one that the page is from. */
+    this.restarted = restarted;
   }
+}
+
+/** What the server calls itself; one that is started again has another name, and other names for its images. */
+let server = null;
+
+async function isAnother() {
+  if (server === null) return false;
+  const response = await fetch("/api/session").catch(() => null);
+  return response?.ok ? (await response.json()).server !== server : false;
 }
 
 const AGAIN_MS = 300;
@@ -30,6 +41,9 @@ async function send(path, options = {}) {
     throw new Refused(0, "The server does not answer. Is it still running?");
   }
   if (response.ok) return response;
+  if (response.status === 404 && path.startsWith("/api/images/") && (await isAnother())) {
+    throw new Refused(404, "The server was started again: reload this page.", true);
+  }
   let message = `${response.status} ${response.statusText}`;
   try {
     message = (await response.json()).error ?? message;
@@ -52,7 +66,11 @@ const body = (content, signal) => ({
 
 const image = (key) => `/api/images/${encodeURIComponent(key)}`;
 
-export const session = () => json("/api/session");
+export async function session() {
+  const session = await json("/api/session");
+  server = session.server;
+  return session;
+}
 export const gallery = () => json("/api/gallery");
 export const describe = (key) => json(image(key));
 export const truth = (key) => json(`${image(key)}/truth`);

@@ -35,6 +35,9 @@ export function duration(secs) {
   return `${Math.floor(secs / 3600)} h ${Math.round((secs % 3600) / 60)} min`;
 }
 
+/** The key of an event; a letter is the same with Caps Lock. */
+export const keyOf = ({ key, shiftKey }) => (key.length === 1 && !shiftKey ? key.toLowerCase() : key);
+
 /** Whether keys belong to what is being typed into. */
 export const isTyping = (target) =>
   target instanceof HTMLElement &&

@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { $ } from "./dom.js";
 
-export function start(session, { activePrompt, allPrompts, truth, say, complain }) {
+export function start(session, { activePrompt, allPrompts, truth, withEncoding, say, complain }) {
   if (session.export) {
     $("save-row").hidden = false;
     $("save-folder").textContent = session.export;
@@ -20,7 +20,7 @@ export function start(session, { activePrompt, allPrompts, truth, say, complain 
     event.target.disabled = true;
     say("Making the file…");
     try {
-      const taken = await api.take(what, content, $("save").checked);
+      const taken = await withEncoding(() => api.take(what, content, $("save").checked));
       if (taken.path) {
         say(`Wrote ${taken.path}`);
       } else {

@@ -1,20 +1,24 @@
 // The page: which image is open, what is asked of which method, what is shown.
 
 import * as api from "./api.js";
-import { $, element, isTyping, score } from "./dom.js";
+import { $, element, isTyping, keyOf, score } from "./dom.js";
 import * as exporting from "./export.js";
 import { Gallery } from "./gallery.js";
-import { MASK, outline, preview, region, unsure } from "./masks.js";
+import { MASK, onImage, outline, preview, region, unsure } from "./masks.js";
 import { Prompts } from "./prompts.js";
 import { Runs } from "./runs.js";
 import { View } from "./view.js";
 
 const POLL_MS = 60;
+/** Longest side of the image beside a method, in pixels. */
+const SMALL_SIDE = 320;
 
 const page = {
   session: null,
   /** { key, name, width, height, truth } */
   image: null,
+  /** The same image small, for the methods side by side. */
+  small: null,
   /** Grows with every image that is opened: what belongs to a former one is dropped. */
   opening: 0,
   /** The encoding that is waited for: { key, opening, ticket, done } */
@@ -99,7 +103,7 @@ async function open(key) {
   const opening = ++page.opening;
   page.asking?.abort();
   const prompts = new Prompts(page.automatic);
-  Object.assign(page, { ready: false, prompts, masks: [], answers: [], truth: null, truthOutline: null, image: null });
+  Object.assign(page, { ready: false, prompts, masks: [], answers: [], truth: null, truthOutline: null, image: null, small: null });
   $("message").hidden = true;
   say("");
   tell("");
@@ -117,6 +121,8 @@ async function open(key) {
     $("truth-row").hidden = !image.truth;
     $("truth-none").hidden = image.truth;
     view.show(picture);
+    page.small = shrunk(picture);
+    showMethods();
     if (image.truth) {
       const truth = await api.truth(key);
       if (opening !== page.opening) return;
@@ -142,6 +148,18 @@ async function prepare(opening) {
   say(`${page.image.name} is ready: click on the image`);
   showPrompts();
   await ask();
+}
+
+/** A picture as large as it is shown beside a method, and as dense as screens are. */
+function shrunk(picture) {
+  const scale = SMALL_SIDE / Math.max(picture.width, picture.height);
+  const small = document.createElement("canvas");
+  small.width = Math.max(1, Math.round(picture.width * scale));
+  small.height = Math.max(1, Math.round(picture.height * scale));
+  const context = small.getContext("2d");
+  context.imageSmoothingQuality = "high";
+  context.drawImage(picture, 0, 0, small.width, small.height);
+  return small;
 }
 
 function load(address) {
@@ -328,6 +346,7 @@ async function ask({ onlyActive = false } = {}) {
     } catch (error) {
       if (stale()) return;
       page.answers[method] = { error: error.message };
+      if (error.restarted) complain(error.message);
     }
     if (method === page.active) paint();
     showMethods();
@@ -436,7 +455,10 @@ const tags = (method) => [
 
 function small(state) {
   const box = element("span", { className: "small" });
-  if (state?.answer) box.append(preview(state.answer.previews[state.answer.shown]));
+  if (!page.small) return box;
+  // Made once for each answer: this is shown again whenever anything is.
+  if (state?.answer) state.drawn.small ??= onImage(page.small, state.answer.previews[state.answer.shown]);
+  box.append(state?.drawn?.small ?? onImage(page.small, null));
   return box;
 }
 
@@ -554,18 +576,19 @@ const KEYS = {
 
 function key(event) {
   if (isTyping(event.target) || $("help").open || event.altKey) return;
+  const pressed = keyOf(event);
   if (event.ctrlKey || event.metaKey) {
-    if (event.key !== "z") return;
+    if (pressed !== "z") return;
     event.preventDefault();
     undo();
     return;
   }
   if (event.key === "?") $("help").showModal();
-  else if (event.key === "r") showRuns($("runs-view").hidden);
+  else if (pressed === "r") showRuns($("runs-view").hidden);
   else if ($("prompt-view").hidden) return;
   else if (event.key === "/") $("search").focus();
   else if (/^[1-9]$/.test(event.key)) activate(Number(event.key) - 1);
-  else if (event.key in KEYS) KEYS[event.key]();
+  else if (pressed in KEYS) KEYS[pressed]();
   else return;
   event.preventDefault();
 }
@@ -616,6 +639,7 @@ function wire() {
     activePrompt: () => (page.ready ? promptOf(page.active) : null),
     allPrompts: () => (page.ready ? [...methods().keys()].map(promptOf).filter(Boolean) : []),
     truth: () => $("truth").checked,
+    withEncoding,
     say,
     complain,
   });

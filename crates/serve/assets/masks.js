@@ -125,6 +125,41 @@ export function unsure(map) {
   });
 }
 
+/** The region of a small mask in one color, on nothing. */
+function spot(map, color) {
+  const soft = values(map);
+  const on = pixel(color);
+  return canvasOf(map.width, map.height, (pixels) => {
+    for (let i = 0; i < soft.length; i++) if (soft[i] > 127) pixels[i] = on;
+  });
+}
+
+/** A small image with the region of a mask and a line around it. */
+export function onImage(small, map) {
+  const { width, height } = small;
+  const all = canvasOf(width, height, () => {});
+  const context = all.getContext("2d");
+  context.drawImage(small, 0, 0);
+  if (!map) return all;
+  const inside = spot(map, MASK);
+  context.globalAlpha = 0.35;
+  context.drawImage(inside, 0, 0, width, height);
+  context.globalAlpha = 1;
+  // A line is what a region that is shifted a little covers beyond itself; a dark one beside it is seen on any image.
+  for (const [region, far] of [[spot(map, [0, 0, 0]), 4], [inside, 2.5]]) {
+    const ring = canvasOf(width, height, () => {});
+    const around = ring.getContext("2d");
+    for (let turn = 0; turn < 8; turn++) {
+      const angle = (turn * Math.PI) / 4;
+      around.drawImage(region, far * Math.cos(angle), far * Math.sin(angle), width, height);
+    }
+    around.globalCompositeOperation = "destination-out";
+    around.drawImage(region, 0, 0, width, height);
+    context.drawImage(ring, 0, 0);
+  }
+  return all;
+}
+
 /** A small picture of a mask. */
 export function preview(map) {
   const soft = values(map);

@@ -22,10 +22,6 @@ export class Prompts {
     return this.former.length > 0;
   }
 
-  get hasOwn() {
-    return this.points.some((point) => !point.automatic) || (this.box !== null && !this.box.automatic);
-  }
-
   remember() {
     const { points, box, edited, automatic } = this;
     this.former.push({ points: points.map((point) => ({ ...point })), box: box && { ...box }, edited, automatic });

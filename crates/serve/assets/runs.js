@@ -56,12 +56,18 @@ export class Runs {
     const { runs } = await api.runs();
     $("no-runs").hidden = runs.length > 0;
     $("run-table").hidden = runs.length === 0;
-    this.table(runs);
+    const { chosen } = this;
+    if (chosen && !runs.some((run) => run.experiment === chosen.experiment && run.run === chosen.run)) {
+      // Its folder is gone.
+      this.chosen = null;
+      $("run-details").hidden = true;
+    }
     // Whoever opens the page wants to see what is going on.
     if (!this.chosen) {
       const first = runs.find((run) => run.state === "running") ?? runs[0];
       if (first) this.chosen = { experiment: first.experiment, run: first.run };
     }
+    this.table(runs);
     if (this.chosen) await this.details();
     const finished = runs.filter((run) => run.state === "finished").map((run) => `${run.experiment}/${run.run}`).join();
     if (finished !== this.finished) {

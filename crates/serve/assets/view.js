@@ -1,5 +1,6 @@
 // The image on its canvas: what is drawn, and what hands do to it.
 
+import { keyOf } from "./dom.js";
 import { MASK, TRUTH } from "./masks.js";
 
 const FOREGROUND = "#009e73";
@@ -8,6 +9,8 @@ const BOX = "#e69f00";
 const LARGEST_SCALE = 40;
 /** Reach of a marker for a pointer, in pixels of the screen. */
 const REACH = 12;
+/** Reach of an edge of the box, which is long: what lies beside it can still be clicked on. */
+const EDGE_REACH = 5;
 /** A drag begins after so many pixels of the screen. */
 const DRAG = 4;
 
@@ -108,6 +111,44 @@ export class View {
     return -1;
   }
 
+  /**
+   * What of the box is at a place of the screen: `{ x, y }`, the numbers of the coordinates of a corner; `{}`, an edge; or
+   * nothing.
+   */
+  boxAt(at) {
+    const box = this.hands.prompts().box;
+    if (!box) return null;
+    const [x0, y0, x1, y1] = box.corners;
+    const [a, b] = [this.toScreen({ x: x0, y: y0 }), this.toScreen({ x: x1, y: y1 })];
+    const apart = [at.x - a.x, at.y - a.y, at.x - b.x, at.y - b.y].map(Math.abs);
+    for (const y of [3, 1]) {
+      for (const x of [2, 0]) if (Math.hypot(apart[x], apart[y]) <= REACH) return { x, y };
+    }
+    const along = (value, from, to) => value >= from - EDGE_REACH && value <= to + EDGE_REACH;
+    const upright = Math.min(apart[0], apart[2]) <= EDGE_REACH && along(at.y, a.y, b.y);
+    const level = Math.min(apart[1], apart[3]) <= EDGE_REACH && along(at.x, a.x, b.x);
+    return upright || level ? {} : null;
+  }
+
+  /** Says by its shape what the pointer would take hold of. */
+  point(at) {
+    const held = this.image && this.hands.tool() !== "pan" && this.markerAt(at) < 0 ? this.boxAt(at) : null;
+    let shape = "";
+    if (held) shape = held.x === undefined ? "move" : (held.x === 0) === (held.y === 1) ? "nwse-resize" : "nesw-resize";
+    this.canvas.style.cursor = shape;
+  }
+
+  /** The box as a hand that holds it has moved it. */
+  dragged({ held, corners, from }, at) {
+    const [start, now] = [this.toImage(from), this.toImage(at)];
+    if (held.x === undefined) return this.shifted(corners, now.x - start.x, now.y - start.y, false);
+    const to = this.clamp({ x: corners[held.x] + now.x - start.x, y: corners[held.y] + now.y - start.y });
+    // The corner across stays where it is.
+    const [x, y] = [corners[2 - held.x], corners[4 - held.y]];
+    if (Math.abs(to.x - x) < 1 || Math.abs(to.y - y) < 1) return null;
+    return [Math.min(to.x, x), Math.min(to.y, y), Math.max(to.x, x), Math.max(to.y, y)];
+  }
+
   down(event) {
     if (!this.image || this.drag) return;
     this.canvas.focus({ preventScroll: true });
@@ -116,12 +157,15 @@ export class View {
     const tool = this.hands.tool();
     const pan = event.button === 1 || this.spaceDown || tool === "pan";
     const marker = event.button === 0 && !pan ? this.markerAt(at) : -1;
+    const { box } = this.hands.prompts();
+    const held = pan || event.altKey || event.shiftKey ? null : this.boxAt(at);
     let kind = "point";
     if (pan) kind = "pan";
     else if (marker >= 0) kind = "marker";
+    else if (held) kind = event.button === 2 ? "no box" : "hold";
     else if (event.button === 0 && (tool === "box" || event.altKey)) kind = "box";
     const background = event.button === 2 || event.shiftKey || tool === "background";
-    this.drag = { kind, marker, from: at, last: at, begun: false, background };
+    this.drag = { kind, marker, held, corners: held && box.corners, from: at, last: at, begun: false, background };
     event.preventDefault();
   }
 
@@ -129,9 +173,9 @@ export class View {
     const at = { x: event.offsetX, y: event.offsetY };
     if (this.image) this.hands.hover(this.isInside(this.toImage(at)) ? this.toImage(at) : null);
     const drag = this.drag;
-    if (!drag) return;
+    if (!drag) return this.point(at);
     if (!drag.begun && Math.hypot(at.x - drag.from.x, at.y - drag.from.y) < DRAG) return;
-    if (drag.kind === "marker" && !drag.begun) this.hands.beginMove();
+    if (["marker", "hold"].includes(drag.kind) && !drag.begun) this.hands.beginMove();
     drag.begun = true;
     if (drag.kind === "pan") {
       this.left += at.x - drag.last.x;
@@ -140,6 +184,9 @@ export class View {
     } else if (drag.kind === "marker") {
       const { x, y } = this.clamp(this.toImage(at));
       this.hands.move(drag.marker, x, y);
+    } else if (drag.kind === "hold") {
+      const corners = this.dragged(drag, at);
+      if (corners) this.hands.moveBox(corners);
     }
     drag.last = at;
     this.draw();
@@ -150,7 +197,13 @@ export class View {
     this.drag = null;
     if (!drag || !this.image) return;
     const at = this.toImage({ x: event.offsetX, y: event.offsetY });
-    if (drag.kind === "marker" && drag.begun) this.hands.endMove();
+    if (["marker", "hold"].includes(drag.kind) && drag.begun) this.hands.endMove();
+    if (drag.kind === "hold" && !drag.begun) {
+      // Delete removes it then, and arrows move it.
+      this.selected = this.hands.prompts().points.length;
+      this.hands.selected(this.selected);
+    }
+    if (drag.kind === "no box" && !drag.begun) this.removeBox();
     if (drag.kind === "point" && this.isInside(this.toImage(drag.from))) {
       // A hand that shakes still clicks where it began.
       const { x, y } = this.toImage(drag.from);
@@ -162,7 +215,7 @@ export class View {
   }
 
   cancel() {
-    if (this.drag?.kind === "marker" && this.drag.begun) this.hands.endMove();
+    if (["marker", "hold"].includes(this.drag?.kind) && this.drag.begun) this.hands.endMove();
     this.drag = null;
     this.draw();
   }
@@ -173,8 +226,16 @@ export class View {
   }
 
   removeAt(event) {
-    const marker = this.image ? this.markerAt({ x: event.offsetX, y: event.offsetY }) : -1;
+    if (!this.image) return;
+    const at = { x: event.offsetX, y: event.offsetY };
+    const marker = this.markerAt(at);
     if (marker >= 0) this.hands.remove(marker);
+    else if (this.boxAt(at)) this.removeBox();
+  }
+
+  removeBox() {
+    this.selected = -1;
+    this.hands.removeBox();
   }
 
   wheel(event) {
@@ -193,6 +254,7 @@ export class View {
 
   key(event) {
     if (!this.image || event.metaKey) return;
+    const pressed = keyOf(event);
     const step = event.ctrlKey ? 1 : Math.max(1, Math.round(Math.max(this.image.width, this.image.height) / 50));
     const moves = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step] };
     const { points, box } = this.hands.prompts();
@@ -222,14 +284,14 @@ export class View {
       this.hands.addPoint(this.cursor.x, this.cursor.y, event.shiftKey ? "background" : "foreground");
     } else if (event.key === " ") {
       this.spaceDown = true;
-    } else if (event.key === "b" && !event.ctrlKey) {
+    } else if (pressed === "b" && !event.ctrlKey) {
       if (this.boxStart) {
         this.finishBox(this.boxStart, this.cursor);
         this.boxStart = null;
       } else {
         this.boxStart = { ...this.cursor };
       }
-    } else if (event.key === "m" && !event.ctrlKey) {
+    } else if (pressed === "m" && !event.ctrlKey) {
       this.selected = this.selected + 1 >= markers ? -1 : this.selected + 1;
       this.hands.selected(this.selected);
     } else if (event.key === "Escape") {

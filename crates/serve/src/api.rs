@@ -26,7 +26,7 @@ use crate::{
     export::{ExportError, ExportFolder, safe_name},
     library::{Library, LibraryError, Picture},
     problem::Problem,
-    runs::RunList,
+    runs::{LeadsOut, RunList},
     turns::{Rush, Turns},
 };
 
@@ -45,6 +45,9 @@ pub(crate) struct App {
     pub(crate) answering: Turns,
     /// One image that is read or written, or one figure that is drawn, at a time.
     pub(crate) drawing: Turns,
+    /// One export at a time, from its first question to its file: answers are as large as the image, and those that wait to
+    /// be drawn lie in memory.
+    pub(crate) exporting: Turns,
     pub(crate) rush: Arc<Rush>,
     /// The largest image that may be dropped, in bytes.
     pub(crate) upload_bytes: usize,
@@ -117,6 +120,7 @@ pub(crate) fn kibibytes(bytes: usize) -> u32 {
 async fn session(State(app): Shared) -> Json<serde_json::Value> {
     Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
+        "server": app.library.mark(),
         "methods": app.engine.methods(),
         "gallery": app.library.gallery().name(),
         "upload_bytes": app.upload_bytes,
@@ -137,10 +141,13 @@ async fn gallery(State(app): Shared) -> Answered<Json<Vec<Item>>> {
     let theirs = app.clone();
     let listed = app.drawing.take(move || {
         let (app, gallery) = (&theirs, theirs.library.gallery());
-        let of = |method: MethodInfo| method.folder.map(|run| gallery.scores(&run));
+        let of = |method: MethodInfo| {
+            let run = method.folder.filter(|run| app.runs.check_tables(run).is_ok());
+            run.map(|run| gallery.scores(&run))
+        };
         let scores: Vec<_> = app.engine.methods().into_iter().map(of).collect();
         let items = gallery.names().into_iter().enumerate().map(|(index, name)| Item {
-            key: format!("g{index}"),
+            key: theirs.library.key(index),
             dice: scores.iter().map(|run| run.as_ref()?.get(&name).copied()).collect(),
             name,
         });
@@ -159,6 +166,10 @@ fn of_library(error: LibraryError) -> Problem {
             Problem::unprocessable(&error)
         }
     }
+}
+
+fn leads_out(error: LeadsOut) -> Problem {
+    Problem::new(StatusCode::FORBIDDEN, error.to_string())
 }
 
 async fn picture(app: &Arc<App>, key: String) -> Answered<Arc<Picture>> {
@@ -316,6 +327,9 @@ fn deliver(
             Err(error @ ExportError::NoFolder) => {
                 Err(Problem::new(StatusCode::FORBIDDEN, error.to_string()))
             }
+            Err(error @ ExportError::NoName { .. }) => {
+                Err(Problem::new(StatusCode::INSUFFICIENT_STORAGE, error.to_string()))
+            }
             Err(error) => Err(Problem::internal(&error)),
         };
     }
@@ -334,10 +348,12 @@ async fn export_mask(
     Query(Saving { save }): Query<Saving>,
     Json(prompt): Json<Prompt>,
 ) -> Answered<Response> {
+    let turn = app.exporting.enter().await?;
     let mask = ask(&app, &prompt, |answer| gray(&answer)).await?;
     let picture = picture(&app, prompt.image).await?;
     let theirs = app.clone();
     let written = app.drawing.take(move || {
+        let _turn = turn;
         let mut png = Vec::new();
         PngEncoder::new(&mut png)
             .write_image(mask.as_raw(), mask.width(), mask.height(), ExtendedColorType::L8)
@@ -376,6 +392,8 @@ async fn export_panel(
     Query(Saving { save }): Query<Saving>,
     Json(panel): Json<Panel>,
 ) -> Answered<Response> {
+    image_of(&panel)?;
+    let turn = app.exporting.enter().await?;
     let picture = picture(&app, image_of(&panel)?.to_owned()).await?;
     let mut answers = Vec::new();
     // Each in a turn of its own: somebody may click meanwhile.
@@ -384,6 +402,7 @@ async fn export_panel(
     }
     let theirs = app.clone();
     let drawn = app.drawing.take(move || {
+        let _turn = turn;
         let (screen, runs) = screen(&theirs, &panel, &picture, &answers)?;
         let failed = |error: reporting::FigureError| Problem::internal(&error);
         let figure = screen.draw(&runs.iter().collect::<Vec<_>>()).map_err(failed)?;
@@ -439,6 +458,7 @@ fn screen(
             box_xyxy: answer.box_xyxy,
         });
         if let Some(folder) = &method.folder {
+            app.runs.check(folder).map_err(leads_out)?;
             let read = |error: LoadError| Problem::internal(&error);
             runs.push(Run::read(folder.clone()).map_err(read)?);
         }
@@ -503,6 +523,7 @@ async fn figure(
         let kind: FigureKind =
             name.parse().map_err(|error: reporting::UnknownFigure| unknown(&error.to_string()))?;
         let folders = theirs.runs.finished(&experiment);
+        folders.iter().try_for_each(|one| theirs.runs.check(one)).map_err(leads_out)?;
         let paths: Vec<PathBuf> = folders.iter().map(|one| one.root().to_owned()).collect();
         let runs = reporting::load(&paths).map_err(|error| Problem::unprocessable(&error))?;
         let figure = kind.draw(&runs).map_err(|error| Problem::unprocessable(&error))?;
@@ -583,7 +604,7 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_of_a_mask_is_written_outside_the_turn_of_prompts() {
+    fn a_picture_is_written_outside_the_turn_of_prompts_and_one_export_asks_at_a_time() {
         let engine = Empty::default();
         let answers = engine.answers.clone();
         let engine: Arc<dyn Engine> = Arc::new(engine);
@@ -601,6 +622,7 @@ mod tests {
             command: String::new(),
             answering: Turns::new(8, "prompts"),
             drawing: Turns::new(8, "images"),
+            exporting: Turns::new(2, "exports"),
             rush,
             upload_bytes: 0,
             incoming: Arc::new(Semaphore::new(0)),
@@ -625,9 +647,9 @@ mod tests {
                 draw.await.is_ok()
             });
             tokio::task::spawn_blocking(move || began.recv()).await.expect("ran").expect("began");
-            let export =
-                export_mask(State(app.clone()), Query(Saving { save: false }), Json(prompt()));
-            let export = tokio::spawn(export);
+            let export_one =
+                || export_mask(State(app.clone()), Query(Saving { save: false }), Json(prompt()));
+            let export = tokio::spawn(export_one());
             while answers.load(Ordering::SeqCst) == 0 {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
@@ -636,9 +658,21 @@ mod tests {
             assert!(clicked.is_ok_and(|answer| answer.is_ok()), "a click is answered meanwhile");
             tokio::time::sleep(Duration::from_millis(100)).await;
             assert!(!export.is_finished(), "it waits for its turn to draw");
+            // Others wait with nothing in their hands.
+            let panel = Panel { cells: vec![prompt(), prompt()], truth: false };
+            let (format, save) = (Path("svg".to_owned()), Query(Saving { save: false }));
+            let panel = tokio::spawn(export_panel(State(app.clone()), format, save, Json(panel)));
+            let mask = tokio::spawn(export_one());
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            assert_eq!(answers.load(Ordering::SeqCst), 2, "the first export and the click");
+            let refused = export_one().await.expect_err("more exports than may wait");
+            assert!(refused.message.contains("too many exports wait"), "{refused:?}");
             release.send(()).expect("somebody waits");
             assert!(drawing.await.expect("ran"));
-            assert!(export.await.expect("ran").is_ok());
+            for export in [export, mask, panel] {
+                assert!(export.await.expect("ran").is_ok());
+            }
+            assert_eq!(answers.load(Ordering::SeqCst), 5);
         });
     }
 }

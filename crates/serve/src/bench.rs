@@ -154,7 +154,7 @@ pub fn bench(question: &Question, device: DeviceKind) -> Result<Bench, BenchErro
 /// # Errors
 ///
 /// See [`BenchError`].
-pub fn latencies(
+fn latencies(
     engine: Arc<dyn Engine>,
     library: Library,
     question: &Question,

@@ -1,6 +1,13 @@
 //! What a person takes away: as a download, or into the folder that the program was allowed to write into.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs::File,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
+
+/// Files of one name, at most.
+const LAST_NUMBER: u32 = 9999;
 
 /// Folder that exports may be written into.
 #[derive(Debug, Clone)]
@@ -14,6 +21,19 @@ pub(crate) enum ExportError {
     /// There is no folder.
     #[error("no folder to write into was named (`--export DIR`); download the file instead")]
     NoFolder,
+    /// All numbers are taken.
+    #[error(
+        "{} has {name} and its numbers up to {last} already; move some away, or download the file instead",
+        root.display()
+    )]
+    NoName {
+        /// The folder.
+        root: PathBuf,
+        /// The name.
+        name: String,
+        /// The last number.
+        last: u32,
+    },
     /// A file cannot be written.
     #[error("cannot write {}", path.display())]
     Write {
@@ -37,20 +57,33 @@ impl ExportFolder {
 
     /// Writes a file of this name, and says where. What has the name already is kept: the new one gets a number.
     pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> Result<PathBuf, ExportError> {
-        let name = safe_name(name);
-        let (stem, ending) = name.rsplit_once('.').unwrap_or((name.as_str(), ""));
-        let numbered = |number: u32| match number {
-            1 => name.clone(),
-            number => format!("{stem}-{number}.{ending}"),
-        };
-        let free = (1..10_000).map(numbered).map(|name| self.root.join(name));
-        let path = free
-            .into_iter()
-            .find(|path| path.symlink_metadata().is_err())
-            .unwrap_or_else(|| self.root.join(&name));
-        let failed = |source| ExportError::Write { path: path.clone(), source };
-        atomic_file::write(&path, bytes).map_err(failed)?;
-        Ok(path)
+        let path = self.claim(&safe_name(name), LAST_NUMBER)?;
+        let written = atomic_file::write(&path, bytes);
+        match written {
+            Ok(()) => Ok(path),
+            Err(source) => {
+                // The name shall be free again; that it could not be written is what counts.
+                let _ = std::fs::remove_file(&path);
+                Err(ExportError::Write { path, source })
+            }
+        }
+    }
+
+    /// Makes an empty file of this name, or of the name with the next number: nobody else can have it then.
+    fn claim(&self, name: &str, last: u32) -> Result<PathBuf, ExportError> {
+        let (stem, ending) = name.rsplit_once('.').unwrap_or((name, ""));
+        for number in 1..=last {
+            let path = match number {
+                1 => self.root.join(name),
+                number => self.root.join(format!("{stem}-{number}.{ending}")),
+            };
+            match File::create_new(&path) {
+                Ok(_) => return Ok(path),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(source) => return Err(ExportError::Write { path, source }),
+            }
+        }
+        Err(ExportError::NoName { root: self.root.clone(), name: name.to_owned(), last })
     }
 }
 
@@ -87,5 +120,34 @@ mod tests {
         assert_eq!(count(folder.root()), 7, "the second `a.png` has a name of its own");
         assert_eq!(count(outer.path()), 1);
         assert!(folder.root().join("a-2.png").is_file());
+    }
+
+    #[test]
+    fn saves_at_once_have_a_name_each() {
+        let outer = tempfile::tempdir().unwrap();
+        let folder = ExportFolder::open(outer.path()).unwrap();
+        let save = |content: u8| folder.write("a.png", &[content]).unwrap();
+        let mut paths: Vec<PathBuf> = std::thread::scope(|scope| {
+            let all: Vec<_> = (0..16).map(|content| scope.spawn(move || save(content))).collect();
+            all.into_iter().map(|one| one.join().unwrap()).collect()
+        });
+        for (content, path) in paths.iter().enumerate() {
+            assert_eq!(std::fs::read(path).unwrap(), [content as u8]);
+        }
+        paths.sort();
+        paths.dedup();
+        assert_eq!(paths.len(), 16);
+    }
+
+    #[test]
+    fn when_all_numbers_are_taken_nothing_is_replaced() {
+        let outer = tempfile::tempdir().unwrap();
+        let folder = ExportFolder::open(outer.path()).unwrap();
+        for _ in 0..3 {
+            folder.claim("a.png", 3).unwrap();
+        }
+        let refused = folder.claim("a.png", 3).unwrap_err().to_string();
+        assert!(refused.contains("a.png and its numbers up to 3"), "{refused}");
+        assert!(folder.claim("b.png", 3).is_ok());
     }
 }

@@ -20,6 +20,9 @@ use crate::{problem::Problem, server::AllowedHost};
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
      img-src 'self' blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
+/// The port that browsers leave out behind `https://`.
+const TLS_PORT: u16 = 443;
+
 /// What is let in.
 pub(crate) struct Guard {
     /// The port that the page is at.
@@ -44,6 +47,9 @@ impl Guard {
     /// Says why a `Host` header is not this page; nothing if it is.
     fn foreign(&self, host: &str) -> Option<String> {
         let (name, port) = name_and_port(host);
+        if self.has_tls(host) {
+            return None;
+        }
         let port: Option<u16> = port.map_or(Some(80), |port| port.parse().ok());
         let bare = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(name);
         let allowed = || self.hosts.iter().filter(|host| name.eq_ignore_ascii_case(&host.name));
@@ -65,6 +71,24 @@ impl Guard {
         }
     }
 
+    /// Whether a host is a proxy that speaks TLS: one that was allowed with port 443, which browsers leave out.
+    fn has_tls(&self, host: &str) -> bool {
+        let (name, port) = name_and_port(host);
+        let allowed =
+            |one: &AllowedHost| one.port == Some(TLS_PORT) && one.name.eq_ignore_ascii_case(name);
+        port.is_none_or(|port| port.parse() == Ok(TLS_PORT)) && self.hosts.iter().any(allowed)
+    }
+
+    /// Whether an origin is the page itself as it was asked for at this host.
+    fn is_own(&self, origin: &str, host: &str) -> bool {
+        if let Some(from) = origin.strip_prefix("https://") {
+            return self.has_tls(from)
+                && self.has_tls(host)
+                && name_and_port(from).0.eq_ignore_ascii_case(name_and_port(host).0);
+        }
+        origin.strip_prefix("http://").is_some_and(|from| from == host)
+    }
+
     fn refuse(&self, method: &Method, headers: &HeaderMap) -> Option<String> {
         let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or(""));
         let Some(host) = text(header::HOST) else { return Some("a request without Host".into()) };
@@ -73,8 +97,7 @@ impl Guard {
         }
         if let Some(origin) = text(header::ORIGIN) {
             // The page asks the host that it came from.
-            let own = origin.strip_prefix("http://").is_some_and(|from| from == host);
-            if !own {
+            if !self.is_own(origin, host) {
                 return Some("a request from another page".into());
             }
         }
@@ -152,6 +175,7 @@ mod tests {
             "lab.example:8080",
             "localhost:9000",
             "proxy.example:443",
+            "proxy.example",
         ] {
             assert_eq!(guard.foreign(own), None, "{own}");
         }
@@ -167,6 +191,39 @@ mod tests {
             "[evil.example]:8080",
         ] {
             assert!(guard.foreign(other).is_some(), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_with_tls_is_this_page_where_it_was_allowed_with_its_port() {
+        let guard = Guard {
+            port: 8080,
+            hosts: ["lab.example", "proxy.example:443"]
+                .map(|host| host.parse().expect("a host"))
+                .into(),
+            requests: Semaphore::new(1),
+            time: Duration::from_secs(1),
+        };
+        let refused = |host: &'static str, origin: &'static str| {
+            let headers = [(header::HOST, host), (header::ORIGIN, origin)];
+            let headers = headers.map(|(name, value)| (name, HeaderValue::from_static(value)));
+            guard.refuse(&Method::POST, &headers.into_iter().collect())
+        };
+        for host in ["proxy.example", "proxy.example:443", "Proxy.example"] {
+            for origin in ["https://proxy.example", "https://proxy.example:443"] {
+                assert_eq!(refused(host, origin), None, "{host} {origin}");
+            }
+            for other in ["https://evil.example", "https://lab.example", "https://localhost:443"] {
+                assert!(refused(host, other).is_some(), "{host} {other}");
+            }
+        }
+        for (host, origin) in [
+            ("lab.example:8080", "https://lab.example:8080"),
+            ("lab.example", "https://lab.example"),
+            ("127.0.0.1:8080", "https://proxy.example"),
+            ("proxy.example.evil.example", "https://proxy.example.evil.example"),
+        ] {
+            assert!(refused(host, origin).is_some(), "{host} {origin}");
         }
     }
 

@@ -1,7 +1,8 @@
 //! The images that the page shows: those of a gallery, and those that were dropped onto it.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::RandomState},
+    hash::{BuildHasher as _, Hasher as _},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
@@ -131,7 +132,6 @@ impl Gallery {
     ///
     /// # Errors
     ///
-    /// [`LibraryError::Data`]
     /// [`LibraryError::Data`]; [`LibraryError::Outside`] if all its files are elsewhere.
     pub fn of_data(name: &str, split: &str, root: Option<&Path>) -> Result<Self, LibraryError> {
         let set = DataSet::open(name, split, root, &Catalog::built_in())?;
@@ -288,10 +288,12 @@ fn inside(root: &Path, path: &Path) -> Option<PathBuf> {
     (real.starts_with(root) && real.is_file()).then_some(real)
 }
 
-/// All images that there are. A name is `g` with a number in the gallery, or `u` with the beginning of the hash of what
-/// was dropped.
+/// All images that there are. A name is `g` with a number in the gallery and the mark of the library, or `u` with the
+/// beginning of the hash of what was dropped.
 pub struct Library {
     gallery: Gallery,
+    /// What stands behind the number, so that a page of a former server does not take another image for its own.
+    mark: String,
     uploads: Mutex<Uploads>,
     pictures: Mutex<Lru<String, Arc<Picture>>>,
     thumbnails: Mutex<Lru<String, Arc<Vec<u8>>>>,
@@ -302,6 +304,7 @@ impl Library {
     pub fn new(gallery: Gallery) -> Self {
         Self {
             gallery,
+            mark: String::new(),
             uploads: Mutex::new(Uploads::new(UPLOAD_BYTES)),
             pictures: Mutex::new(Lru::new(PICTURE_BYTES)),
             thumbnails: Mutex::new(Lru::new(THUMBNAIL_BYTES)),
@@ -312,6 +315,29 @@ impl Library {
     #[must_use]
     pub fn with_upload_bytes(self, bytes: u64) -> Self {
         Self { uploads: Mutex::new(Uploads::new(bytes)), ..self }
+    }
+
+    /// The same with names that no other library has had.
+    #[must_use]
+    pub fn with_mark(self) -> Self {
+        // The keys of a hash map are random, and so is the hash of nothing.
+        let number = RandomState::new().build_hasher().finish();
+        Self { mark: format!("-{number:016x}"), ..self }
+    }
+
+    /// What its names end with.
+    pub(crate) fn mark(&self) -> &str {
+        &self.mark
+    }
+
+    /// The name of an image of the gallery.
+    pub(crate) fn key(&self, index: usize) -> String {
+        format!("g{index}{}", self.mark)
+    }
+
+    /// The number of an image of the gallery in its name.
+    fn index(&self, key: &str) -> Option<usize> {
+        key.strip_prefix('g')?.strip_suffix(&self.mark)?.parse().ok()
     }
 
     /// The gallery.
@@ -342,13 +368,13 @@ impl Library {
 
     /// Whether an image has this name.
     pub(crate) fn contains(&self, key: &str) -> bool {
-        gallery_index(key).is_some_and(|index| index < self.gallery.len())
+        self.index(key).is_some_and(|index| index < self.gallery.len())
             || lock(&self.uploads).contains(key)
     }
 
     fn load(&self, key: &str) -> Result<Arc<Picture>, LibraryError> {
         let upload = lock(&self.uploads).get(key, Instant::now());
-        let picture = match (upload, gallery_index(key)) {
+        let picture = match (upload, self.index(key)) {
             (Some((name, bytes)), _) => Some(uploaded(name, &bytes)?),
             (None, Some(index)) => self.gallery.load(index)?,
             (None, None) => None,
@@ -429,11 +455,6 @@ fn uploaded(name: String, bytes: &[u8]) -> Result<Picture, LibraryError> {
     Ok(Picture { name, data: String::new(), id, image, truth: None })
 }
 
-/// The number of an image of the gallery in its name.
-fn gallery_index(key: &str) -> Option<usize> {
-    key.strip_prefix('g')?.parse().ok()
-}
-
 /// The last part of what a browser says a file is called, without what no name has, of a length that can be shown.
 fn display_name(name: &str) -> String {
     let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
@@ -480,6 +501,18 @@ mod tests {
         assert!(matches!(library.picture("g1"), Err(LibraryError::Outside { .. })));
         assert!(matches!(library.thumbnail("g1"), Err(LibraryError::Outside { .. })));
         assert!(matches!(library.picture("g3"), Err(LibraryError::Unknown { .. })));
+    }
+
+    #[test]
+    fn a_name_of_a_former_server_is_no_image_of_this_one() {
+        let library =
+            || Library::new(Gallery::of_data("phantom", "test", None).unwrap()).with_mark();
+        let (former, now) = (library(), library());
+        assert!(now.picture(&now.key(3)).is_ok() && now.contains(&now.key(3)));
+        for other in [former.key(3), "g3".into(), "g3-".into()] {
+            assert!(matches!(now.picture(&other), Err(LibraryError::Unknown { .. })), "{other}");
+            assert!(!now.contains(&other), "{other}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use data_loaders::error_chain;
 use image::RgbImage;
 use promise::{
     backbone::{Backbone, BackboneError},
@@ -27,6 +28,8 @@ const QUICKSTART: &str = "quickstart";
 pub struct Models {
     /// Finished runs.
     pub runs: Vec<RunFolder>,
+    /// Whether a run that cannot be loaded is left out, with a warning: nobody asked for it by name.
+    pub leave_out_broken: bool,
     /// Plain SAM with these weights, besides or alone.
     pub backbone: Option<(Variant, Option<PathBuf>)>,
     /// Where tensors live.
@@ -76,10 +79,19 @@ impl PromiseEngine {
         let device = models.device.device()?;
         let mut interactive = Interactive::new(device.clone())?;
         for folder in &models.runs {
-            interactive.add_run(folder.clone())?;
+            match interactive.add_run(folder.clone()) {
+                Err(error) if models.leave_out_broken => {
+                    tracing::warn!(
+                        "{} is left out: {}",
+                        folder.root().display(),
+                        error_chain(&error)
+                    );
+                }
+                added => added?,
+            }
         }
         interactive.add_frozen_of_runs();
-        let alone = models.runs.is_empty().then_some((Variant::Micro, None));
+        let alone = interactive.methods().is_empty().then_some((Variant::Micro, None));
         if let Some((variant, weights)) = models.backbone.clone().or(alone) {
             let backbone = Backbone::load(variant, weights.as_deref(), &device)?;
             interactive.add_frozen(backbone, ResizeMode::LongestSide);

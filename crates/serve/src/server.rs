@@ -96,6 +96,8 @@ pub struct Limits {
     pub requests: usize,
     /// Prompts that may wait for their turn.
     pub waiting_prompts: usize,
+    /// Exports that may wait for theirs.
+    pub waiting_exports: usize,
     /// Images, figures and tables that may wait for theirs.
     pub waiting_pictures: usize,
     /// How long a request may take.
@@ -116,6 +118,7 @@ impl Default for Limits {
             connections: 128,
             requests: 64,
             waiting_prompts: 32,
+            waiting_exports: 8,
             waiting_pictures: 48,
             time: Duration::from_secs(60),
             connection_time: Duration::from_secs(600),
@@ -250,6 +253,7 @@ pub(crate) fn router(
         command: settings.command.clone(),
         answering: Turns::new(limits.waiting_prompts, "prompts"),
         drawing: Turns::new(limits.waiting_pictures, "images and figures"),
+        exporting: Turns::new(limits.waiting_exports, "exports"),
         rush,
         upload_bytes: limits.upload_bytes,
         incoming: Arc::new(Semaphore::new(kibibytes(limits.incoming_bytes) as usize)),

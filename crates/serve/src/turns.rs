@@ -6,7 +6,7 @@ use std::{
 };
 
 use axum::http::StatusCode;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::problem::Problem;
 
@@ -18,11 +18,29 @@ pub(crate) struct Turns {
     what: &'static str,
 }
 
+/// A turn, until it is dropped.
+pub(crate) struct Turn {
+    _turn: OwnedSemaphorePermit,
+    _place: OwnedSemaphorePermit,
+}
+
 impl Turns {
     /// At most `waiting` wait; `what` names them in a message.
     pub(crate) fn new(waiting: usize, what: &'static str) -> Self {
         let places = Arc::new(Semaphore::new(waiting + 1));
         Self { turn: Arc::new(Semaphore::new(1)), places, what }
+    }
+
+    /// Waits for a turn, which lasts until it is dropped.
+    pub(crate) async fn enter(&self) -> Result<Turn, Problem> {
+        let full = |_| {
+            let message = format!("too many {} wait already; try again in a while", self.what);
+            Problem::new(StatusCode::TOO_MANY_REQUESTS, message)
+        };
+        let over = |_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the server is stopping");
+        let place = self.places.clone().try_acquire_owned().map_err(full)?;
+        let turn = self.turn.clone().acquire_owned().await.map_err(over)?;
+        Ok(Turn { _turn: turn, _place: place })
     }
 
     /// Computes on a thread that may wait, in its turn. Whoever asked may have gone meanwhile; the turn lasts until it is
@@ -31,16 +49,10 @@ impl Turns {
         &self,
         compute: impl FnOnce() -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
-        let full = |_| {
-            let message = format!("too many {} wait already; try again in a while", self.what);
-            Problem::new(StatusCode::TOO_MANY_REQUESTS, message)
-        };
-        let over = |_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the server is stopping");
-        let place = self.places.clone().try_acquire_owned().map_err(full)?;
-        let turn = self.turn.clone().acquire_owned().await.map_err(over)?;
+        let turn = self.enter().await?;
         let done = tokio::task::spawn_blocking(move || {
             let result = compute();
-            drop((turn, place));
+            drop(turn);
             result
         });
         let panicked = |_| {

@@ -101,11 +101,26 @@ fn no_path_leads_out_of_the_folders() {
     std::fs::write(secret.join("resolved.json"), "{}").expect("written");
     #[cfg(unix)]
     std::os::unix::fs::symlink(&secret, runs.join("experiment/link")).expect("linked");
+    // A run of which one file is a link, deep in its folder.
+    let panels = runs.join("linked/run/panels/phantom");
+    std::fs::create_dir_all(&panels).expect("made");
+    std::fs::write(runs.join("linked/run/record.json"), "{}").expect("written");
+    #[cfg(unix)]
+    std::os::unix::fs::symlink(outer.path().join("secret.png"), panels.join("000-image.png"))
+        .expect("linked");
     let library = Library::new(Gallery::of_folder(&images, None).expect("an image"));
     let list = RunList::new(runs, Vec::new());
     let page = Page::with_runs(&Settings::default(), Fake::default(), library, list);
     assert_eq!(page.get("/api/images/g0/image.png").status, 200);
-    assert_eq!(page.get("/api/runs").json()["runs"], json!([]), "a link that leads out");
+    let all = page.get("/api/runs").json();
+    let names: Vec<_> = all["runs"].as_array().expect("runs").iter().collect();
+    assert_eq!(names.len(), 1, "a link that leads out: {all}");
+    #[cfg(unix)]
+    {
+        let figure = page.get("/api/figures/linked/qualitative.svg");
+        assert_eq!(figure.status, 403, "{}", figure.text());
+        assert!(figure.error().contains("000-image.png"), "{}", figure.error());
+    }
     for path in [
         "/../secret.png",
         "/..%2fsecret.png",

@@ -76,7 +76,8 @@ pub struct Serve {
 impl Serve {
     /// Answers until somebody stops it.
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        let runs: Vec<RunFolder> = match self.run.is_empty() && self.backbone.is_none() {
+        let by_default = self.run.is_empty() && self.backbone.is_none();
+        let runs: Vec<RunFolder> = match by_default {
             true => default_runs(&self.runs),
             false => self.run.iter().map(RunFolder::new).collect(),
         };
@@ -85,7 +86,12 @@ impl Serve {
             None => Gallery::of_data(&self.data, &self.split, self.data_root.as_deref())?,
         };
         let backbone = self.backbone.map(|variant| (variant, self.weights));
-        let models = Models { runs: runs.clone(), backbone, device: self.device };
+        let models = Models {
+            runs: runs.clone(),
+            leave_out_broken: by_default,
+            backbone,
+            device: self.device,
+        };
         let engine = Arc::new(PromiseEngine::load(&models)?);
         let settings = Settings {
             host: self.host,
@@ -96,7 +102,7 @@ impl Serve {
             limits: Limits::default(),
         };
         let list = RunList::new(self.runs, runs);
-        let server = Server::bind(&settings, engine, Library::new(gallery), list)?;
+        let server = Server::bind(&settings, engine, Library::new(gallery).with_mark(), list)?;
         let stop = stop::in_silence()?;
         match self.json {
             true => print_json(&json!({ "url": server.url() }))?,
