@@ -102,7 +102,7 @@ pub struct Submission {
 pub struct Job {
     /// What its tasks do.
     pub kind: Kind,
-    /// Its name, by which it is found in the queue among the jobs of this user: experiment, number of the submission,
+    /// Its name, by which it is found in the queue among all jobs: experiment, number of the submission,
     /// beginning of a checksum of the folder's path (two folders of runs may have experiments of one name), kind, first task.
     pub name: String,
     /// Slurm's number; nothing before it was handed over.
