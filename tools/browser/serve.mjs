@@ -40,7 +40,11 @@ const isPrompt = (request) => request.url().endsWith("/api/answers");
 page.on("request", (request) => (asking += isPrompt(request) ? 1 : 0));
 for (const end of ["requestfinished", "requestfailed"]) page.on(end, (request) => (asking -= isPrompt(request) ? 1 : 0));
 
-const picture = (name) => page.screenshot({ path: join(folder, `${name}.png`) });
+/** A picture of the page, with the methods unless what is below them is to be seen. */
+async function picture(name, methods = true) {
+  if (methods) await page.locator("#panel").evaluate((panel) => panel.scrollTo(0, 0));
+  await page.screenshot({ path: join(folder, `${name}.png`) });
+}
 const canvas = page.locator("#canvas");
 const facts = (method) => page.locator(`[data-method="${method}"] .facts`);
 
@@ -109,7 +113,7 @@ async function takeAll(key, width, height) {
 
 /** Waits until nothing is asked any more, so that a picture shows all answers. */
 async function quiet() {
-  for (let still = 0; still < 2; ) {
+  for (let still = 0; still < 3; ) {
     await page.waitForTimeout(100);
     still = asking === 0 ? still + 1 : 0;
   }
@@ -148,7 +152,8 @@ const steps = {
     assert.equal(await page.locator("#items button").count(), 100);
     await ready();
     // Frozen SAM has the automatic prompts of the last run, and shows what it made of them.
-    assert.match(await facts(0).textContent(), /Dice \d\.\d{3}.*predicted \d\.\d{3}.*ms/);
+    await page.locator('[data-method="0"] .facts', { hasText: /Dice \d\.\d{3}.*predicted \d\.\d{3}.*ms/ }).waitFor();
+    await quiet();
     await picture("load");
   },
 
@@ -622,7 +627,7 @@ const steps = {
     await page.locator("#truth").check();
     await page.locator("#unsure").check();
     await quiet();
-    await picture("masks");
+    await picture("masks", false);
     await page.locator("#unsure").uncheck();
     await answered(1, () => page.keyboard.press("q"));
     // A group of which one is chosen: Tab leads to that, arrows to the others.
@@ -716,7 +721,7 @@ const steps = {
       await page.waitForFunction((ending) => document.getElementById("status").textContent.endsWith(ending), ending);
       assert.match(await page.locator("#status").textContent(), /^Wrote /);
     }
-    await picture("export");
+    await picture("export", false);
     await page.locator("#save").uncheck();
   },
 
@@ -790,7 +795,6 @@ const steps = {
     assert.equal(await page.locator("#help").evaluate((dialog) => dialog.open), true);
     await picture("help");
     await page.keyboard.press("Escape");
-    await page.locator("#panel").evaluate((panel) => panel.scrollTo(0, 0));
     await page.locator("#theme").click();
     assert.equal(await page.evaluate(() => document.documentElement.dataset.theme), "dark");
     await quiet();
