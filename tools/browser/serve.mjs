@@ -600,16 +600,14 @@ const steps = {
   async restart() {
     // Another server at the same address, which does not know these images.
     await clear();
-    const former = { server: "another" };
-    await page.route("**/api/session", async (route) => {
-      const response = await route.fetch();
-      return route.fulfill({ json: { ...(await response.json()), ...former } });
-    });
+    await page.route("**/api/session", (route) => route.fulfill({ json: { server: "another" } }));
     await page.route("**/api/answers", (route) => route.fulfill({ status: 409, json: { error: "the image is not encoded" } }));
     await page.route("**/encoding", (route) => route.fulfill({ status: 404, json: { error: "there is no image" } }));
     const at = await onImage(0.5, 0.5);
     await page.mouse.click(at.x, at.y);
     await page.locator("#message", { hasText: "The server was started again: reload this page." }).waitFor();
+    // Every method was told so.
+    await quiet();
     for (const path of ["**/api/session", "**/api/answers", "**/encoding"]) await page.unroute(path);
     await page.locator("#message button").click();
     await page.locator("#automatic").check();
@@ -850,11 +848,9 @@ const steps = {
     await page.unroute("**/api/runs");
     // One whose folder is gone leaves its place to another.
     const gone = await page.locator("#run-name").textContent();
-    await page.route("**/api/runs", async (route) => {
-      const response = await route.fetch();
-      const { runs } = await response.json();
-      return route.fulfill({ json: { runs: runs.filter((run) => `${run.experiment}/${run.run}` !== gone) } });
-    });
+    const { runs } = await (await context.request.get(`${address}api/runs`)).json();
+    const others = runs.filter((run) => `${run.experiment}/${run.run}` !== gone);
+    await page.route("**/api/runs", (route) => route.fulfill({ json: { runs: others } }));
     await page.route(`**/api/runs/${gone}`, (route) => route.fulfill({ status: 404, json: { error: "there is no such run" } }));
     await page.waitForFunction((gone) => !["", gone].includes(document.getElementById("run-name").textContent), gone);
     await page.waitForFunction(() => document.getElementById("status").textContent === "");
