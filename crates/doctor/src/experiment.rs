@@ -47,6 +47,9 @@ pub(crate) fn examine(question: &Question, machine: &Machine, report: &mut Repor
             return;
         }
     };
+    if let Some(error) = campaign.unusable() {
+        report.problem(Area::Device, error.to_string(), "see above");
+    }
     runs(&campaign, report);
     needs(&campaign.needs(), question, machine, report);
 }

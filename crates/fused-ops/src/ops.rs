@@ -21,16 +21,15 @@ use crate::{
 /// less memory.
 const MOST_TOKENS: usize = 1024;
 
-/// Whether a tensor is `f32` on the CPU.
-fn on_cpu<const D: usize>(tensor: &Tensor<D>) -> bool {
-    let device = tensor.device().without_autodiff();
-    matches!(device.as_dispatch(), DispatchDevice::Flex(_)) && tensor.dtype() == DType::F32
-}
-
 /// Whether a tensor is on a GPU.
 fn on_gpu<const D: usize>(tensor: &Tensor<D>) -> bool {
     let device = tensor.device().without_autodiff();
     !matches!(device.as_dispatch(), DispatchDevice::Flex(_))
+}
+
+/// Whether a tensor is `f32` on the CPU.
+fn on_cpu<const D: usize>(tensor: &Tensor<D>) -> bool {
+    !on_gpu(tensor) && tensor.dtype() == DType::F32
 }
 
 /// Computes in `f32` what takes several operations, each of which would round: `1 + erf(x)` of a negative `x` has hardly

@@ -45,8 +45,6 @@ pub const BATCH_SIZE: usize = 8;
 /// What is timed, and how often, after one time that is not counted.
 #[derive(Debug, Clone, Copy)]
 pub struct Amounts {
-    /// Where, and in which numbers the image encoder computes.
-    pub arithmetic: Arithmetic,
     /// Images in a step.
     pub batch_size: usize,
     /// Encodings of one image.
@@ -207,9 +205,9 @@ pub fn bench_train(
     folder: &Path,
     python: Option<&Path>,
     repeats: Amounts,
+    arithmetic: Arithmetic,
     progress: &dyn Progress,
 ) -> Result<TrainBench, BenchError> {
-    let arithmetic = repeats.arithmetic;
     let device = &arithmetic.device.device()?;
     let write = |path: &Path| {
         let path = path.to_owned();

@@ -256,6 +256,11 @@ impl<'a> Campaign<'a> {
         Ok(if self.same_program { of_same_program(state) } else { state })
     }
 
+    /// Why the device that was asked for cannot be used here, if it cannot: nobody here will execute a run on it.
+    pub fn unusable(&self) -> Option<&DeviceError> {
+        self.unusable.as_ref()
+    }
+
     /// Every run with what is to be done, in the order of the files.
     pub fn plan(&self) -> impl Iterator<Item = &PlannedRun> {
         self.jobs.iter().map(|job| &job.planned)

@@ -200,3 +200,24 @@ impl FrozenSam {
         self.inner.sam.decode_at(image_pe, image_embedding, prompts, token_shift, multimask_output)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde::de::{IntoDeserializer as _, value::Error};
+
+    use super::*;
+
+    /// The benchmarks write the name into an experiment.
+    #[test]
+    fn precisions_have_one_name_on_the_command_line_and_in_experiments() {
+        for precision in EncoderPrecision::ALL {
+            let name = precision.name();
+            assert_eq!(name.parse(), Ok(precision));
+            let read: Result<_, Error> = EncoderPrecision::deserialize(name.into_deserializer());
+            assert_eq!(read, Ok(precision), "{name}");
+        }
+        let error = "f64".parse::<EncoderPrecision>().expect_err("no such precision").to_string();
+        let names = EncoderPrecision::ALL.map(|precision| format!("`{precision}`")).join(", ");
+        assert_eq!(error, format!("unknown precision `f64`, expected one of {names}"));
+    }
+}

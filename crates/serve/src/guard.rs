@@ -157,16 +157,19 @@ async fn admit(guard: &Guard, request: Request, next: Next) -> Response {
 mod tests {
     use super::*;
 
-    #[test]
-    fn only_addresses_localhost_and_allowed_names_with_the_right_port_are_this_page() {
-        let guard = Guard {
+    /// At port 8080, with these hosts besides its own.
+    fn guard(hosts: &[&str]) -> Guard {
+        Guard {
             port: 8080,
-            hosts: ["lab.example", "localhost:9000", "proxy.example:443"]
-                .map(|host| host.parse().expect("a host"))
-                .into(),
+            hosts: hosts.iter().map(|host| host.parse().expect("a host")).collect(),
             requests: Semaphore::new(1),
             time: Duration::from_secs(1),
-        };
+        }
+    }
+
+    #[test]
+    fn only_addresses_localhost_and_allowed_names_with_the_right_port_are_this_page() {
+        let guard = guard(&["lab.example", "localhost:9000", "proxy.example:443"]);
         for own in [
             "127.0.0.1:8080",
             "localhost:8080",
@@ -196,14 +199,7 @@ mod tests {
 
     #[test]
     fn a_proxy_with_tls_is_this_page_where_it_was_allowed_with_its_port() {
-        let guard = Guard {
-            port: 8080,
-            hosts: ["lab.example", "proxy.example:443"]
-                .map(|host| host.parse().expect("a host"))
-                .into(),
-            requests: Semaphore::new(1),
-            time: Duration::from_secs(1),
-        };
+        let guard = guard(&["lab.example", "proxy.example:443"]);
         let refused = |host: &'static str, origin: &'static str| {
             let headers = [(header::HOST, host), (header::ORIGIN, origin)];
             let headers = headers.map(|(name, value)| (name, HeaderValue::from_static(value)));
@@ -229,14 +225,7 @@ mod tests {
 
     #[test]
     fn a_known_host_at_another_port_is_told_so_and_not_to_allow_what_is_allowed() {
-        let guard = Guard {
-            port: 8080,
-            hosts: ["lab.example", "proxy.example:443"]
-                .map(|host| host.parse().expect("a host"))
-                .into(),
-            requests: Semaphore::new(1),
-            time: Duration::from_secs(1),
-        };
+        let guard = guard(&["lab.example", "proxy.example:443"]);
         for (host, name, port) in [
             ("lab.example:9000", "lab.example", 9000),
             ("localhost:9000", "localhost", 9000),

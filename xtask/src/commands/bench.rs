@@ -422,11 +422,11 @@ impl Train {
             &self.folder,
             python.as_deref(),
             Amounts {
-                arithmetic: self.arithmetic.into(),
                 batch_size: self.batch_size as usize,
                 encodes: self.encodes as usize,
                 steps: self.steps as usize,
             },
+            self.arithmetic.into(),
             &Bar::new(),
         )?;
         match self.json {
