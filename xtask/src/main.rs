@@ -13,7 +13,7 @@ mod output;
 mod stop;
 mod watchdog;
 
-use std::{num::NonZeroU64, process::ExitCode, time::Duration};
+use std::{env, num::NonZeroU64, process::ExitCode, time::Duration};
 
 use clap::Parser;
 
@@ -61,7 +61,11 @@ fn main() -> ExitCode {
         file_lock::do_without_system_locks();
     }
     watchdog::start(Duration::from_secs(cli.read_timeout.get()));
-    match cli.command.run(cli.read_timeout) {
+    let threads = env::var("RAYON_NUM_THREADS").ok();
+    let began =
+        stop::outlive_file_limits().and_then(|()| Ok(promise::threads::start(threads.as_deref())?));
+    match began.and_then(|()| cli.command.run(cli.read_timeout)) {
+        Ok(_) if output::was_lost() => ExitCode::FAILURE,
         Ok(code) => code,
         Err(error) if stop::is_interruption(&error) => {
             let kept = error.downcast_ref::<stop::Kept>().map(ToString::to_string);

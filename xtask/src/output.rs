@@ -1,6 +1,9 @@
 //! What goes to the terminal: results to stdout, everything else to stderr.
 
-use std::io::Write as _;
+use std::{
+    io::{ErrorKind, Write as _},
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use anyhow::Context;
 use promise::run_log;
@@ -95,11 +98,24 @@ pub fn print_json<T: Serialize>(value: &T) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// One line on stdout. A reader that went away (`| head`) ends the program quietly.
+/// Whether something for stdout was lost.
+static LOST: AtomicBool = AtomicBool::new(false);
+
+/// One line on stdout. A reader that went away (`| head`) is missed by nobody: the work goes on, and its exit code counts.
+/// Any other failure, e.g. of a full disk, is said once.
 pub fn print_line(text: &str) {
-    if writeln!(std::io::stdout(), "{text}").is_err() {
-        std::process::exit(0);
+    let mut stdout = std::io::stdout();
+    if let Err(error) = writeln!(stdout, "{text}").and_then(|()| stdout.flush())
+        && error.kind() != ErrorKind::BrokenPipe
+        && !LOST.swap(true, Ordering::Relaxed)
+    {
+        print_error(&anyhow::Error::from(error).context("cannot write the output"));
     }
+}
+
+/// Whether something for stdout was lost, but for a reader that went away.
+pub fn was_lost() -> bool {
+    LOST.load(Ordering::Relaxed)
 }
 
 /// `println!` through [`print_line`].

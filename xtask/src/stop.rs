@@ -53,6 +53,15 @@ pub fn in_silence() -> anyhow::Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
+/// Lets a write that a limit on the size of files forbids fail like any other, instead of ending the process without a
+/// word, as SIGXFSZ does if nobody has asked for it.
+pub fn outlive_file_limits() -> anyhow::Result<()> {
+    #[cfg(unix)]
+    flag::register(signal_hook::consts::SIGXFSZ, Arc::default())
+        .context("cannot listen for signals")?;
+    Ok(())
+}
+
 /// What says that a time limit is near. Slurm has no other systems.
 #[cfg(unix)]
 const TIME_IS_UP: i32 = signal_hook::consts::SIGUSR1;

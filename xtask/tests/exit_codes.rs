@@ -246,3 +246,41 @@ fn a_command_whose_files_do_not_come_ends_and_names_the_file() {
     let left: Vec<_> = fs::read_dir(folder.path()).expect("the folder").collect();
     assert_eq!(left.len(), 1, "the sheet and nothing else: {left:?}");
 }
+
+#[test]
+fn more_threads_than_any_machine_has_are_refused_by_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let asked = |threads: &str| {
+        let mut command = xtask(folder.path(), &["list"]);
+        command.env("RAYON_NUM_THREADS", threads).output().expect("the program starts")
+    };
+    for good in ["1", "3", "0", "many", ""] {
+        assert_eq!(asked(good).status.code(), Some(0), "{good}");
+    }
+    let refused = asked("100000");
+    assert_eq!(refused.status.code(), Some(1));
+    let said = errors(&refused);
+    assert!(said.contains("RAYON_NUM_THREADS is 100000: at most 1024 threads"), "{said}");
+
+    let option = output(folder.path(), &["ablate", "x.toml", "--threads-per-run", "1025"]);
+    assert_eq!(option.status.code(), Some(2));
+    assert!(errors(&option).contains("expected a number from 1 to 1024"), "{}", errors(&option));
+}
+
+/// A device whose every write fails as on a full disk.
+#[cfg(target_os = "linux")]
+#[test]
+fn output_that_is_lost_is_1_and_said_and_a_reader_that_went_away_is_not() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for arguments in [&["list"][..], &["list", "--json"]] {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").expect("the device");
+        let lost = xtask(folder.path(), arguments).stdout(full).output().expect("it starts");
+        assert_eq!(lost.status.code(), Some(1), "{arguments:?}");
+        let said = errors(&lost);
+        assert!(said.starts_with("error: cannot write the output\n  because: No space"), "{said}");
+        assert_eq!(said.lines().count(), 2, "once: {said}");
+    }
+    let mut left = xtask(folder.path(), &["list"]).spawn().expect("it starts");
+    drop(left.stdout.take());
+    assert_eq!(left.wait().expect("it ends").code(), Some(0));
+}

@@ -207,6 +207,7 @@ fn a_run_that_is_killed_as_a_file_appears_goes_on_and_leaves_the_same_bytes() {
         "experiment.toml",
         "resolved.json",
         "checkpoint/model-1.bpk",
+        "checkpoint/epochs-2.csv",
         "checkpoint/epoch-2.json",
         "checkpoint/optim-3.bpk",
         "epochs.csv",

@@ -96,6 +96,7 @@ fn partial_path_of(path: &Path, writer: &str) -> io::Result<PathBuf> {
 /// Opens the temporary file for the only process and thread that has it.
 fn open_alone(partial: &Path) -> io::Result<File> {
     loop {
+        remove_link(partial)?;
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(partial)?;
         if !file_lock::has_system_locks() {
             return Ok(file);
@@ -105,6 +106,18 @@ fn open_alone(partial: &Path) -> io::Result<File> {
             return Ok(file);
         }
         // Whoever had it before us has renamed it between our opening and our locking.
+    }
+}
+
+/// Removes a link of this name: opening it would write where it leads to, which may be outside of the folder. Nobody but a
+/// stranger puts one there.
+fn remove_link(partial: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(partial) {
+        Ok(there) if there.is_symlink() => match fs::remove_file(partial) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        },
+        _ => Ok(()),
     }
 }
 
@@ -123,10 +136,14 @@ pub fn remove_leftovers(folder: &Path) -> io::Result<()> {
     };
     for entry in entries {
         let entry = entry?;
-        if !is_partial(&entry.file_name()) || !entry.file_type()?.is_file() {
+        if !is_partial(&entry.file_name()) {
             continue;
         }
         let path = entry.path();
+        remove_link(&path)?;
+        if !entry.file_type()?.is_file() {
+            continue;
+        }
         let removed = OpenOptions::new().write(true).open(&path).and_then(|file| {
             match file_lock::has_system_locks().then(|| file.try_lock()) {
                 Some(Err(TryLockError::WouldBlock)) => Ok(()),
@@ -185,6 +202,10 @@ pub fn explained(error: io::Error) -> io::Error {
         ErrorKind::ReadOnlyFilesystem => {
             "name a folder that can be written, or see whether the disk has failed"
         }
+        _ if too_many_open(&error) => {
+            "this program, or the machine, has as many files open as it may: raise the limit (`ulimit -n`); what is \
+             finished is kept, and the same command goes on from there"
+        }
         _ => return error,
     };
     // Not twice.
@@ -192,6 +213,11 @@ pub fn explained(error: io::Error) -> io::Error {
         return error;
     }
     io::Error::new(error.kind(), Explained { source: error, advice })
+}
+
+/// EMFILE and ENFILE, which have no kind of their own.
+fn too_many_open(error: &io::Error) -> bool {
+    cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24))
 }
 
 #[cfg(test)]
@@ -225,6 +251,39 @@ mod tests {
         write(&path, b"whole").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"whole");
         assert_eq!(names(folder.path()), ["a.txt"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_under_the_temporary_name_leads_nowhere() {
+        let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let path = folder.path().join("a.txt");
+        let (partial, target) = (partial_path(&path).unwrap(), elsewhere.path().join("precious"));
+        let untouched = |there: bool| {
+            assert_eq!(fs::read(&target).ok(), there.then(|| b"precious".to_vec()));
+        };
+        for there in [true, false] {
+            let _ = fs::remove_file(&target);
+            if there {
+                fs::write(&target, "precious").unwrap();
+            }
+            std::os::unix::fs::symlink(&target, &partial).unwrap();
+            write(&path, b"text").unwrap();
+            untouched(there);
+            assert!(fs::symlink_metadata(&path).unwrap().is_file(), "it became the file");
+            assert_eq!(fs::read(&path).unwrap(), b"text");
+
+            std::os::unix::fs::symlink(&target, &partial).unwrap();
+            remove_leftovers(folder.path()).unwrap();
+            untouched(there);
+            assert_eq!(names(folder.path()), ["a.txt"]);
+        }
+    }
+
+    #[test]
+    fn too_many_open_files_are_told_with_the_limit() {
+        let error = explained(io::Error::from_raw_os_error(24));
+        assert_eq!(error.to_string().contains("ulimit -n"), cfg!(unix), "{error}");
     }
 
     #[test]

@@ -149,8 +149,9 @@ fn maps(folder: &Path) -> Result<(), String> {
         precision: Precision::F32,
     };
     let values = [1.0, -2.5, 0.0, 1e-3];
-    cache.put(&key, &[1, 2, 2], &values).map_err(|error| error_chain(&error))?;
-    match cache.get(&key).map_err(|error| error_chain(&error))? {
+    let shape = [1, 2, 2];
+    cache.put(&key, &shape, &values).map_err(|error| error_chain(&error))?;
+    match cache.get(&key, &shape).map_err(|error| error_chain(&error))? {
         Lookup::Found(found) if found.values == values => Ok(()),
         Lookup::Found(_) => Err("other numbers".into()),
         Lookup::Absent => Err("nothing is there".into()),

@@ -153,6 +153,8 @@ impl FeatureCache {
 
     /// The numbers of an entry.
     ///
+    /// - `shape`: that it must have, channels first, without a batch axis
+    ///
     /// The first time that this process reads an entry, all of it is compared with its checksum. A
     /// damaged entry is removed, so that whoever computes it again can store it.
     ///
@@ -160,7 +162,7 @@ impl FeatureCache {
     ///
     /// [`CacheError::Io`] if the entry cannot be read for a reason that is not its own, or a damaged one
     /// not removed.
-    pub fn get(&self, key: &FeatureKey) -> Result<Lookup, CacheError> {
+    pub fn get(&self, key: &FeatureKey, shape: &[usize]) -> Result<Lookup, CacheError> {
         let digest = key.digest();
         let path = self.path(&digest);
         let verify = !self.verified().contains(&digest);
@@ -170,10 +172,19 @@ impl FeatureCache {
                 None => None,
                 Some(Ok((mapped, _))) if mapped.key() != key => Some(Err(Damage::OtherKey)),
                 Some(Err(damage)) => Some(Err(damage)),
+                Some(Ok((mapped, _))) if mapped.shape() != shape => Some(Err(Damage::Shape {
+                    found: mapped.shape().to_vec(),
+                    expected: shape.to_vec(),
+                })),
                 Some(Ok((mapped, file))) => {
-                    self.note_use(&file);
-                    let shape = mapped.shape().to_vec();
-                    Some(Ok(Stored { shape, values: mapped.values() }))
+                    let values = mapped.values();
+                    // Whoever can write into the folder can make checksums, too.
+                    Some(if !verify || values.iter().all(|value| value.is_finite()) {
+                        self.note_use(&file);
+                        Ok(Stored { shape: shape.to_vec(), values })
+                    } else {
+                        Err(Damage::NotFinite)
+                    })
                 }
             })
         });
@@ -433,14 +444,16 @@ mod tests {
     fn what_was_put_is_found_by_another_process_too() {
         let folder = tempfile::tempdir().unwrap();
         let cache = FeatureCache::open(folder.path(), u64::MAX).unwrap();
-        assert!(matches!(cache.get(&key("a")).unwrap(), Lookup::Absent));
+        assert!(matches!(cache.get(&key("a"), &SHAPE).unwrap(), Lookup::Absent));
         assert!(!cache.contains(&key("a")));
         assert!(cache.put(&key("a"), &SHAPE, &values(0.0)).unwrap());
         let again = FeatureCache::open(folder.path(), u64::MAX).unwrap();
         assert!(again.contains(&key("a")));
-        let Lookup::Found(stored) = again.get(&key("a")).unwrap() else { panic!("not found") };
+        let Lookup::Found(stored) = again.get(&key("a"), &SHAPE).unwrap() else {
+            panic!("not found")
+        };
         assert_eq!(stored, Stored { shape: SHAPE.to_vec(), values: values(0.0) });
-        assert!(matches!(again.get(&key("b")).unwrap(), Lookup::Absent));
+        assert!(matches!(again.get(&key("b"), &SHAPE).unwrap(), Lookup::Absent));
     }
 
     #[test]
@@ -454,15 +467,47 @@ mod tests {
         fs::write(&path, bytes).unwrap();
         // This process wrote it and trusts it; the next one does not.
         let cache = FeatureCache::open(folder.path(), u64::MAX).unwrap();
-        match cache.get(&key("a")).unwrap() {
+        match cache.get(&key("a"), &SHAPE).unwrap() {
             Lookup::Damaged { damage: Damage::Checksum { .. }, path: told } => {
                 assert_eq!(told, path);
             }
             other => panic!("{other:?}"),
         }
-        assert!(matches!(cache.get(&key("a")).unwrap(), Lookup::Absent));
+        assert!(matches!(cache.get(&key("a"), &SHAPE).unwrap(), Lookup::Absent));
         cache.put(&key("a"), &SHAPE, &values(1.0)).unwrap();
-        assert_eq!(found(cache.get(&key("a")).unwrap()), Some(values(1.0)));
+        assert_eq!(found(cache.get(&key("a"), &SHAPE).unwrap()), Some(values(1.0)));
+    }
+
+    #[test]
+    fn whole_entries_of_other_shapes_or_without_numbers_are_not_believed() {
+        let folder = tempfile::tempdir().unwrap();
+        // In 16 bits what is infinite becomes the largest number.
+        let key = FeatureKey { precision: crate::Precision::F32, ..key("a") };
+        let get = |shape: &[usize]| {
+            FeatureCache::open(folder.path(), u64::MAX).unwrap().get(&key, shape).unwrap()
+        };
+        let put = |values: &[f32]| {
+            let cache = FeatureCache::open(folder.path(), u64::MAX).unwrap();
+            cache.put(&key, &SHAPE, values).unwrap();
+        };
+        for shape in [&[8, 2][..], &[16], &[2, 4], &[2, 4, 2]] {
+            put(&values(0.0));
+            let Lookup::Damaged { damage, .. } = get(shape) else { panic!("{shape:?}") };
+            assert_eq!(damage, Damage::Shape { found: SHAPE.to_vec(), expected: shape.to_vec() });
+            assert!(matches!(get(&SHAPE), Lookup::Absent), "it was removed");
+        }
+        for bad in [f32::NAN, f32::INFINITY] {
+            let mut values = values(0.0);
+            values[3] = bad;
+            put(&values);
+            let lookup = get(&SHAPE);
+            assert!(
+                matches!(lookup, Lookup::Damaged { damage: Damage::NotFinite, .. }),
+                "{lookup:?}"
+            );
+        }
+        put(&values(2.0));
+        assert_eq!(found(get(&SHAPE)), Some(values(2.0)));
     }
 
     #[test]
@@ -473,7 +518,7 @@ mod tests {
         let to = cache.path(&key("b").digest());
         fs::create_dir_all(to.parent().unwrap()).unwrap();
         fs::rename(cache.path(&key("a").digest()), to).unwrap();
-        let lookup = cache.get(&key("b")).unwrap();
+        let lookup = cache.get(&key("b"), &SHAPE).unwrap();
         assert!(matches!(lookup, Lookup::Damaged { damage: Damage::OtherKey, .. }), "{lookup:?}");
     }
 
@@ -490,7 +535,7 @@ mod tests {
         age(&cache, &key("c"), 1);
         let cache = FeatureCache::open(folder.path(), 3 * one).unwrap();
         // Reading is using.
-        cache.get(&key("a")).unwrap();
+        cache.get(&key("a"), &SHAPE).unwrap();
         assert!(cache.put(&key("d"), &SHAPE, &values(0.0)).unwrap());
         let there = ["a", "b", "c", "d"].map(|name| cache.contains(&key(name)));
         assert_eq!(there, [true, false, true, true]);
@@ -535,7 +580,7 @@ mod tests {
         // A folder in its place can be opened and not be mapped.
         let path = cache.path(&key("a").digest());
         fs::create_dir_all(&path).unwrap();
-        let error = cache.get(&key("a")).unwrap_err();
+        let error = cache.get(&key("a"), &SHAPE).unwrap_err();
         assert!(matches!(error, CacheError::Io { action: "read", .. }), "{error}");
         assert!(path.exists());
     }
@@ -561,7 +606,7 @@ mod tests {
         let one = fs::metadata(cache.path(&key("a").digest())).unwrap().len();
         std::thread::sleep(Duration::from_millis(20));
         let cache = FeatureCache::open(folder.path(), 2 * one).unwrap();
-        cache.get(&key("a")).unwrap();
+        cache.get(&key("a"), &SHAPE).unwrap();
         assert!(cache.put(&key("c"), &SHAPE, &values(0.0)).unwrap());
         assert_eq!(["a", "b", "c"].map(|name| cache.contains(&key(name))), [true, false, true]);
     }
@@ -600,7 +645,7 @@ mod tests {
         fs::remove_dir_all(cache.folder(TEMPORARY)).unwrap();
         let error = cache.put(&key("b"), &SHAPE, &values(0.0)).unwrap_err();
         assert!(matches!(error, CacheError::Io { action: "write", .. }), "{error}");
-        assert_eq!(found(cache.get(&key("a")).unwrap()), Some(values(0.0)));
+        assert_eq!(found(cache.get(&key("a"), &SHAPE).unwrap()), Some(values(0.0)));
     }
 
     /// Set for the process of the test below. What it turns off is off for all tests of a process.

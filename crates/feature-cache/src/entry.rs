@@ -69,6 +69,17 @@ pub enum Damage {
     /// It is the entry of another key.
     #[error("it is the entry of another key")]
     OtherKey,
+    /// Its tensor is none that the encoder makes.
+    #[error("its shape is {found:?} instead of {expected:?}")]
+    Shape {
+        /// That of the entry.
+        found: Vec<usize>,
+        /// That of what is looked for.
+        expected: Vec<usize>,
+    },
+    /// Infinite, or no number at all; such features are never stored.
+    #[error("some of its numbers are infinite or none")]
+    NotFinite,
 }
 
 #[derive(Serialize, Deserialize)]

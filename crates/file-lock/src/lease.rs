@@ -152,14 +152,7 @@ impl Seeker {
 impl Lease {
     fn create(path: &Path) -> io::Result<Self> {
         let holder = Holder::this_process();
-        let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
-        let written = file.write_all(holder.text(0).as_bytes());
-        drop(file);
-        if let Err(error) = written {
-            // Half a name would look like somebody else's.
-            let _ = fs::remove_file(path);
-            return Err(error);
-        }
+        write_new(path, &holder.text(0))?;
         let over = Arc::new((Mutex::new(false), Condvar::new()));
         let beating = {
             let (path, holder, over) = (path.to_owned(), holder.clone(), over.clone());
@@ -237,13 +230,37 @@ fn take_away(path: &Path, text: &str) -> io::Result<bool> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
         renamed => renamed?,
     }
-    let same = read(&aside).is_ok_and(|found| found == text);
+    let found = read(&aside)?;
+    let same = found == text;
     if !same {
-        // Fails if there is a third already, which is then the only one.
-        let _ = fs::hard_link(&aside, path);
+        put_back(&aside, path, &found)?;
     }
     fs::remove_file(&aside)?;
     Ok(same)
+}
+
+/// Puts a lease back that was not the one to take away, unless there is a third already, which is then the only one. On
+/// file systems without hard links it is written anew.
+fn put_back(aside: &Path, path: &Path, text: &str) -> io::Result<()> {
+    let put = match fs::hard_link(aside, path) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => write_new(path, text),
+        linked => linked,
+    };
+    match put {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        put => put,
+    }
+}
+
+/// Writes a file that must not be there.
+fn write_new(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    let written = file.write_all(text.as_bytes());
+    if written.is_err() {
+        // Half a name would look like somebody else's.
+        let _ = fs::remove_file(path);
+    }
+    written
 }
 
 /// Name of this machine; empty where the system does not tell it in a file.

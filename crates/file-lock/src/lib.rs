@@ -67,6 +67,10 @@ impl Lock {
     pub fn take(path: &Path) -> Result<Self, LockError> {
         let failed = |source| LockError::Io { path: path.to_owned(), source };
         loop {
+            // Who opens a link makes a file where it leads to.
+            if std::fs::symlink_metadata(path).is_ok_and(|there| there.is_symlink()) {
+                return Err(failed(io::Error::other("a link lies in the place of a lock file")));
+            }
             let file = OpenOptions::new()
                 .create(true)
                 .truncate(false)
@@ -149,6 +153,16 @@ mod tests {
         let path = folder.path().join("lock");
         std::fs::write(&path, "").expect("can be written");
         Lock::take(&path).expect("nobody has it");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_in_the_place_of_a_lock_makes_no_file_elsewhere() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (path, target) = (folder.path().join("lock"), folder.path().join("elsewhere"));
+        std::os::unix::fs::symlink(&target, &path).expect("can be made");
+        assert!(matches!(Lock::take(&path), Err(LockError::Io { .. })));
+        assert!(!target.exists());
     }
 
     #[cfg(unix)]

@@ -75,14 +75,18 @@ pub fn feature_entries(bytes: &[u8]) -> bool {
     scratch::write(&path, bytes);
     let survey = cache.survey().expect("the folder can be listed");
     assert_eq!(survey.entries, 1);
-    let found = cache.get(&key()).expect("the file can be read");
+    let found = cache.get(&key(), &SHAPE).expect("the file can be read");
     let accepted = matches!(found, Lookup::Found(_));
     scratch::write(&path, bytes);
     let verification = cache.verify(|_, _| {}).expect("the folder can be listed");
     assert_eq!(verification.whole + verification.damaged.len(), 1, "{verification:?}");
-    assert_eq!(accepted, verification.whole == 1, "both look at name and checksum");
+    // Both look at name and checksum, who reads also at shape and numbers.
+    assert!(!accepted || verification.whole == 1, "{verification:?}");
     accepted
 }
+
+/// The shape of the seeds.
+const SHAPE: [usize; 3] = [2, 1, 2];
 
 /// The key of the seeds.
 fn key() -> FeatureKey {

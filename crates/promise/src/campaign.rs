@@ -272,7 +272,13 @@ impl<'a> Campaign<'a> {
         let ready = self.ready(plan, contents);
         let task = match &ready {
             Err(error) => Ok(Task::Impossible(error_chain(error))),
-            Ok(ready) => run_folder::state(&folder, plan, &ready.inputs).map(Task::Known),
+            Ok(ready) => match run_folder::state(&folder, plan, &ready.inputs) {
+                // Whatever lies there goes.
+                Err(_) if self.context.existing == Existing::StartOver => {
+                    Ok(Task::Known(RunState::ToDo))
+                }
+                state => state.map(Task::Known),
+            },
         };
         let (task, ready) = match task {
             Ok(task) => (task, ready),

@@ -1,5 +1,5 @@
-//! The checkpoints of a run: three files an epoch, written whole, their checksums beside them, kept as long as anybody
-//! may go back to them.
+//! The checkpoints of a run: three files an epoch, written whole, beside them the rows of `epochs.csv` as of this epoch and
+//! the checksums of all four, kept as long as anybody may go back to them.
 //!
 //! burn-train hands the parts of a checkpoint to a thread each and does not wait for them. So an epoch is recorded (in
 //! `epochs.csv`) only after [`Checkpoints::seal`] has heard of all three, and only then older ones go: whatever
@@ -18,7 +18,9 @@ use burn::{
     store::ModuleRecord,
     train::checkpoint::{Checkpoint, Checkpointer, CheckpointerError},
 };
-use run_record::{RunRecordError, read_bytes, read_json, write_bytes, write_json};
+use run_record::{
+    EpochRow, RunRecordError, csv_bytes, read_bytes, read_json, read_rows, write_bytes, write_json,
+};
 use sha2::{Digest as _, Sha256};
 
 /// A part of a checkpoint, written by a thread of its own.
@@ -46,9 +48,14 @@ impl Part {
     }
 }
 
-/// The file with the SHA-256 of each part of an epoch; absent beside checkpoints of older builds.
+/// The file with the SHA-256 of each part of an epoch and of its rows.
 fn seal_file(epoch: usize) -> String {
     format!("epoch-{epoch}.json")
+}
+
+/// The file with the rows of all epochs up to this one: which epoch was the best is part of what training goes on from.
+fn rows_file(epoch: usize) -> String {
+    format!("epochs-{epoch}.csv")
 }
 
 /// Why an epoch has no checkpoint.
@@ -63,6 +70,12 @@ pub(crate) enum CheckpointError {
     /// A file has other bytes than it was written with.
     #[error("changed since it was written (SHA-256 {found}, written {sealed}): {}", path.display())]
     Changed { found: String, sealed: String, path: PathBuf },
+    /// A checksum is missing.
+    #[error("names no checksum of {name}: {}", path.display())]
+    Unsealed { name: String, path: PathBuf },
+    /// The rows are not those of the epoch.
+    #[error("does not end with epoch {epoch}: {}", path.display())]
+    OtherRows { epoch: usize, path: PathBuf },
     /// The thread that should have written it has ended.
     #[error("nobody wrote {}", path.display())]
     Unwritten { path: PathBuf },
@@ -119,19 +132,74 @@ impl Checkpoints {
         self.folder.join(part.file(epoch))
     }
 
-    /// Waits until every part of an epoch is written, then writes their checksums.
+    /// Waits until every part of an epoch is written, then writes the rows, then the checksums.
+    ///
+    /// - `rows`: of all epochs up to this one
     ///
     /// # Errors
     ///
-    /// Why a part, or the checksums, could not be written.
-    pub fn seal(&self, epoch: usize) -> Result<(), CheckpointError> {
+    /// Why a part, the rows or the checksums could not be written.
+    pub fn seal(&self, epoch: usize, rows: &[EpochRow]) -> Result<(), CheckpointError> {
         // All are waited for, so that none is taken for one of a later try.
         let parts = Part::ALL.map(|part| (part, self.written.wait(epoch, part)));
         let mut sums = BTreeMap::new();
         for (part, sum) in parts {
             sums.insert(part.file(epoch), sum?);
         }
+        let path = self.folder.join(rows_file(epoch));
+        let bytes = csv_bytes(&path, rows)?;
+        write_bytes(&path, &bytes)?;
+        sums.insert(rows_file(epoch), sha256(&bytes));
         Ok(write_json(&self.folder.join(seal_file(epoch)), &sums)?)
+    }
+
+    /// The epochs that were sealed, newest first.
+    pub fn sealed(&self) -> Vec<usize> {
+        let entries = fs::read_dir(&self.folder).into_iter().flatten();
+        let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+        let mut epochs: Vec<usize> = paths
+            .filter_map(|path| epoch_of(&path).filter(|epoch| path.ends_with(seal_file(*epoch))))
+            .collect();
+        epochs.sort_unstable_by(|a, b| b.cmp(a));
+        epochs
+    }
+
+    /// The rows of all epochs up to this one, as they were when it was sealed.
+    ///
+    /// # Errors
+    ///
+    /// If they are not there, or others.
+    pub fn rows(&self, epoch: usize) -> Result<Vec<EpochRow>, CheckpointError> {
+        let path = self.folder.join(rows_file(epoch));
+        self.compare(&self.seals(epoch)?, epoch, &rows_file(epoch))?;
+        let rows: Vec<EpochRow> = read_rows(&path)?;
+        match rows.last() {
+            Some(last) if last.epoch == epoch => Ok(rows),
+            _ => Err(CheckpointError::OtherRows { epoch, path }),
+        }
+    }
+
+    fn seals(&self, epoch: usize) -> Result<BTreeMap<String, String>, CheckpointError> {
+        Ok(read_json(&self.folder.join(seal_file(epoch)))?)
+    }
+
+    /// Compares a file of an epoch with its checksum.
+    fn compare(
+        &self,
+        sums: &BTreeMap<String, String>,
+        epoch: usize,
+        name: &str,
+    ) -> Result<(), CheckpointError> {
+        let Some(sealed) = sums.get(name) else {
+            let path = self.folder.join(seal_file(epoch));
+            return Err(CheckpointError::Unsealed { name: name.to_owned(), path });
+        };
+        let path = self.folder.join(name);
+        let found = sha256(&read_bytes(&path)?);
+        match found == *sealed {
+            true => Ok(()),
+            false => Err(CheckpointError::Changed { found, sealed: sealed.clone(), path }),
+        }
     }
 
     /// Whether an epoch can be gone on from: every part has the bytes that it was written with and can be loaded.
@@ -141,19 +209,10 @@ impl Checkpoints {
     ///
     /// What is wrong with it.
     pub fn check(&self, epoch: usize) -> Result<(), CheckpointError> {
-        let seal = self.folder.join(seal_file(epoch));
-        // Older builds wrote none.
-        let sums: BTreeMap<String, String> =
-            if seal.exists() { read_json(&seal)? } else { BTreeMap::new() };
+        let sums = self.seals(epoch)?;
         for part in Part::ALL {
+            self.compare(&sums, epoch, &part.file(epoch))?;
             let path = self.path(part, epoch);
-            let bytes = read_bytes(&path)?;
-            if let Some(sealed) = sums.get(&part.file(epoch)) {
-                let found = sha256(&bytes);
-                if found != *sealed {
-                    return Err(CheckpointError::Changed { found, sealed: sealed.clone(), path });
-                }
-            }
             let loaded = match part {
                 Part::Model => ModuleRecord::load(&path).map(drop),
                 Part::Optimizer => OptimizerRecord::load(&path).map(drop),
@@ -182,7 +241,8 @@ fn epoch_of(path: &Path) -> Option<usize> {
     let epoch = epoch.parse().ok()?;
     let name = path.file_name()?.to_str()?;
     let ours = Part::ALL.iter().any(|part| part.name() == kind && part.file(epoch) == name)
-        || name == seal_file(epoch);
+        || name == seal_file(epoch)
+        || name == rows_file(epoch);
     ours.then_some(epoch)
 }
 
@@ -281,15 +341,30 @@ mod tests {
         .expect("reported elsewhere");
     }
 
+    fn rows(epochs: usize) -> Vec<EpochRow> {
+        (1..=epochs)
+            .map(|epoch| EpochRow {
+                epoch,
+                split: EpochRow::VALID.to_owned(),
+                loss: 1.0,
+                dice: 0.5,
+                iou: 0.25,
+                learning_rate: None,
+            })
+            .collect()
+    }
+
     #[test]
     fn any_changed_missing_or_cut_file_is_noticed_and_named() {
         let folder = tempfile::tempdir().expect("a folder");
         let checkpoints = Checkpoints::new(folder.path().join("checkpoint"));
         for epoch in [1, 2] {
             save(&checkpoints, epoch);
-            checkpoints.seal(epoch).expect("sealed");
+            checkpoints.seal(epoch, &rows(epoch)).expect("sealed");
             checkpoints.check(epoch).expect("whole");
+            assert_eq!(checkpoints.rows(epoch).expect("whole"), rows(epoch));
         }
+        assert_eq!(checkpoints.sealed(), [2, 1]);
         let refused = |path: &Path| {
             let text = data_loaders::error_chain(&checkpoints.check(1).expect_err("damaged"));
             assert!(text.contains(&path.display().to_string()), "{text}");
@@ -309,12 +384,25 @@ mod tests {
             refused(&path);
             fs::write(&path, whole).expect("written");
         }
+        let path = folder.path().join("checkpoint").join(rows_file(1));
+        let whole = fs::read_to_string(&path).expect("written");
+        for damaged in [whole.replace("0.5", "0.7"), String::new(), whole[..20].to_owned()] {
+            fs::write(&path, damaged).expect("written");
+            let text = data_loaders::error_chain(&checkpoints.rows(1).expect_err("damaged"));
+            assert!(text.contains(&path.display().to_string()), "{text}");
+            checkpoints.rows(2).expect("the other is whole");
+        }
         let seal = folder.path().join("checkpoint").join(seal_file(1));
-        fs::write(&seal, "{\"model-1").expect("written");
-        refused(&seal);
-        // Checkpoints of older builds have no checksums.
+        for damaged in ["{\"model-1", "{}"] {
+            fs::write(&seal, damaged).expect("written");
+            refused(&seal);
+        }
         fs::remove_file(&seal).expect("removed");
-        checkpoints.check(1).expect("it loads");
+        refused(&seal);
+        assert_eq!(checkpoints.sealed(), [2]);
+        checkpoints.keep(&[]);
+        let left = fs::read_dir(folder.path().join("checkpoint")).expect("there").count();
+        assert_eq!(left, 0);
     }
 
     #[test]
@@ -324,7 +412,8 @@ mod tests {
         fs::write(&taken, "a file where the folder should be").expect("written");
         let checkpoints = Checkpoints::new(taken);
         save(&checkpoints, 1);
-        let text = data_loaders::error_chain(&checkpoints.seal(1).expect_err("no folder"));
+        let text =
+            data_loaders::error_chain(&checkpoints.seal(1, &rows(1)).expect_err("no folder"));
         assert!(text.contains("cannot write") && text.contains("model-1.bpk"), "{text}");
 
         let files = checkpoints.part(Part::Scheduler);

@@ -32,6 +32,12 @@ pub struct FeatureStore {
     encoder: String,
     /// SHA-256 of the weights.
     weights: String,
+    /// Cells of the image embedding and of every block output, to each side.
+    grid: usize,
+    /// Channels of the image embedding.
+    embed_dim: usize,
+    /// Channels of the output of every block.
+    block_widths: Vec<usize>,
     /// Whether somebody was told already that the cache does not store.
     told: AtomicBool,
     /// Whether a failure ends the work.
@@ -104,9 +110,13 @@ impl FeatureStore {
     ///
     /// - `encoder`: name of the backbone and of the device that it computes on
     pub fn new(cache: FeatureCache, precision: Precision, sam: &FrozenSam, encoder: &str) -> Self {
+        let sizes = &sam.config().image_encoder;
         Self {
             cache,
             precision,
+            grid: sizes.grid_size(),
+            embed_dim: sizes.embed_dim,
+            block_widths: sizes.block_widths(),
             encoder: format!("{encoder} f32 r{REVISION}"),
             weights: sam.hash(),
             told: AtomicBool::new(false),
@@ -155,17 +165,18 @@ impl FeatureStore {
 
     /// The features of an image with the blocks `taps`, if all are there.
     pub(crate) fn load(&self, image: &ImageName, taps: &[usize]) -> Option<HostFeatures> {
-        let embedding = self.tensor(image, EMBEDDING)?;
+        let embedding = self.tensor(image, EMBEDDING, self.embed_dim)?;
         let taps = taps
             .iter()
-            .map(|tap| self.tensor(image, &block(*tap)))
+            .map(|&tap| self.tensor(image, &block(tap), self.block_widths[tap]))
             .collect::<Option<Vec<TensorData>>>()?;
         self.counts.found.fetch_add(1, Ordering::Relaxed);
         Some(HostFeatures { embedding, taps })
     }
 
-    fn tensor(&self, image: &ImageName, tensor: &str) -> Option<TensorData> {
-        match self.cache.get(&self.key(image, tensor)) {
+    fn tensor(&self, image: &ImageName, tensor: &str, channels: usize) -> Option<TensorData> {
+        let shape = [channels, self.grid, self.grid];
+        match self.cache.get(&self.key(image, tensor), &shape) {
             Ok(Lookup::Found(stored)) => {
                 let shape = [1].into_iter().chain(stored.shape).collect::<Vec<usize>>();
                 Some(TensorData::new(stored.values, shape))

@@ -63,6 +63,7 @@ mod sources;
 pub mod spec;
 mod spread;
 mod target;
+pub mod threads;
 mod train;
 mod viewed_set;
 pub mod words;

@@ -254,12 +254,13 @@ impl Experiment {
         let text = bounded_read::read_to_string(path, MAX_TOML_BYTES)
             .map_err(|source| SpecError::Read { path: path.into(), source })?;
         let failed = |source| SpecError::Parse { origin: path.display().to_string(), source };
+        let (text, too_long) = schema::within_64_bits(text);
         // The file by itself first. What the settings can mend (a missing weights file) is judged after they are
         // applied, but a name that is no key stays none.
         let base = schema::read::<ExperimentSpec>(&text).map_err(failed)?;
         let mut problems = Problems::of(&text);
-        problems.bad.extend(base.findings.iter().map(Finding::key));
-        for finding in &base.findings {
+        for finding in base.findings.iter().chain(&too_long) {
+            problems.bad.push(finding.key());
             problems.written(finding);
         }
         let base_spec = base.value;
@@ -630,20 +631,42 @@ impl Method {
         for (_, setting) in self.set.settings.iter() {
             origin = format!("{origin}, --set {setting}");
         }
-        RunPlan {
-            method: self.name.clone(),
-            seed,
-            spec: self.spec.clone(),
-            text: self.text.clone(),
-            origin,
-            set: self.set.clone(),
-        }
+        let mut spec = self.spec.clone();
+        let text =
+            with_explicit_options(&mut spec, &self.text).unwrap_or_else(|| self.text.clone());
+        RunPlan { method: self.name.clone(), seed, spec, text, origin, set: self.set.clone() }
     }
 
     /// A run for each seed.
     fn runs(self, path: &Path) -> Vec<RunPlan> {
         self.spec.seeds.iter().map(|seed| self.plan(*seed, path)).collect()
     }
+}
+
+/// The text with all options of prompt module and shift written out, and the same in `spec`: a run records what it was made
+/// with, and another default of a later build changes neither what `eval` computes of it nor whether it is the same run.
+/// Nothing if there is nothing to write, or the text was not checked.
+fn with_explicit_options(spec: &mut ExperimentSpec, text: &str) -> Option<String> {
+    let module = registry::find(&spec.prompt.module).ok()?;
+    let prompt = (module.explicit_options)(text).filter(|options| !options.is_empty());
+    let shift = spec.shift.ips();
+    let mut document: DocumentMut = text.parse().ok()?;
+    let mut write = |table: &str, options: String| -> Option<()> {
+        let options: DocumentMut = options.parse().ok()?;
+        let options = options.as_table().clone().into_inline_table();
+        let table = document.get_mut(table)?.as_table_like_mut()?;
+        table.insert("options", toml_edit::value(options));
+        Some(())
+    };
+    if let Some(options) = &prompt {
+        write("prompt", toml::to_string(options).ok()?)?;
+    }
+    if let Some(options) = &shift {
+        write("shift", toml::to_string(options).ok()?)?;
+    }
+    spec.prompt.options = prompt.or_else(|| spec.prompt.options.take());
+    spec.shift.options = shift;
+    Some(document.to_string())
 }
 
 /// Whether one dotted key is the other or a table around it.

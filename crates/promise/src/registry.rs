@@ -38,6 +38,8 @@ pub struct PromptEntry {
     pub default_learning: fn() -> Learning,
     /// Parses `[prompt.options]` of a text as the module's own type.
     pub(crate) check_options: fn(&str) -> CheckedText,
+    /// `[prompt.options]` of a text that was checked, with those that it leaves to their defaults.
+    pub(crate) explicit_options: fn(&str) -> Option<toml::Table>,
     /// How the module of a plan learns.
     pub(crate) learning: fn(&RunPlan) -> Result<Learning, BuildError>,
     /// Checks the options against a backbone, without building anything large.
@@ -60,6 +62,10 @@ impl PromptEntry {
             check_options: |text| {
                 let mended = schema::read::<ExperimentSpec<M::Spec>>(text)?;
                 Ok((mended.text, mended.findings))
+            },
+            explicit_options: |text| {
+                let spec: ExperimentSpec<M::Spec> = toml::from_str(text).ok()?;
+                toml::Table::try_from(spec.prompt.options.unwrap_or_default()).ok()
             },
             learning: |plan| Ok(M::learning(&options::<M>(plan)?)),
             taps: |plan, info| {

@@ -815,6 +815,7 @@ pub fn load_run_beside(
     let entry = registry::find(&plan.spec.prompt.module)?;
     let mut adapter = (entry.build)(&plan, &backbone, device)?;
     if record.training.is_some() || record.fit.is_some() {
+        folder.check_adapters(&record)?;
         adapter.load(&folder.adapters())?;
     }
     Ok((plan, backbone, adapter))

@@ -8,8 +8,8 @@ use std::{
 
 use data_loaders::{DataError, reasons};
 use run_record::{
-    CaseRow, CurveRow, Environment, EpochRow, Failure, Panel, PanelPart, RunFolder, RunRecord,
-    RunRecordError, Timing, read_json, read_rows, write_bytes, write_json, write_rows,
+    ADAPTERS_FILE, CaseRow, CurveRow, Environment, EpochRow, Failure, Panel, PanelPart, RunFolder,
+    RunRecord, RunRecordError, Timing, read_json, read_rows, write_bytes, write_json, write_rows,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -48,6 +48,20 @@ pub enum RunFolderError {
         path: PathBuf,
         /// What the system said.
         source: std::io::Error,
+    },
+    /// A file that says what the run is cannot be understood.
+    #[error("cannot tell what the folder holds; bring the file back, start the run over with `run --fresh`, or move the folder away: {}", path.display())]
+    Unreadable {
+        /// The folder.
+        path: PathBuf,
+        /// The file, and what is wrong with it.
+        source: RunRecordError,
+    },
+    /// A link lies in the place of a folder of the run.
+    #[error("a link, and a run writes nothing outside of its own folder; remove it: {}", path.display())]
+    Link {
+        /// The link.
+        path: PathBuf,
     },
     /// A picture cannot be written.
     #[error("cannot write {}", path.display())]
@@ -188,7 +202,7 @@ impl Resolved {
 ///
 /// # Errors
 ///
-/// [`RunFolderError::Record`] if a file cannot be read.
+/// [`RunFolderError::Unreadable`] if the settings cannot be read.
 pub fn state(
     folder: &RunFolder,
     plan: &RunPlan,
@@ -196,37 +210,36 @@ pub fn state(
 ) -> Result<RunState, RunFolderError> {
     if !folder.resolved().exists() {
         // It may have failed before there was anything to resolve.
-        return Ok(match failure(folder)? {
+        return Ok(match failure(folder) {
             Some(failure) => RunState::Failed { failure },
             None => RunState::ToDo,
         });
     }
-    let former: Resolved = read_json(&folder.resolved())?;
+    let former: Resolved = read_json(&folder.resolved())
+        .map_err(|source| RunFolderError::Unreadable { path: folder.root().to_owned(), source })?;
     let changed = changes(&former, &Resolved::new(plan, inputs));
     if !changed.is_empty() {
         return Ok(RunState::Stale { changed });
     }
     if folder.record().exists() {
-        let then = match folder.environment().exists() {
-            true => read_json::<Environment>(&folder.environment())?.program_sha256,
-            false => None,
-        };
+        // No result depends on it, so that its damage is no reason to stop.
+        let environment = read_json::<Environment>(&folder.environment()).ok();
+        let then = environment.and_then(|environment| environment.program_sha256);
         let same_program = then.zip(program_sha256()).map(|(then, now)| then == now);
         return Ok(RunState::Done { same_program });
     }
-    if let Some(failure) = failure(folder)? {
+    if let Some(failure) = failure(folder) {
         return Ok(RunState::Failed { failure });
     }
-    let epochs = match folder.epochs().exists() {
-        true => read_rows::<EpochRow>(&folder.epochs())?.last().map_or(0, |row| row.epoch),
-        false => 0,
-    };
-    Ok(RunState::Unfinished { epochs })
+    // Training goes on from the checkpoints, which have copies of these rows.
+    let rows = read_rows::<EpochRow>(&folder.epochs()).unwrap_or_default();
+    Ok(RunState::Unfinished { epochs: rows.last().map_or(0, |row| row.epoch) })
 }
 
-fn failure(folder: &RunFolder) -> Result<Option<Failure>, RunFolderError> {
+/// Why the last try failed; a file that cannot be read says that it did.
+fn failure(folder: &RunFolder) -> Option<Failure> {
     let path = folder.failure();
-    Ok(if path.exists() { Some(read_json(&path)?) } else { None })
+    path.exists().then(|| read_json(&path).unwrap_or_else(|error| failure_of(&error)))
 }
 
 /// Writes into the folder of a run why it failed.
@@ -287,9 +300,19 @@ pub fn prepare(
     device: DeviceKind,
 ) -> Result<Option<RunRecord>, RunFolderError> {
     check(folder, plan, inputs)?;
+    let checkpoint = folder.checkpoint();
+    if fs::symlink_metadata(&checkpoint).is_ok_and(|there| there.is_symlink()) {
+        return Err(RunFolderError::Link { path: checkpoint });
+    }
     if folder.resolved().exists() {
         if folder.record().exists() {
             let record = folder.read_record()?;
+            if record.files.contains_key(ADAPTERS_FILE) && !folder.adapters().exists() {
+                tracing::warn!(
+                    "the adapters of a finished run are gone; its tables and figures can be made, and nothing be predicted: {}",
+                    folder.root().display()
+                );
+            }
             // Its process may have been killed just before.
             remove_checkpoints(folder);
             return Ok(Some(record));
@@ -297,6 +320,11 @@ pub fn prepare(
         // It is tried again.
         remove_file(&folder.failure())?;
         remove_leftovers(folder)?;
+        if !folder.environment().exists()
+            || read_json::<Environment>(&folder.environment()).is_err()
+        {
+            write_json(&folder.environment(), &environment(device, plan.seed))?;
+        }
         return Ok(None);
     }
     make(folder.root())?;
@@ -321,8 +349,11 @@ pub(crate) fn write_resolved(
     Ok(write_json(&folder.resolved(), &Resolved::new(plan, inputs))?)
 }
 
-/// Removes what a killed process was writing or removing.
+/// Removes what a killed process was writing or removing, and pictures, which are all made again. Links go, and not what they
+/// lead to.
 fn remove_leftovers(folder: &RunFolder) -> Result<(), RunFolderError> {
+    remove_tree(&folder.panels_dir())?;
+    remove_tree(&folder.predictions_dir())?;
     atomic_file::remove_leftovers(folder.root())
         .map_err(|source| RunFolderError::Prepare { path: folder.root().to_owned(), source })?;
     remove_tree(&on_its_way_out(folder))
@@ -421,7 +452,9 @@ pub fn write_result(
         write_rows(&folder.curves(), curves)?;
     }
     write_json(&folder.timing(), timing)?;
-    let record = RunRecord { files: folder.checksums()?, ..record };
+    let mut files = folder.checksums()?;
+    files.extend(folder.adapters_checksum()?.map(|sum| (ADAPTERS_FILE.to_owned(), sum)));
+    let record = RunRecord { files, ..record };
     record.write(&folder.record())?;
     Ok(record)
 }

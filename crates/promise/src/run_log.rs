@@ -5,7 +5,7 @@
 //! happened; no result depends on it, and a log that cannot be written is said once and costs nothing else.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, Write},
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -46,8 +46,14 @@ pub(crate) struct RunLog(Option<Arc<File>>);
 
 impl RunLog {
     /// Opens the log at `path`, behind what former tries have written.
+    ///
+    /// Nothing is appended to where a link leads: it would be a file outside of the run's folder.
     pub(crate) fn open(path: &Path) -> Self {
-        match OpenOptions::new().create(true).append(true).open(path) {
+        let opened = match fs::symlink_metadata(path) {
+            Ok(there) if !there.is_file() => Err(io::Error::other("it is no regular file")),
+            _ => OpenOptions::new().create(true).append(true).open(path),
+        };
+        match opened {
             Ok(file) => {
                 let file = Arc::new(file);
                 *current() = Some(file.clone());
@@ -115,7 +121,7 @@ mod tests {
             writer().write_all(line.as_bytes()).expect("written");
             drop(log);
         }
-        let text = std::fs::read_to_string(&path).expect("a log");
+        let text = fs::read_to_string(&path).expect("a log");
         // Other tests of this process may log while this one is open.
         let ours: Vec<&str> =
             text.lines().filter(|line| ["first", "second", "nowhere"].contains(line)).collect();

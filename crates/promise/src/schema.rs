@@ -4,8 +4,10 @@
 //! the text is read again, until nothing is left. What comes out is good for looking for more problems, not for
 //! running.
 
+use std::ops::Range;
+
 use serde::de::DeserializeOwned;
-use toml_diagnostics::{in_words, path_at, quoted};
+use toml_diagnostics::{count_in_words, in_words, path_at, quoted};
 use toml_edit::{DocumentMut, Item, TableLike};
 
 /// Stands in for what is missing or wrong, so that the rest can be looked at.
@@ -96,6 +98,42 @@ pub(crate) fn read<T: DeserializeOwned>(text: &str) -> Result<Mended<T>, Box<tom
         findings.push(finding);
         text = mended;
     }
+}
+
+/// The text with a 1 and spaces in the place of each whole number that TOML's 64 bits do not hold, and what is wrong with
+/// these: the parser stops at one, whatever else there is to say.
+pub(crate) fn within_64_bits(text: String) -> (String, Vec<Finding>) {
+    let (mut text, mut numbers) = (text, Vec::new());
+    while numbers.len() < MOST
+        && let Err(error) = text.parse::<DocumentMut>()
+        && let Some(span) = error.span().and_then(|span| long_number(&text, span.start))
+    {
+        let number = text[span.clone()].to_owned();
+        text.replace_range(span.clone(), &format!("{:<1$}", 1, span.len()));
+        numbers.push((span.start, number));
+    }
+    let finding = |(start, number): (usize, String)| {
+        let path = path_at(&text, &(start..start + 1)).filter(|path| !path.is_empty())?;
+        let key = path.join(".");
+        let accepted = match COUNTS.iter().find(|(count, ..)| *count == key) {
+            Some(&(_, least, most)) => count_in_words(least, most.min(i64::MAX as usize)),
+            None => format!("at most {}", i64::MAX),
+        };
+        Some(Finding { path, reason: format!("is {number}, must be {accepted}"), with: &[] })
+    };
+    let findings = numbers.into_iter().filter_map(finding).collect();
+    (text, findings)
+}
+
+/// The whole number around a byte, if it has more digits than 64 bits hold for sure.
+fn long_number(text: &str, at: usize) -> Option<Range<usize>> {
+    let part = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'_' | b'-' | b'+');
+    let bytes = text.as_bytes();
+    let before = bytes.get(..at)?.iter().rev().take_while(|byte| part(byte)).count();
+    let behind = bytes[at..].iter().take_while(|byte| part(byte)).count();
+    let span = at - before..at + behind;
+    let digits = bytes[span.clone()].iter().filter(|byte| byte.is_ascii_digit()).count();
+    (digits > 18).then_some(span)
 }
 
 /// What an error is about, in words. Nothing if it is about no key: the text is no TOML.

@@ -1,7 +1,7 @@
 //! Training of the adapters with burn-train's learner.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -36,7 +36,8 @@ use burn::{
 use data_loaders::error_chain;
 use prompting::{FitError, PromptModule};
 use run_record::{
-    EpochChoice, EpochRow, RunFolder, RunRecordError, TrainingSummary, read_rows, write_rows,
+    EpochChoice, EpochRow, RunFolder, RunRecordError, TrainingSummary, csv_bytes, read_bytes,
+    write_bytes, write_rows,
 };
 
 use crate::{
@@ -309,35 +310,53 @@ struct History {
 }
 
 impl History {
-    /// Reads the finished epochs, forgetting those after the last whole checkpoint.
+    /// The finished epochs as of the last whole checkpoint, which `epochs.csv` then says too.
     fn restore(folder: &RunFolder, checkpoints: &Checkpoints) -> Result<Self, RunRecordError> {
         let path = folder.epochs();
-        if !path.exists() {
-            return Ok(Self::default());
+        for epoch in checkpoints.sealed() {
+            match Self::as_of(epoch, checkpoints) {
+                Ok(history) => {
+                    history.write_again(&path)?;
+                    return Ok(history);
+                }
+                Err(error) => tracing::warn!(
+                    "the checkpoint of epoch {epoch} cannot be used, going back by one: {}",
+                    error_chain(&error)
+                ),
+            }
         }
-        let mut history = Self { rows: read_rows::<EpochRow>(&path)? };
-        while history.epochs() > 0 {
-            let last = history.epochs();
-            let usable =
-                history.needed().into_iter().try_for_each(|epoch| checkpoints.check(epoch));
-            let Err(error) = usable else { break };
-            tracing::warn!(
-                "the checkpoint of epoch {last} cannot be used, going back by one: {}",
-                error_chain(&error)
-            );
-            history = history.before(last);
+        if path.exists() {
+            tracing::warn!("no checkpoint is left, training begins anew: {}", path.display());
         }
+        Ok(Self::default())
+    }
+
+    fn as_of(epoch: usize, checkpoints: &Checkpoints) -> Result<Self, CheckpointError> {
+        let history = Self { rows: checkpoints.rows(epoch)? };
+        history.needed().into_iter().try_for_each(|epoch| checkpoints.check(epoch))?;
         Ok(history)
+    }
+
+    /// Writes the rows to `epochs.csv` if it has others: its process was killed before it wrote the last ones, an epoch was
+    /// taken back, or the file was damaged.
+    fn write_again(&self, path: &Path) -> Result<(), RunRecordError> {
+        let bytes = csv_bytes(path, &self.rows)?;
+        let there = read_bytes(path).unwrap_or_default();
+        if there == bytes {
+            return Ok(());
+        }
+        if !there.is_empty() && !bytes.starts_with(&there) && !there.starts_with(&bytes) {
+            tracing::warn!(
+                "changed since it was written, and written again from the checkpoint: {}",
+                path.display()
+            );
+        }
+        write_bytes(path, &bytes)
     }
 
     /// The epochs whose checkpoints are needed to go on from here: the last and the best.
     fn needed(&self) -> [usize; 2] {
         [self.epochs(), self.best_epoch()]
-    }
-
-    /// What was known before an epoch.
-    fn before(&self, epoch: usize) -> Self {
-        Self { rows: self.rows.iter().filter(|row| row.epoch < epoch).cloned().collect() }
     }
 
     fn epochs(&self) -> usize {
@@ -433,9 +452,9 @@ impl EpochRecorder {
         rows: [EpochRow; 2],
         history: &mut History,
     ) -> Result<(), CheckpointError> {
-        self.checkpoints.seal(epoch)?;
         let mut all = history.rows.clone();
         all.extend(rows);
+        self.checkpoints.seal(epoch, &all)?;
         write_rows(&self.folder.epochs(), &all)?;
         let former = history.needed();
         history.rows = all;

@@ -15,6 +15,7 @@ use promise::{
     plan::{Experiment, SpecError},
     run::{Context, RunError, evaluate_run, run_experiment},
     run_folder::{self, Existing, RunFolderError},
+    spec::ExperimentSpec,
 };
 use run_record::{CaseRow, EpochRow, Outline, RunFolder, read_rows};
 
@@ -584,6 +585,37 @@ fn variants_change_what_they_set_and_nothing_else() {
         message.contains("variant `a`") && message.contains("unknown key `epoch`"),
         "{message}"
     );
+}
+
+#[test]
+fn a_plan_says_every_option_with_its_default_and_keeps_those_that_were_given() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("experiment.toml");
+    for module in promise::registry::PROMPT_MODULES {
+        let text = format!(
+            "name = \"a\"\nbackbone = {{ variant = \"vit_b\" }}\ndata = {{ train = [\"phantom\"], test = [\"phantom\"] }}\n\
+             prompt = {{ module = \"{}\" }}\n[shift]\nmodule = \"ips\"\n[train]\nepochs = 1\n[evaluate]\nprompts = [\"grid\"]\n",
+            module.name
+        );
+        fs::write(&path, text).expect("written");
+        let plan = Experiment::load(&path, &[]).expect("valid").runs.remove(0);
+        let defaults: toml::Table = (module.default_options)().parse().expect("TOML");
+        assert_eq!(
+            plan.spec.prompt.options.clone().unwrap_or_default(),
+            defaults,
+            "{}",
+            module.name
+        );
+        assert_eq!(plan.spec.shift.options, Some(ips::IpsSpec::default()));
+        let again: ExperimentSpec = toml::from_str(&plan.text).expect("still valid");
+        assert_eq!(again.prompt.options.unwrap_or_default(), defaults);
+        assert_eq!(again.shift.options, plan.spec.shift.options);
+    }
+    let given = ["prompt.module=apm".to_owned(), "prompt.options.points=6".to_owned()];
+    let plan = Experiment::load(&path, &given).expect("valid").runs.remove(0);
+    let options = plan.spec.prompt.options.expect("written out");
+    assert_eq!(options["points"].as_integer(), Some(6));
+    assert!(options.len() > 1, "{options}");
 }
 
 #[test]

@@ -17,11 +17,12 @@ use data_loaders::{error_chain, synthetic::phantom};
 use promise::{
     plan::Experiment,
     progress::Progress,
-    run::{Context, RunError, run_experiment},
+    run::{self, Context, RunError, run_experiment},
     run_folder::{self, Existing},
 };
-use run_record::{EpochRow, RunFolder, read_rows};
+use run_record::{EpochRow, RunFolder, RunRecordError, read_json, read_rows, write_json};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use sha2::{Digest as _, Sha256};
 
 const SMOKE: &str = include_str!("../../../experiments/smoke/apm.toml");
 const MICRO: &str =
@@ -204,16 +205,19 @@ fn a_loss_that_is_no_number_names_its_images_and_keeps_the_last_checkpoint() {
     let done = read_rows::<EpochRow>(&run.epochs()).expect("rows").len() / 2;
     assert!((1..4).contains(&done), "{done}");
 
-    // A weight that is no number, as after a step that was far too long. (Without its checksums: they would
-    // notice.)
+    // A weight that is no number, as after a step that was far too long. (With its checksum, which would notice.)
     let model = run.checkpoint().join(format!("model-{done}.bpk"));
     let mut bytes = fs::read(&model).expect("a checkpoint");
     let end = bytes.len();
     for value in bytes[end - 64..].chunks_exact_mut(4) {
         value.copy_from_slice(&f32::NAN.to_le_bytes());
     }
+    let seal = run.checkpoint().join(format!("epoch-{done}.json"));
+    let mut sums: BTreeMap<String, String> = read_json(&seal).expect("checksums");
+    let sum = hex::encode(Sha256::digest(&bytes));
+    sums.insert(format!("model-{done}.bpk"), sum).expect("it was there");
+    write_json(&seal, &sums).expect("written");
     fs::write(&model, bytes).expect("written");
-    fs::remove_file(run.checkpoint().join(format!("epoch-{done}.json"))).expect("removed");
     let before = (fs::read(run.epochs()).expect("rows"), contents(&run.checkpoint()));
 
     let error = run_experiment(&experiment(&text, &[]), &context(&runs)).expect_err("no number");
@@ -271,6 +275,146 @@ fn a_changed_bit_in_the_newest_checkpoint_costs_one_epoch() {
         let [a, b] = [&expected, &run].map(|folder| fs::read(file(folder)).expect("written"));
         assert!(a == b, "{}", file(&RunFolder::new("")).display());
     }
+}
+
+/// A run that was stopped after some of its four epochs, and the files of the same run without a stop.
+fn stopped_and_whole(root: &Path) -> (Experiment, RunFolder, RunFolder) {
+    let text = SMOKE.replace("epochs = 2", "epochs = 4");
+    let plan = experiment(&text, &[]);
+    let whole = run_experiment(&plan, &context(&root.join("whole"))).expect("it runs").remove(0);
+    let runs = root.join("runs");
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = stop.clone();
+    let late = Once::new("train", 35, move || flag.store(true, Ordering::Relaxed));
+    let stopped = Context { stop, ..with(late, &runs) };
+    run_experiment(&plan, &stopped).expect_err("stopped");
+    (plan, RunFolder::of(&runs, "smoke_apm", "smoke_apm", 1), whole.folder)
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a new folder");
+    for entry in fs::read_dir(from).expect("a folder") {
+        let path = entry.expect("one").path();
+        let place = to.join(path.file_name().expect("a name"));
+        match path.is_dir() {
+            true => copy(&path, &place),
+            false => fs::copy(&path, &place).map(drop).expect("copied"),
+        }
+    }
+}
+
+#[test]
+fn damaged_files_of_an_unfinished_run_cost_no_epoch_and_no_number() {
+    let root = tempfile::tempdir().expect("a folder");
+    let (plan, stopped, whole) = stopped_and_whole(root.path());
+    let kept = root.path().join("kept");
+    copy(stopped.root(), &kept);
+    let flip = |bytes: &[u8]| {
+        let mut bytes = bytes.to_vec();
+        let digit = bytes.iter().rposition(u8::is_ascii_digit).expect("a number");
+        bytes[digit] = if bytes[digit] == b'3' { b'4' } else { b'3' };
+        bytes
+    };
+    type Damage<'a> = &'a dyn Fn(&[u8]) -> Vec<u8>;
+    let damages: [(&str, Damage<'_>); 3] =
+        [("changed", &flip), ("cut", &|bytes| bytes[..30].to_vec()), ("empty", &|_| Vec::new())];
+    for (what, damage) in damages {
+        fs::remove_dir_all(stopped.root()).expect("removed");
+        copy(&kept, stopped.root());
+        let rows = fs::read(stopped.epochs()).expect("rows");
+        fs::write(stopped.epochs(), damage(&rows)).expect("written");
+        fs::write(stopped.environment(), damage(b"{ \"no\": 1, \"environment\": 2 } ----------"))
+            .expect("written");
+        fs::write(stopped.failure(), "{\"rea").expect("written");
+        let runs = stopped.root().join("../..");
+        let again = run_experiment(&plan, &context(&runs)).expect("it goes on").remove(0);
+        assert!(!again.found, "{what}");
+        read_json::<run_record::Environment>(&stopped.environment()).expect("written anew");
+        for file in [RunFolder::adapters, RunFolder::cases, RunFolder::epochs, RunFolder::record] {
+            let [a, b] = [&whole, &stopped].map(|folder| fs::read(file(folder)).expect("written"));
+            assert!(a == b, "{what}: {}", file(&RunFolder::new("")).display());
+        }
+    }
+}
+
+#[test]
+fn settings_that_cannot_be_read_are_told_with_what_to_do_and_fresh_does_it() {
+    let root = tempfile::tempdir().expect("a folder");
+    let runs = root.path().join("runs");
+    let plan = experiment(SMOKE, &[]);
+    let folder = run_experiment(&plan, &context(&runs)).expect("it runs").remove(0).folder;
+    let record = fs::read(folder.record()).expect("a record");
+    for damaged in ["", "{ \"method\": ", "[]"] {
+        fs::write(folder.resolved(), damaged).expect("written");
+        let said = error_chain(&run_experiment(&plan, &context(&runs)).expect_err("damaged"));
+        assert!(said.contains("`run --fresh`") && said.contains("resolved.json"), "{said}");
+        assert!(fs::read(folder.record()).expect("a record") == record, "nothing was touched");
+        let fresh = Context { existing: Existing::StartOver, ..context(&runs) };
+        let again = run_experiment(&plan, &fresh).expect("it starts over").remove(0);
+        assert!(!again.found);
+        assert!(fs::read(folder.record()).expect("a record") == record);
+    }
+}
+
+#[test]
+fn adapters_that_are_not_those_of_the_run_are_refused_where_they_are_used() {
+    let root = tempfile::tempdir().expect("a folder");
+    let runs = root.path().join("runs");
+    let plan = experiment(SMOKE, &[]);
+    let folder = run_experiment(&plan, &context(&runs)).expect("it runs").remove(0).folder;
+    let device = burn::tensor::Device::flex();
+    run::load_run(&folder, &device).map(drop).expect("whole");
+    let mut bytes = fs::read(folder.adapters()).expect("adapters");
+    *bytes.last_mut().expect("bytes") ^= 1;
+    fs::write(folder.adapters(), bytes).expect("written");
+    let error = run::load_run(&folder, &device).map(drop).expect_err("changed");
+    assert!(
+        matches!(error, RunError::Record(RunRecordError::Changed { ref path, .. }) if *path == folder.adapters()),
+        "{error}"
+    );
+    // Tables and a second call do without.
+    fs::remove_file(folder.adapters()).expect("removed");
+    folder.read_record().expect("a record");
+    assert!(run_experiment(&plan, &context(&runs)).expect("it is done").remove(0).found);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_run_writes_nothing_where_links_in_its_folder_lead() {
+    use std::os::unix::fs::symlink;
+
+    let root = tempfile::tempdir().expect("a folder");
+    let (plan, stopped, whole) = stopped_and_whole(root.path());
+    let elsewhere = root.path().join("elsewhere");
+    fs::create_dir(&elsewhere).expect("a folder");
+    let precious = elsewhere.join("precious");
+    fs::write(&precious, "precious").expect("written");
+    for name in [".epochs.csv.partial", ".record.json.partial", ".never.partial"] {
+        symlink(&precious, stopped.root().join(name)).expect("made");
+    }
+    fs::remove_file(stopped.log()).ok();
+    symlink(&precious, stopped.log()).expect("made");
+    for folder in [stopped.panels_dir(), stopped.predictions_dir()] {
+        symlink(&elsewhere, folder).expect("made");
+    }
+    let runs = stopped.root().join("../..");
+    run_experiment(&plan, &context(&runs)).expect("it goes on");
+    assert_eq!(fs::read_to_string(&precious).expect("there"), "precious");
+    assert_eq!(fs::read_dir(&elsewhere).expect("a folder").count(), 1, "nothing was added");
+    for file in [RunFolder::record, RunFolder::epochs, RunFolder::panels] {
+        let found = fs::symlink_metadata(file(&stopped)).expect("there");
+        assert!(found.is_file(), "{}", file(&stopped).display());
+        let [a, b] = [&whole, &stopped].map(|folder| fs::read(file(folder)).expect("written"));
+        assert!(a == b, "{}", file(&RunFolder::new("")).display());
+    }
+
+    // Checkpoints may be somebody's on another disk, so that they are not thrown away.
+    let (_, unfinished, _) = stopped_and_whole(&root.path().join("second"));
+    fs::rename(unfinished.checkpoint(), elsewhere.join("checkpoint")).expect("moved");
+    symlink(elsewhere.join("checkpoint"), unfinished.checkpoint()).expect("made");
+    let error = run_experiment(&plan, &context(&unfinished.root().join("../..")));
+    let said = error_chain(&error.expect_err("a link"));
+    assert!(said.contains("a link") && said.contains("checkpoint"), "{said}");
 }
 
 #[test]

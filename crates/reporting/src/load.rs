@@ -10,6 +10,7 @@ use run_record::{
     CaseRow, ClickRow, CurveRow, Environment, EpochRow, Outline, Panel, RunFolder, RunRecord,
     RunRecordError, read_bytes, read_json, read_rows,
 };
+use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
 use crate::settings::Settings;
@@ -63,13 +64,13 @@ impl Run {
                 path: folder.root().into(),
             });
         }
-        let environment = if_present(&folder.environment(), read_json)?;
+        let environment = if_usable(&folder.environment());
         let cases = if_present(&folder.cases(), read_rows)?.unwrap_or_default();
         check_scores(&folder.cases(), &cases)?;
         check_counts(&folder.cases(), &record, &cases)?;
         let epochs = if_present(&folder.epochs(), read_rows)?.unwrap_or_default();
         check_epochs(&folder.epochs(), &record, &epochs)?;
-        let panels: Vec<Panel> = if_present(&folder.panels(), read_json)?.unwrap_or_default();
+        let panels: Vec<Panel> = if_usable(&folder.panels()).unwrap_or_default();
         check_pictures(&folder.panels(), &panels)?;
         let record_sha256 = hex::encode(Sha256::digest(&bytes));
         Ok(Self {
@@ -442,6 +443,17 @@ fn if_present<T>(
     if path.exists() { read(path).map(Some) } else { Ok(None) }
 }
 
+/// Reads a file that no number depends on: one that cannot be read is said, and missed where it is needed.
+fn if_usable<T: DeserializeOwned>(path: &Path) -> Option<T> {
+    match if_present(path, read_json) {
+        Ok(read) => read,
+        Err(error) => {
+            tracing::warn!("{error}; nothing of it is used");
+            None
+        }
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -449,6 +461,17 @@ mod tests {
 
     use super::*;
     use crate::testing;
+
+    #[test]
+    fn damaged_files_that_no_number_depends_on_are_left_out() {
+        let runs = tempfile::tempdir().unwrap();
+        let run = testing::with_panels(runs.path(), &testing::record("apm", 1), &[(4, 4)]);
+        write_bytes(&run.folder.environment(), b"{ \"revision\"").unwrap();
+        write_bytes(&run.folder.panels(), b"").unwrap();
+        let loaded = Run::read(run.folder.clone()).unwrap();
+        assert_eq!((loaded.environment, loaded.panels.len()), (None, 0));
+        assert_eq!(loaded.cases, run.cases);
+    }
 
     #[test]
     fn an_experiment_folder_gives_its_runs_sorted_and_once() {

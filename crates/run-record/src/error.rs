@@ -31,7 +31,7 @@ pub enum RunRecordError {
         path: PathBuf,
     },
     /// The file is not the one that the run wrote, says its checksum in the record.
-    #[error("changed since the run wrote it (SHA-256 {found}, the record says {recorded}): {}", path.display())]
+    #[error("changed since the run wrote it (SHA-256 {found}, the record says {recorded}); bring the file back, or run it again with `run --fresh`: {}", path.display())]
     Changed {
         /// SHA-256 of the file.
         found: String,

@@ -81,16 +81,24 @@ pub fn read_rows<T: CsvRow>(path: &Path) -> Result<Vec<T>, RunRecordError> {
 /// [`RunRecordError::ToCsv`] if a row has other fields than [`CsvRow::COLUMNS`] or is no flat
 /// struct, [`RunRecordError::Write`] if the file cannot be written.
 pub fn write_rows<T: CsvRow>(path: &Path, rows: &[T]) -> Result<(), RunRecordError> {
+    write_bytes(path, &csv_bytes(path, rows)?)
+}
+
+/// The bytes that [`write_rows`] writes.
+///
+/// # Errors
+///
+/// [`RunRecordError::ToCsv`]
+pub fn csv_bytes<T: CsvRow>(path: &Path, rows: &[T]) -> Result<Vec<u8>, RunRecordError> {
     let csv_error = |source| RunRecordError::ToCsv { path: path.into(), source };
     let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
     writer.write_record(T::COLUMNS).map_err(csv_error)?;
     for row in rows {
         writer.serialize(row).map_err(csv_error)?;
     }
-    let bytes = writer
+    writer
         .into_inner()
-        .map_err(|error| RunRecordError::Write { path: path.into(), source: error.into_error() })?;
-    write_bytes(path, &bytes)
+        .map_err(|error| RunRecordError::Write { path: path.into(), source: error.into_error() })
 }
 
 /// Writes a file so that neither a reader nor a crash ever sees half of it, see [`atomic_file::write`].

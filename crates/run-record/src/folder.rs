@@ -2,14 +2,15 @@
 
 use std::{
     collections::BTreeMap,
-    io::ErrorKind,
+    fs::{self, File},
+    io::{BufRead as _, BufReader, ErrorKind},
     path::{Path, PathBuf},
 };
 
+use file_watchdog::watched;
 use sha2::{Digest as _, Sha256};
 
 use crate::error::RunRecordError;
-use crate::file::read_bytes;
 use crate::record::RunRecord;
 
 /// The bytes of the experiment file that the user wrote.
@@ -128,7 +129,7 @@ pub const FILES: [FileDoc; 15] = [
     file(
         "checkpoint/",
         "while it is unfinished",
-        "the last two epochs and the best as of each, with checksums (`epoch-<n>.json`)",
+        "the last two epochs and the best as of each, with the rows of `epochs.csv` as of then and checksums (`epoch-<n>.json`)",
     ),
     file(FAILURE_FILE, "while it has failed and was not tried again", "why"),
 ];
@@ -214,10 +215,15 @@ impl RunFolder {
         self.root.join(CLICKS_FILE)
     }
 
+    /// Path of [`PREDICTIONS_DIR`].
+    pub fn predictions_dir(&self) -> PathBuf {
+        self.root.join(PREDICTIONS_DIR)
+    }
+
     /// The folder of the predictions on one data set with one prompt source:
     /// `predictions/<data>-<prompts>/`, with a picture `<case>.png` each.
     pub fn predictions(&self, data: &str, prompts: &str) -> PathBuf {
-        self.root.join(PREDICTIONS_DIR).join(format!("{data}-{prompts}"))
+        self.predictions_dir().join(format!("{data}-{prompts}"))
     }
 
     /// Path of [`ADAPTERS_FILE`].
@@ -278,7 +284,7 @@ impl RunFolder {
         })
     }
 
-    /// SHA-256 of the CSV files that are there, by name: what [`RunRecord::files`] holds.
+    /// SHA-256 of the CSV files that are there, by name: what [`RunRecord::files`] holds besides that of the adapters.
     ///
     /// # Errors
     ///
@@ -286,17 +292,58 @@ impl RunFolder {
     pub fn checksums(&self) -> Result<BTreeMap<String, String>, RunRecordError> {
         let mut all = BTreeMap::new();
         for name in [CASES_FILE, CURVES_FILE, EPOCHS_FILE] {
-            let path = self.root.join(name);
-            match read_bytes(&path) {
-                Ok(bytes) => all.insert(name.to_owned(), hex::encode(Sha256::digest(bytes))),
-                Err(RunRecordError::Read { source, .. })
-                    if source.kind() == ErrorKind::NotFound =>
-                {
-                    None
-                }
-                Err(error) => return Err(error),
-            };
+            all.extend(sha256(&self.root.join(name))?.map(|sum| (name.to_owned(), sum)));
         }
         Ok(all)
     }
+
+    /// SHA-256 of [`ADAPTERS_FILE`], if it is there.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`checksums`](Self::checksums).
+    pub fn adapters_checksum(&self) -> Result<Option<String>, RunRecordError> {
+        sha256(&self.adapters())
+    }
+
+    /// Whether the adapters are those that the run wrote, as far as its record says. Apart from
+    /// [`read_record`](Self::read_record), since they are large, and tables do without.
+    ///
+    /// # Errors
+    ///
+    /// [`RunRecordError::Changed`], and those of [`checksums`](Self::checksums). A file that is gone is none.
+    pub fn check_adapters(&self, record: &RunRecord) -> Result<(), RunRecordError> {
+        let recorded = record.files.get(ADAPTERS_FILE);
+        match self.adapters_checksum()?.zip(recorded.cloned()) {
+            Some((found, recorded)) if found != recorded => {
+                Err(RunRecordError::Changed { found, recorded, path: self.adapters() })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn sha256(path: &Path) -> Result<Option<String>, RunRecordError> {
+    let failed = |source| RunRecordError::Read { path: path.to_owned(), source };
+    match fs::metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error)),
+        Ok(found) if !found.is_file() => {
+            return Err(RunRecordError::NotAFile { path: path.to_owned() });
+        }
+        Ok(_) => {}
+    }
+    watched(path, || {
+        let (mut hasher, mut reader) = (Sha256::new(), BufReader::new(File::open(path)?));
+        loop {
+            let bytes = reader.fill_buf()?;
+            if bytes.is_empty() {
+                return Ok(Some(hex::encode(hasher.finalize())));
+            }
+            hasher.update(bytes);
+            let n = bytes.len();
+            reader.consume(n);
+        }
+    })
+    .map_err(failed)
 }

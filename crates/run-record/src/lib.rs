@@ -36,8 +36,8 @@ pub use environment::Environment;
 pub use error::RunRecordError;
 pub use failure::Failure;
 pub use file::{
-    MAX_JSON_BYTES, MAX_ROWS_BYTES, read_bytes, read_json, read_rows, write_bytes, write_json,
-    write_rows,
+    MAX_JSON_BYTES, MAX_ROWS_BYTES, csv_bytes, read_bytes, read_json, read_rows, write_bytes,
+    write_json, write_rows,
 };
 pub use folder::{
     ADAPTERS_FILE, CASES_FILE, CHECKPOINT_DIR, CLICKS_FILE, CURVES_FILE, ENVIRONMENT_FILE,

@@ -14,6 +14,7 @@ use promise::{
     plan::Experiment,
     run::FinishedRun,
     run_folder::{Existing, RunState},
+    threads::MOST_THREADS,
     workers::Workers,
 };
 use serde_json::{Value, json};
@@ -45,7 +46,7 @@ pub struct Ablate {
     #[arg(long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
     /// Threads of each run, instead of its share. The same number gives the same bytes, whatever `--jobs` is.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = threads)]
     threads_per_run: Option<NonZeroUsize>,
     /// Go on with the others when a run fails.
     #[arg(long)]
@@ -320,4 +321,12 @@ fn outcome_json(run: &RunOutcome) -> Value {
         "state": state,
         "reasons": run.failure().map(|failure| failure.reasons),
     })
+}
+
+/// A number of threads that a run may have.
+fn threads(text: &str) -> Result<NonZeroUsize, String> {
+    match text.parse::<NonZeroUsize>() {
+        Ok(threads) if threads.get() <= MOST_THREADS => Ok(threads),
+        _ => Err(format!("expected a number from 1 to {MOST_THREADS}")),
+    }
 }

@@ -106,7 +106,10 @@ pub(crate) fn marker(area: &Area<'_>, (x, y): (f64, f64), look: Look, half: f64)
 /// A rectangle filled with color, or hatched with it: what stands apart is seen in gray, too.
 pub(crate) fn bar(area: &Area<'_>, rect: Rect, color: RGBColor, hatched: bool) -> DrawResult {
     let corners = [(pt(rect.left), pt(rect.top)), (pt(rect.right), pt(rect.bottom))];
-    if hatched {
+    let [(left, top), (right, bottom)] = corners;
+    if left == right || top == bottom {
+        // A bar of 0 has nothing to fill, and programs that draw SVG complain of such rectangles.
+    } else if hatched {
         area.draw(&Rectangle::new(corners, WHITE.filled()))?;
         for [from, to] in hatching(rect) {
             let line = [(pt(from.0), pt(from.1)), (pt(to.0), pt(to.1))];
