@@ -593,7 +593,7 @@ fn a_plan_says_every_option_with_its_default_and_keeps_those_that_were_given() {
     let path = folder.path().join("experiment.toml");
     for module in promise::registry::PROMPT_MODULES {
         let text = format!(
-            "name = \"a\"\nbackbone = {{ variant = \"vit_b\" }}\ndata = {{ train = [\"phantom\"], test = [\"phantom\"] }}\n\
+            "name = \"a\"\nbackbone = {{ variant = \"micro\" }}\ndata = {{ train = [\"phantom\"], test = [\"phantom\"] }}\n\
              prompt = {{ module = \"{}\" }}\n[shift]\nmodule = \"ips\"\n[train]\nepochs = 1\n[evaluate]\nprompts = [\"grid\"]\n",
             module.name
         );
