@@ -4,7 +4,7 @@ use std::{fmt, mem};
 
 use burn::{
     data::dataset::DatasetError,
-    tensor::{ExecutionError, Int, Tensor, TensorReadError},
+    tensor::{Device, ExecutionError, Gradients, Int, Tensor, TensorReadError},
     train::{
         InferenceStep, Interrupter, ItemLazy, TrainOutput, TrainStep,
         metric::{
@@ -220,6 +220,20 @@ struct DivergedError {
     cases: String,
 }
 
+/// There is nothing that a step could change.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the loss reaches no parameter: neither prompt module nor token shift computed anything that learns; a module without \
+     parameters says `Learning::Fixed`, and one that is fitted at once `Learning::Fitted`"
+)]
+struct NothingLearnsError;
+
+/// Gradients of none of our parameters.
+fn no_gradients(device: &Device) -> Gradients {
+    let leaf = Tensor::<1>::zeros([1], &device.clone().autodiff()).require_grad();
+    leaf.mul_scalar(1.0).backward()
+}
+
 impl<P: PromptModule> TrainStep for Promise<P> {
     type Input = Batch;
     type Output = StepOutput;
@@ -230,7 +244,10 @@ impl<P: PromptModule> TrainStep for Promise<P> {
         let Decoded { logits, loss, gradient } =
             self.decode_in_parts(&batch, &output, at_once(&batch));
         let own_loss = output.own_loss.clone().map_or(0.0, value);
-        let gradients = output.backward(&gradient).expect("something is trained");
+        let gradients = output.backward(&gradient).unwrap_or_else(|| {
+            self.settings.interrupter.fail(DatasetError::new(NothingLearnsError));
+            no_gradients(&batch.image_embedding.device())
+        });
         TrainOutput::new(self, gradients, self.output(&batch, logits, loss + own_loss))
     }
 }
@@ -376,7 +393,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::{backbone::Backbone, model::Adapter, plan::Experiment};
+    use crate::{backbone::Backbone, model::Adapter, no_prompt::NoPrompt, plan::Experiment};
 
     const SMOKE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../experiments/smoke/apm.toml");
 
@@ -510,6 +527,23 @@ mod tests {
             cases: (0..n).map(|case| case.to_string()).collect(),
         };
         (model, batch)
+    }
+
+    #[test]
+    fn a_step_that_nothing_can_learn_from_ends_the_training_with_an_error() {
+        let plain = Device::flex();
+        let backbone = Backbone::load(Variant::Micro, None, &plain).expect("embedded");
+        let nothing = ["prompt={ module = \"none\" }", "shift={ module = \"none\" }"];
+        let experiment =
+            Experiment::load(SMOKE.as_ref(), &nothing.map(str::to_owned)).expect("valid");
+        let plan = &experiment.runs[0];
+        let model = Promise::<NoPrompt>::new(plan, &backbone, &plain.clone().autodiff());
+        let (_, batch) = model_and_batch();
+        let model = model.expect("fits");
+        let output = TrainStep::step(&model, batch);
+        assert!(output.item.loss.is_finite());
+        let error = model.settings.interrupter.error().expect("it was told").to_string();
+        assert!(error.contains("Learning::Fixed"), "{error}");
     }
 
     #[test]

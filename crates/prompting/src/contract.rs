@@ -75,6 +75,22 @@ pub enum ContractError {
     /// The same input gives other prompts the second time.
     #[error("the same input gives other {0} {1}")]
     Unsteady(&'static str, &'static str),
+    /// A module that learns by gradient, and has nothing for gradients to change.
+    #[error(
+        "learns by gradient, and has no parameter that asks for one; `learning` of a module without parameters says \
+         `Learning::Fixed`, of one that is fitted at once `Learning::Fitted`"
+    )]
+    NothingToLearn,
+    /// Gradients that an optimizer can do nothing with.
+    #[error("of {all} parameters {count} receive a gradient {what}")]
+    BadGradient {
+        /// Parameters whose gradient is bad.
+        count: usize,
+        /// All parameters.
+        all: usize,
+        /// What is wrong with it.
+        what: &'static str,
+    },
     /// Parameters that no gradient reaches.
     #[error("{without} of {all} parameters receive no gradient")]
     Gradient {
@@ -449,7 +465,7 @@ fn check_own_loss<M: PromptModule>(
         let learning = [learning, module.propose_training(tracked(input.clone()), &truth)];
         for own in learning.into_iter().filter_map(|learning| learning.own_loss) {
             let wrong = |reason: String| Err(ContractError::OwnLoss { reason, masks });
-            let value = floats(own.value.unsqueeze::<2>());
+            let value = floats(own.value);
             if !matches!(value[..], [value] if value.is_finite()) {
                 return wrong(format!("is {value:?}, not one finite number"));
             }
@@ -461,7 +477,8 @@ fn check_own_loss<M: PromptModule>(
     Ok(())
 }
 
-/// That every parameter is reached, by the own loss alone if the mask's gradient is kept away.
+/// That there are parameters, that each is reached, by the own loss alone if the mask's gradient is kept away, and that
+/// what reaches them are numbers, not all of them zero.
 fn check_gradients<M: PromptModule>(
     module: &M,
     input: PromptInput,
@@ -474,14 +491,30 @@ fn check_gradients<M: PromptModule>(
     let loss = prompts
         .flat_map(Prompts::floats)
         .filter(|(_, values)| values.is_autodiff())
-        .map(|(_, values)| values.powi_scalar(2).sum())
+        // The 1: a mask input may begin with zeros everywhere, and the derivative of a square is zero there.
+        .map(|(_, values)| (values + 1.0).powi_scalar(2).sum())
         .chain(learning.own_loss.map(|own| own.value))
         .reduce(|a, b| a + b);
-    let mut visitor =
-        GradientVisitor { gradients: loss.map(|loss| loss.backward()), all: 0, without: 0 };
+    // Of values that no parameter is behind there is no graph to go back through.
+    let loss = loss.filter(Tensor::is_tracked);
+    let gradients = loss.map(|loss| loss.backward());
+    let mut visitor = GradientVisitor { gradients, all: 0, without: 0, not_finite: 0, zero: 0 };
     module.visit(&mut visitor);
-    if visitor.without > 0 {
-        return Err(ContractError::Gradient { without: visitor.without, all: visitor.all });
+    let GradientVisitor { all, without, not_finite, zero, .. } = visitor;
+    if all == 0 {
+        return Err(ContractError::NothingToLearn);
+    }
+    if without > 0 {
+        return Err(ContractError::Gradient { without, all });
+    }
+    if not_finite > 0 {
+        let what = "that is infinite or no number";
+        return Err(ContractError::BadGradient { count: not_finite, all, what });
+    }
+    // Some may be: what lies behind a ReLU that is closed.
+    if zero == all {
+        let what = "of zeros, so that nothing is learned";
+        return Err(ContractError::BadGradient { count: zero, all, what });
     }
     Ok(())
 }
@@ -490,6 +523,8 @@ struct GradientVisitor {
     gradients: Option<burn::tensor::Gradients>,
     all: usize,
     without: usize,
+    not_finite: usize,
+    zero: usize,
 }
 
 impl ModuleVisitor for GradientVisitor {
@@ -499,8 +534,13 @@ impl ModuleVisitor for GradientVisitor {
             return;
         }
         self.all += 1;
-        let reached = self.gradients.as_ref().is_some_and(|grads| tensor.grad(grads).is_some());
-        self.without += usize::from(!reached);
+        let Some(gradient) = self.gradients.as_ref().and_then(|grads| tensor.grad(grads)) else {
+            self.without += 1;
+            return;
+        };
+        let values = floats(gradient);
+        self.not_finite += usize::from(values.iter().any(|value| !value.is_finite()));
+        self.zero += usize::from(values.iter().all(|&value| value == 0.0));
     }
 }
 
@@ -577,6 +617,6 @@ fn ints(tensor: Tensor<2, Int>) -> Vec<i64> {
     tensor.into_data().try_into_vec_as::<i64>().unwrap_or_default()
 }
 
-fn floats(tensor: Tensor<2>) -> Vec<f32> {
+fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().try_into_vec_as::<f32>().unwrap_or_default()
 }

@@ -9,6 +9,7 @@ use prompting::{
     BackboneInfo, Example, FitError, FitReport, Learning, OwnLoss, PromptInput, PromptModule,
     PromptOptionError, Prompts, Proposal, TrainingExamples, TrainingProposal, TrainingTruth,
     contract::{ContractError, check},
+    foreground_point,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,10 @@ enum Fault {
     InfiniteMask,
     LooksAtOtherImages,
     DeafParameter,
+    /// What is proposed depends on no parameter, though the graph leads there.
+    DeafModule,
+    /// The derivative of a root at zero.
+    InfiniteGradient,
     WrongTap,
     WrongShape,
     Refuses,
@@ -122,7 +127,14 @@ impl PromptModule for Probe {
             features = features.clone() - features.mean_dim(0);
         }
         let size = self.input_size as f64;
-        let place = |values: Tensor<2>| sigmoid(values).mul_scalar(size);
+        let place = |values: Tensor<2>| {
+            let values = match self.fault {
+                Fault::DeafModule => values.mul_scalar(0.0),
+                Fault::InfiniteGradient => values.clone() + values.mul_scalar(0.0).sqrt(),
+                _ => values,
+            };
+            sigmoid(values).mul_scalar(size)
+        };
         let mut point = place(self.point.forward(features.clone())).reshape([batch, 1, 2]);
         if self.fault == Fault::OutsideTheFrame {
             point = point + size;
@@ -189,6 +201,12 @@ fn every_broken_clause_is_found() {
     assert!(matches!(broken(Fault::LooksAtOtherImages), ContractError::Batch { .. }));
     let error = broken(Fault::DeafParameter);
     assert!(matches!(error, ContractError::Gradient { without: 1, .. }), "{error}");
+    let error = broken(Fault::DeafModule);
+    assert!(matches!(error, ContractError::BadGradient { count: 4, all: 4, .. }), "{error}");
+    assert!(error.to_string().contains("of zeros"), "{error}");
+    let error = broken(Fault::InfiniteGradient);
+    assert!(matches!(error, ContractError::BadGradient { all: 4, .. }), "{error}");
+    assert!(error.to_string().contains("infinite or no number"), "{error}");
     let error = broken(Fault::CornersReversed);
     assert!(matches!(error, ContractError::Corners(_)), "{error}");
     let error = broken(Fault::InfiniteMask);
@@ -380,6 +398,50 @@ macro_rules! with_spec {
             }
         }
     };
+}
+
+/// Proposes the middle of the image, and does not say that it learns nothing.
+#[derive(Module, Debug)]
+struct Forgetful {
+    #[module(skip)]
+    input_size: usize,
+}
+
+impl PromptModule for Forgetful {
+    const NAME: &'static str = "forgetful";
+    const SUMMARY: &'static str = "for tests";
+    type Spec = NoOptions;
+
+    fn from_spec(
+        _: &NoOptions,
+        backbone: &BackboneInfo,
+        _: &Device,
+    ) -> Result<Self, PromptOptionError> {
+        Ok(Self { input_size: backbone.input_size })
+    }
+
+    fn taps(&self) -> Vec<usize> {
+        Vec::new()
+    }
+
+    fn propose(&self, input: PromptInput) -> Proposal {
+        let device = input.image_embedding.device().without_autodiff();
+        let middle = self.input_size as f32 / 2.0;
+        let at = Tensor::<2>::full([input.batch_size(), 2], middle, &device);
+        Prompts { points: Some(foreground_point(at)), ..Prompts::default() }.into()
+    }
+}
+
+/// There are none.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct NoOptions {}
+
+#[test]
+fn a_module_without_parameters_says_that_it_learns_nothing() {
+    let error = check::<Forgetful>(&NoOptions {}).expect_err("it learns by gradient");
+    assert!(matches!(error, ContractError::NothingToLearn), "{error}");
+    assert!(error.to_string().contains("`Learning::Fixed`"), "{error}");
 }
 
 with_spec!(Tolerant, TolerantSpec);
