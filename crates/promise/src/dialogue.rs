@@ -6,7 +6,7 @@ use sam_backbone::{FrozenSam, MaskDecoderOutput};
 
 use crate::{
     evaluate::host_prompts,
-    hypotheses::decode_best,
+    hypotheses::{decode_best, highest},
     model::USED_MASK,
     prompt_source::HostPrompt,
     words::{UnknownWordError, Word},
@@ -42,7 +42,7 @@ pub enum MaskChoice {
     /// The one that runs are trained for and scored with, [`USED_MASK`].
     #[default]
     Used,
-    /// The one with the highest predicted IoU, as SAM's own predictor does.
+    /// The one with the highest predicted IoU, as SAM's own predictor does; of equals the first.
     Best,
 }
 
@@ -50,6 +50,14 @@ impl MaskChoice {
     /// What a prediction takes: a run's mask, or without a run what SAM's own predictor takes.
     pub(crate) fn for_prediction(is_run: bool) -> Self {
         if is_run { Self::Used } else { Self::Best }
+    }
+
+    /// Which one, by the IoU that SAM predicts for each.
+    pub(crate) fn among(self, iou: &[f32]) -> usize {
+        match self {
+            Self::Used => USED_MASK,
+            Self::Best => highest(iou),
+        }
     }
 }
 
@@ -112,7 +120,8 @@ impl<'a> Dialogue<'a> {
     /// The first round. Of several hypotheses the one that SAM thinks best of stays for the rounds to come.
     pub fn begin(&mut self, proposal: Proposal) -> Reply {
         let shift = self.token_shift.as_ref();
-        let (prompts, output) = decode_best(self.sam, &self.image_embedding, proposal, shift);
+        let (prompts, output) =
+            decode_best(self.sam, &self.image_embedding, proposal, shift, self.choice);
         self.prompts = prompts;
         self.keep(output)
     }
@@ -136,11 +145,7 @@ impl<'a> Dialogue<'a> {
     fn keep(&mut self, output: MaskDecoderOutput) -> Reply {
         let iou = output.iou_predictions.clone().into_data();
         let iou = iou.try_into_vec_as::<f32>().expect("a float tensor");
-        let best = (0..iou.len()).max_by(|&a, &b| iou[a].total_cmp(&iou[b])).unwrap_or(USED_MASK);
-        let used_mask = match self.choice {
-            MaskChoice::Used => USED_MASK,
-            MaskChoice::Best => best,
-        };
+        let used_mask = self.choice.among(&iou);
         let reply = Reply { output, used_mask, iou_prediction: iou[used_mask] };
         self.previous = Some(reply.logits());
         reply

@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use prompting::{Prompts, Proposal};
 use sam_backbone::{FrozenSam, MaskDecoderOutput};
 
-use crate::model::USED_MASK;
+use crate::{dialogue::MaskChoice, model::USED_MASK};
 
 /// What SAM answers to a hypothesis: of its three masks the one that is used.
 #[derive(Debug, Clone)]
@@ -25,18 +25,20 @@ impl Answer {
     }
 }
 
+/// The place of the highest value, of equals the first one; 0 of none.
+pub(crate) fn highest(values: &[f32]) -> usize {
+    let better =
+        |best: usize, other: usize| if values[other] > values[best] { other } else { best };
+    (0..values.len()).reduce(better).unwrap_or(0)
+}
+
 /// Which hypothesis counts for each image: the one with the highest predicted IoU, the first of equals.
 pub(crate) fn choose(answers: &[Answer]) -> Vec<usize> {
     let iou: Vec<Vec<f32>> = answers.iter().map(|answer| floats(answer.iou.clone())).collect();
     let images = iou.first().map_or(0, Vec::len);
-    let best = |image: usize| {
-        let better = |best: usize, other: usize| match iou[other][image] > iou[best][image] {
-            true => other,
-            false => best,
-        };
-        (0..iou.len()).reduce(better).unwrap_or(0)
-    };
-    (0..images).map(best).collect()
+    let of_image =
+        |image: usize| -> Vec<f32> { iou.iter().map(|of_images| of_images[image]).collect() };
+    (0..images).map(|image| highest(&of_image(image))).collect()
 }
 
 /// The logits of each image's best hypothesis, `[B, 1, h, w]`, part of no graph.
@@ -54,12 +56,21 @@ pub(crate) fn best_logits(answers: &[Answer]) -> Tensor<4> {
     Tensor::cat(rows.collect(), 0)
 }
 
+/// The hypothesis whose answer has the highest predicted IoU, where `choice` says which of SAM's masks is the answer.
+///
+/// - `iou`: of the masks, for each hypothesis
+fn best_hypothesis(iou: &[Vec<f32>], choice: MaskChoice) -> usize {
+    let answers: Vec<f32> = iou.iter().map(|iou| iou[choice.among(iou)]).collect();
+    highest(&answers)
+}
+
 /// Decodes every hypothesis for one image, and gives the best with what SAM said to it.
 pub(crate) fn decode_best(
     sam: &FrozenSam,
     image_embedding: &Tensor<4>,
     proposal: Proposal,
     token_shift: Option<&Tensor<3>>,
+    choice: MaskChoice,
 ) -> (Prompts, MaskDecoderOutput) {
     let hypotheses = match proposal.hypotheses {
         none if none.is_empty() => vec![Prompts::default()],
@@ -69,15 +80,18 @@ pub(crate) fn decode_best(
         sam.decode(image_embedding.clone(), prompts.clone(), token_shift.cloned(), true)
     };
     let mut outputs: Vec<MaskDecoderOutput> = hypotheses.iter().map(decode).collect();
-    let answers: Vec<Answer> = match outputs.len() {
-        1 => Vec::new(),
-        _ => outputs.iter().cloned().map(Answer::of).collect(),
+    let best = match outputs.len() {
+        1 => 0,
+        _ => {
+            let iou: Vec<Vec<f32>> =
+                outputs.iter().map(|output| floats(output.iou_predictions.clone())).collect();
+            best_hypothesis(&iou, choice)
+        }
     };
-    let best = choose(&answers).first().copied().unwrap_or(0);
     (hypotheses[best].clone(), outputs.swap_remove(best))
 }
 
-fn floats(tensor: Tensor<1>) -> Vec<f32> {
+fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().try_into_vec_as::<f32>().expect("a float tensor")
 }
 
@@ -108,5 +122,14 @@ mod tests {
         assert_eq!(logits[4], 1.0);
         assert_eq!(logits[8], 1.0);
         assert!(choose(&[]).is_empty());
+    }
+
+    #[test]
+    fn hypotheses_are_ranked_by_the_masks_that_answer() {
+        let iou = [vec![0.5, 0.9, 0.1], vec![0.6, 0.7, 0.1], vec![0.6, 0.1, 0.9]];
+        assert_eq!(best_hypothesis(&iou, MaskChoice::Used), 1);
+        assert_eq!(best_hypothesis(&iou, MaskChoice::Best), 0);
+        assert_eq!(MaskChoice::Best.among(&[0.4, 0.8, 0.8]), 1, "the first of equals");
+        assert_eq!(MaskChoice::Used.among(&[0.4, 0.8, 0.8]), USED_MASK);
     }
 }
