@@ -48,6 +48,8 @@ pub mod person;
 pub mod plan;
 pub mod png;
 pub mod predict;
+#[cfg(test)]
+mod probe;
 pub mod progress;
 pub mod prompt_source;
 pub mod reference;

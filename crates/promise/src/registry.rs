@@ -95,6 +95,8 @@ pub const PROMPT_MODULES: &[PromptEntry] = &[
     PromptEntry::of::<dense_prompting::DensePrompter>(),
     PromptEntry::of::<self_prompting::SelfPrompter>(),
     // A new crate adds one line here.
+    #[cfg(test)]
+    PromptEntry::of::<crate::probe::Probe>(),
 ];
 
 /// A name that no prompt module has.
