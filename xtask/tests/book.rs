@@ -162,7 +162,7 @@ fn copy_experiments(from: &Path, to: &Path) {
 }
 
 /// What a reader has and a repository has not: a photograph, a folder of images with masks and splits, the predictions of
-/// another program.
+/// another program, and what somebody clicked.
 fn bring(folder: &Path) {
     for name in ["data/images", "data/masks", "predictions", "truths"] {
         fs::create_dir_all(folder.join(name)).expect("made");
@@ -184,6 +184,15 @@ fn bring(folder: &Path) {
         }
     }
     fs::write(folder.join("data/splits.csv"), splits).expect("written");
+    // Prompts of a person, as the page about them shows them.
+    let page = read(&root().join("docs/book/src/clicks.md"));
+    let shown: Vec<&str> =
+        page.split("\n```json\n").skip(1).filter_map(|rest| rest.split("\n```").next()).collect();
+    let names = ["clicks.json", "phantom.json"];
+    assert_eq!(shown.len(), names.len(), "files of prompts on the page");
+    for (name, text) in names.into_iter().zip(shown) {
+        fs::write(folder.join(name), text).expect("written");
+    }
 }
 
 /// `cargo` as plain blocks call it: `cargo xtask` is this program, all else belongs into a block with a mark.

@@ -361,6 +361,43 @@ fn what_cannot_be_done_is_said_in_words_and_fails() {
 }
 
 #[test]
+fn options_of_eval_that_would_do_nothing_are_refused_before_anything_is_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let eval =
+        |more: &[&str]| failure(&xtask(folder.path(), &[&["eval", "nowhere"], more].concat()));
+    for option in [
+        ["--rounds", "3"],
+        ["--start", "auto"],
+        ["--mask-input", "none"],
+        ["--mask-choice", "best"],
+    ] {
+        let expected = format!("`{}` is about the simulated user", option[0]);
+        for prompts in [&[][..], &["--prompts", "center"], &["--prompts", "a.json"]] {
+            let message = eval(&[&option[..], prompts].concat());
+            assert!(message.contains(&expected), "{message}");
+        }
+    }
+    for prompts in ["center", "simulated"] {
+        let message = eval(&["--prompts", prompts, "--combine", "add"]);
+        assert!(message.contains("`--combine` is about a person's prompts"), "{message}");
+    }
+    let message = eval(&["--prompts", "simulated", "--prompts", "center"]);
+    assert!(message.contains("stands alone"), "{message}");
+    let message = eval(&["--prompts", "a.json", "--prompts", "a.json"]);
+    assert!(message.contains("given twice"), "{message}");
+    let message = eval(&["--prompts", "a.json", "--prompts", "b.json"]);
+    assert!(message.contains("two files of prompts"), "{message}");
+    for rounds in ["0", "1001", "100000000000", "18446744073709551615"] {
+        let message = eval(&["--prompts", "simulated", "--rounds", rounds]);
+        assert!(message.contains("1..=1000"), "{message}");
+    }
+    let predict = ["predict", "--image", "a.png", "-o", "m.png", "--backbone", "micro"];
+    let combine = ["--combine", "add"];
+    let message = failure(&xtask(folder.path(), &[&predict[..], &combine].concat()));
+    assert!(message.contains("`--combine` is about your prompts"), "{message}");
+}
+
+#[test]
 fn real_data_without_a_root_says_how_to_name_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let kvasir = root().join("experiments/main/kvasir_apm-ips_micro.toml");

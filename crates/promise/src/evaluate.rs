@@ -22,7 +22,7 @@ use crate::{
     dialogue::{Dialogue, MaskChoice, MaskInput},
     features::{EncodedCase, EncodedSet, FeatureError},
     model::Adapter,
-    person::{Combine, OutsideError, PromptFile},
+    person::{Combine, ImagePrompt, OutsideError, PromptFile, UserPrompt},
     predict::{Wanting, answer},
     progress::Progress,
     prompt_source::{
@@ -40,7 +40,7 @@ pub enum CasePrompts<'a> {
     Person {
         /// The prompts.
         file: &'a PromptFile,
-        /// How they go together with the run's; by default as the file says.
+        /// How they go together with the run's, for every image; by default as the file says.
         combine: Option<Combine>,
     },
 }
@@ -55,6 +55,27 @@ impl CasePrompts<'_> {
     /// Whether the prompts are made from the truth.
     pub fn is_oracle(&self) -> bool {
         matches!(self, Self::Source(source) if source.is_oracle())
+    }
+
+    /// Whether every image gets a prompt, of a run with a prompt module or without one.
+    ///
+    /// # Errors
+    ///
+    /// What is wanting, and what can be asked for instead.
+    pub(crate) fn check(&self, method: &str, proposes: bool) -> Result<(), EvaluateError> {
+        match *self {
+            Self::Source(PromptSource::Auto) if !proposes => {
+                Err(EvaluateError::NoModule { method: method.to_owned() })
+            }
+            Self::Source(_) => Ok(()),
+            Self::Person { file, combine } => file.images.iter().try_for_each(|(image, prompt)| {
+                let prompt = combined(prompt, combine, image)?;
+                match prompt.wanting(proposes) {
+                    None => Ok(()),
+                    Some(wanting) => Err(wanting_of(wanting, method, image, combine)),
+                }
+            }),
+        }
     }
 
     /// Whether the run's prompt module may be asked.
@@ -143,16 +164,44 @@ pub enum EvaluateError {
         /// The method.
         method: String,
     },
+    /// A simulated user is to begin with automatic prompts, and there is no module.
+    #[error(
+        "`{method}` has no prompt module, so there are no automatic prompts to start from; `--start click` begins with the \
+         first click"
+    )]
+    NothingToStartFrom {
+        /// The method.
+        method: String,
+    },
     /// Prompts are to be added to those of a module, and there is none.
     #[error(
-        "`{method}` has no prompt module, so there are no automatic prompts to add those of {case} to; `--combine replace` \
-         takes them alone"
+        "`{method}` has no prompt module, so there are no automatic prompts to add those of `{image}` to, as {by} has it; \
+         `--combine replace` takes them alone"
     )]
     NothingToAddTo {
         /// The method.
         method: String,
-        /// Data set and case.
-        case: String,
+        /// The image, as the file of prompts calls it.
+        image: String,
+        /// Who asks for it.
+        by: &'static str,
+    },
+    /// A file of prompts has nothing but automatic prompts for an image, and there is no module.
+    #[error(
+        "`{method}` has no prompt module, and automatic prompts are all that the file has for `{image}`; give it a point or \
+         a box, or leave it out"
+    )]
+    OnlyAutomatic {
+        /// The method.
+        method: String,
+        /// The image, as the file of prompts calls it.
+        image: String,
+    },
+    /// A file of prompts has nothing but automatic prompts for an image, and these are not wanted.
+    #[error("`{image}` has automatic prompts only, which `--combine replace` leaves out")]
+    NothingLeft {
+        /// The image, as the file of prompts calls it.
+        image: String,
     },
     /// A person's prompt lies outside of the image.
     #[error("{place}: {case}")]
@@ -189,6 +238,33 @@ pub enum EvaluateError {
     /// The user asked to stop.
     #[error("interrupted")]
     Interrupted,
+}
+
+/// The prompt of an image of a file.
+fn combined(
+    prompt: &ImagePrompt,
+    combine: Option<Combine>,
+    image: &str,
+) -> Result<UserPrompt, EvaluateError> {
+    let left = prompt.user_prompt(combine);
+    left.ok_or_else(|| EvaluateError::NothingLeft { image: image.to_owned() })
+}
+
+/// What is wanting of an image of a file, in words.
+fn wanting_of(
+    wanting: Wanting,
+    method: &str,
+    image: &str,
+    combine: Option<Combine>,
+) -> EvaluateError {
+    let (method, image) = (method.to_owned(), image.to_owned());
+    match wanting {
+        Wanting::Prompt => EvaluateError::OnlyAutomatic { method, image },
+        Wanting::Module => {
+            let by = if combine.is_some() { "`--combine add`" } else { "`automatic` of the file" };
+            EvaluateError::NothingToAddTo { method, image, by }
+        }
+    }
 }
 
 /// Scores every case of `set`.
@@ -399,18 +475,13 @@ fn predict_case(
             dialogue.begin(host_prompts(&fixed, sam).into())
         }
         CasePrompts::Person { file, combine } => {
-            let prompt = file.of(&case.id).cloned().unwrap_or_default().user_prompt(combine);
+            let prompt =
+                combined(&file.of(&case.id).cloned().unwrap_or_default(), combine, &case.id)?;
             let given = prompt
                 .in_input(&case.frame)
                 .map_err(|place| EvaluateError::Outside { place, case: case_name(case) })?;
-            let wanting = |wanting| match wanting {
-                Wanting::Prompt => no_module(),
-                Wanting::Module => EvaluateError::NothingToAddTo {
-                    method: evaluation.method.to_owned(),
-                    case: case_name(case),
-                },
-            };
-            answer(&mut dialogue, sam, &prompt, &given, propose).map_err(wanting)?
+            answer(&mut dialogue, sam, &prompt, &given, propose)
+                .map_err(|wanting| wanting_of(wanting, evaluation.method, &case.id, combine))?
         }
     };
     let (points, box_xyxy) = prompts_in_image(&dialogue.into_prompts(), &case.frame);

@@ -146,8 +146,9 @@ pub struct Question {
 
 impl From<&ImagePrompt> for Question {
     fn from(prompt: &ImagePrompt) -> Self {
-        let UserPrompt { points, box_xyxy, .. } = prompt.user_prompt(None);
-        Self { points, box_xyxy, automatic: prompt.automatic, mask: None }
+        let points = prompt.points.iter().map(|point| ([point.x, point.y], point.label.into()));
+        let (points, box_xyxy, automatic) = (points.collect(), prompt.box_xyxy, prompt.automatic);
+        Self { points, box_xyxy, automatic, mask: None }
     }
 }
 
@@ -157,7 +158,6 @@ impl Question {
             points: self.points.clone(),
             box_xyxy: self.box_xyxy,
             combine: if self.automatic { Combine::Add } else { Combine::Replace },
-            without_automatic: !self.automatic,
         }
     }
 }

@@ -11,6 +11,7 @@ use serde::{
     Deserialize, Deserializer, Serialize,
     de::{self, MapAccess, Visitor},
 };
+use serde_json::error::Category;
 
 use crate::{
     prompt_source::HostPrompt,
@@ -58,8 +59,6 @@ pub struct UserPrompt {
     pub box_xyxy: Option<[f32; 4]>,
     /// How it goes together with the run's own.
     pub combine: Combine,
-    /// With [`Combine::Correct`]: begin with the first point or the box, and not with the run's own prompts.
-    pub without_automatic: bool,
 }
 
 /// A place that is not in the image.
@@ -146,7 +145,8 @@ pub struct ImagePrompt {
     /// Left, top, right and bottom.
     #[serde(default, rename = "box")]
     pub box_xyxy: Option<[f32; 4]>,
-    /// Keep the run's automatic prompts too.
+    /// Use the run's automatic prompts too: [`Combine::Add`] instead of [`Combine::Replace`] where nobody says how they
+    /// are combined.
     #[serde(default)]
     pub automatic: bool,
 }
@@ -164,13 +164,36 @@ pub struct ImagePoint {
 }
 
 /// What a point says about the place under it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ImagePointLabel {
     /// It belongs to the object.
     Foreground,
     /// It does not.
     Background,
+}
+
+impl<'de> Deserialize<'de> for ImagePointLabel {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Label;
+        impl Visitor<'_> for Label {
+            type Value = ImagePointLabel;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a label, `\"foreground\"` or `\"background\"`")
+            }
+
+            fn visit_str<E: de::Error>(self, label: &str) -> Result<Self::Value, E> {
+                match label {
+                    "foreground" => Ok(ImagePointLabel::Foreground),
+                    "background" => Ok(ImagePointLabel::Background),
+                    _ => Err(E::invalid_value(de::Unexpected::Str(label), &self)),
+                }
+            }
+        }
+        // Whatever stands there is looked at, so that a number is named.
+        deserializer.deserialize_any(Label)
+    }
 }
 
 impl From<ImagePointLabel> for PointLabel {
@@ -213,6 +236,25 @@ pub enum PromptFileError {
         /// The file.
         path: PathBuf,
     },
+    /// No image at all.
+    #[error("there are prompts for no image: {}", path.display())]
+    NoImages {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Two names that only differ in the ending.
+    #[error(
+        "`{first}` and `{second}` mean one image, since endings do not count; its prompts belong together under one of them: {}",
+        path.display()
+    )]
+    SameImage {
+        /// The name that comes first in the alphabet.
+        first: String,
+        /// The other.
+        second: String,
+        /// The file.
+        path: PathBuf,
+    },
     /// An image without any prompt.
     #[error("`{image}` has neither a point nor a box, and `automatic` is not true: {}", path.display())]
     Nothing {
@@ -231,6 +273,16 @@ pub enum PromptFileError {
         image: String,
         /// As the file has them.
         corners: [f32; 4],
+        /// The file.
+        path: PathBuf,
+    },
+    /// Nothing is left of an image whose only prompts are automatic.
+    #[error(
+        "`{image}` has automatic prompts only, which `--combine replace` leaves out: {}", path.display()
+    )]
+    NothingLeft {
+        /// The image.
+        image: String,
         /// The file.
         path: PathBuf,
     },
@@ -280,11 +332,26 @@ impl PromptFile {
             let (line, column) = (error.line(), error.column());
             let said = error.to_string();
             let place = format!(" at line {line} column {column}");
-            let message = said.strip_suffix(&place).unwrap_or(&said).to_owned();
+            let said = said.strip_suffix(&place).unwrap_or(&said);
+            let message = match error.classify() {
+                // The parser's own word for it may be `ident`.
+                Category::Syntax | Category::Eof => format!("this is no JSON ({said})"),
+                Category::Data | Category::Io => said.to_owned(),
+            };
             PromptFileError::Parse { message, line, column, path: path.to_owned() }
         })?;
         if file.version != PROMPT_FILE_VERSION {
             return Err(PromptFileError::Version { found: file.version, path: path.to_owned() });
+        }
+        if file.images.is_empty() {
+            return Err(PromptFileError::NoImages { path: path.to_owned() });
+        }
+        let mut stems: BTreeMap<&str, &String> = BTreeMap::new();
+        for image in file.images.keys() {
+            if let Some(first) = stems.insert(stem(image), image) {
+                let (first, second, path) = (first.clone(), image.clone(), path.to_owned());
+                return Err(PromptFileError::SameImage { first, second, path });
+            }
         }
         for (image, prompt) in &file.images {
             if prompt.points.is_empty() && prompt.box_xyxy.is_none() && !prompt.automatic {
@@ -319,18 +386,25 @@ impl PromptFile {
         })
     }
 
-    /// The same for the image at a path, which the caller has read this file for.
+    /// The same for the image at a path, which the caller has read this file for, combined as
+    /// [`ImagePrompt::user_prompt`] says.
     ///
     /// # Errors
     ///
-    /// [`PromptFileError::NoImage`]; `path` is where the prompts come from.
-    pub fn for_image(&self, image: &Path, path: &Path) -> Result<&ImagePrompt, PromptFileError> {
-        let image = image.file_name().unwrap_or_default().to_string_lossy();
-        self.of(&image).ok_or_else(|| PromptFileError::NoImage {
-            image: image.clone().into_owned(),
-            known: self.images.keys().cloned().collect(),
-            path: path.to_owned(),
-        })
+    /// [`PromptFileError::NoImage`], [`PromptFileError::NothingLeft`]; `path` is where the prompts come from.
+    pub fn for_image(
+        &self,
+        image: &Path,
+        combine: Option<Combine>,
+        path: &Path,
+    ) -> Result<UserPrompt, PromptFileError> {
+        let image = image.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let path = path.to_owned();
+        let Some(prompt) = self.of(&image) else {
+            let known = self.images.keys().cloned().collect();
+            return Err(PromptFileError::NoImage { image, known, path });
+        };
+        prompt.user_prompt(combine).ok_or(PromptFileError::NothingLeft { image, path })
     }
 }
 
@@ -346,17 +420,16 @@ pub(crate) fn stem(name: &str) -> &str {
 }
 
 impl ImagePrompt {
-    /// The prompt, combined as `combine` says; by default its points and box are added to the run's prompts if
-    /// `automatic` says so, and else replace them.
-    pub fn user_prompt(&self, combine: Option<Combine>) -> UserPrompt {
+    /// The prompt, combined as `combine` says, whatever the file says. If it says nothing, the file does: points and box
+    /// are added to the run's prompts with `automatic`, and else replace them.
+    ///
+    /// `None` if that leaves nothing: there are no points and no box, and the run's prompts are not wanted.
+    pub fn user_prompt(&self, combine: Option<Combine>) -> Option<UserPrompt> {
         let by_file = if self.automatic { Combine::Add } else { Combine::Replace };
+        let combine = combine.unwrap_or(by_file);
         let points = self.points.iter().map(|point| ([point.x, point.y], point.label.into()));
-        UserPrompt {
-            points: points.collect(),
-            box_xyxy: self.box_xyxy,
-            combine: combine.unwrap_or(by_file),
-            without_automatic: !self.automatic,
-        }
+        let prompt = UserPrompt { points: points.collect(), box_xyxy: self.box_xyxy, combine };
+        (!prompt.is_empty() || combine != Combine::Replace).then_some(prompt)
     }
 }
 
@@ -412,14 +485,15 @@ mod tests {
             }}"#,
         )
         .expect("a good file");
-        let a = file.of("a.png").expect("by its name").user_prompt(None);
+        let combined = |prompt: &ImagePrompt, combine| prompt.user_prompt(combine).expect("some");
+        let a = combined(file.of("a.png").expect("by its name"), None);
         assert_eq!(a.points, [([12.5, 30.0], PointLabel::Foreground)]);
         assert_eq!((a.box_xyxy, a.combine), (Some([1.0, 2.0, 3.0, 4.0]), Combine::Add));
-        let b = file.of("b.v2").expect("a case has no ending").user_prompt(None);
+        let b = combined(file.of("b.v2").expect("a case has no ending"), None);
         assert_eq!(b.points, [([0.0, 1.0], PointLabel::Background)]);
         assert_eq!((b.box_xyxy, b.combine), (None, Combine::Replace));
         let b = file.of("b.v2.jpg").expect("the ending does not count");
-        assert_eq!(b.user_prompt(Some(Combine::Correct)).combine, Combine::Correct);
+        assert_eq!(combined(b, Some(Combine::Correct)).combine, Combine::Correct);
         assert!(file.of("c").is_none());
         let text = serde_json::to_string(&file).expect("it can be written");
         assert_eq!(read(&text).expect("what was written"), file);
@@ -433,9 +507,21 @@ mod tests {
         assert!(unknown.ends_with("prompts.json"), "{unknown}");
         let label =
             r#"{"version": 1, "images": {"a": {"points": [{"x": 1, "y": 1, "label": 1}]}}}"#;
-        assert!(said(label).contains("line 1"), "{}", said(label));
-        let label = label.replace("\"label\": 1", "\"label\": \"fore\"");
-        assert!(said(&label).contains("`foreground` or `background`"), "{}", said(&label));
+        let label = said(label);
+        let expected =
+            r#"invalid type: integer `1`, expected a label, `"foreground"` or `"background"`"#;
+        assert!(label.starts_with(expected) && label.contains("in line 1"), "{label}");
+        let label = said(
+            r#"{"version": 1, "images": {"a": {"points": [{"x": 1, "y": 1, "label": "fore"}]}}}"#,
+        );
+        let expected = r#"invalid value: string "fore", expected a label, `"foreground"`"#;
+        assert!(label.starts_with(expected), "{label}");
+        let same = said(
+            r#"{"version": 1, "images": {"a.png": {"automatic": true}, "a.jpg": {"automatic": true}}}"#,
+        );
+        assert!(same.starts_with("`a.jpg` and `a.png` mean one image"), "{same}");
+        let none = said(r#"{"version": 1, "images": {}}"#);
+        assert!(none.starts_with("there are prompts for no image: "), "{none}");
         let twice =
             r#"{"version": 1, "images": {"a": {"automatic": true}, "a": {"automatic": true}}}"#;
         assert!(said(twice).contains("`a` comes twice"), "{}", said(twice));
@@ -444,7 +530,8 @@ mod tests {
         assert!(nothing.contains("`a` has neither a point nor a box"), "{nothing}");
         let corners = said(r#"{"version": 1, "images": {"a": {"box": [5, 1, 2, 9]}}}"#);
         assert!(corners.contains("[5, 1, 2, 9]"), "{corners}");
-        assert!(said("not json").contains("line 1"));
+        let no_json = said("not json");
+        assert!(no_json.starts_with("this is no JSON (expected ident), in line 1"), "{no_json}");
         let gone = PromptFile::read(Path::new("nowhere.json")).expect_err("not there");
         assert_eq!(gone.to_string(), "cannot read prompts from nowhere.json");
     }
@@ -453,8 +540,14 @@ mod tests {
     fn an_image_without_prompts_is_answered_with_those_that_have_some() {
         let file = read(r#"{"version": 1, "images": {"a.png": {"automatic": true}}}"#);
         let file = file.expect("a good file");
-        let error = file.for_image(Path::new("x/b.png"), Path::new("p.json")).expect_err("no b");
+        let of = |image: &str, combine| file.for_image(image.as_ref(), combine, "p.json".as_ref());
+        let error = of("x/b.png", None).expect_err("no b");
         assert_eq!(error.to_string(), "no prompts for `b.png`; there are some for `a.png`: p.json");
+        assert!(of("x/a.png", None).expect("automatic ones").is_empty());
+        let error = of("x/a.png", Some(Combine::Replace)).expect_err("nothing is left");
+        let expected =
+            "`a.png` has automatic prompts only, which `--combine replace` leaves out: p.json";
+        assert_eq!(error.to_string(), expected);
     }
 
     #[test]

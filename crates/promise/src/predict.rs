@@ -49,7 +49,8 @@ pub enum PredictError {
     Image(#[from] DataError),
     /// Neither a person nor a module prompts.
     #[error(
-        "no prompt: give --point x,y,label or --box x0,y0,x1,y1, or a run with a prompt module"
+        "no prompt: there is neither a point nor a box, and no prompt module to propose any; give --point x,y,label, --box \
+         x0,y0,x1,y1 or a file with some, or a run with a prompt module"
     )]
     NoPrompt,
     /// Prompts are to be added to those of a module, and there is none.
@@ -153,6 +154,18 @@ impl From<Wanting> for PredictError {
     }
 }
 
+impl UserPrompt {
+    /// What is wanting of a run that proposes or does not; nothing with a prompt module.
+    pub(crate) fn wanting(&self, proposes: bool) -> Option<Wanting> {
+        match self.combine {
+            _ if proposes => None,
+            _ if self.is_empty() => Some(Wanting::Prompt),
+            Combine::Add => Some(Wanting::Module),
+            Combine::Replace | Combine::Correct => None,
+        }
+    }
+}
+
 /// The last answer of a dialogue about a person's prompt and a run's, combined as the person says. `given` is the
 /// prompt in input pixels; `propose` gives the run's, `None` without a prompt module.
 pub(crate) fn answer(
@@ -172,8 +185,7 @@ pub(crate) fn answer(
             Ok(dialogue.begin(with_proposal(proposal, given, sam)))
         }
         Combine::Correct => {
-            let proposal = if prompt.without_automatic { None } else { propose() };
-            let first = proposal.map(|proposal| dialogue.begin(proposal));
+            let first = propose().map(|proposal| dialogue.begin(proposal));
             let corners = given
                 .box_xyxy
                 .map(|corners| HostPrompt { box_xyxy: Some(corners), ..HostPrompt::default() });

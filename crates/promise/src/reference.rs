@@ -166,6 +166,7 @@ fn table_in(schema: &Value) -> Option<(Kind, &Value)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::ShiftModule;
 
     #[test]
     fn every_module_says_something_about_every_option() {
@@ -176,6 +177,17 @@ mod tests {
         }
         let page = prompt_options();
         assert!(page.contains("`fusion_channels`") && page.contains("`hidden_ratio`"));
+    }
+
+    #[test]
+    fn every_token_shift_is_known_by_the_name_that_files_have() {
+        let unknown = serde_json::from_value::<ShiftModule>("?".into()).expect_err("no such shift");
+        let known = unknown.to_string();
+        assert_eq!(known.matches('`').count(), 2 * (1 + ShiftModule::ALL.len()), "{known}");
+        for module in ShiftModule::ALL {
+            let name = serde_json::to_value(module).expect("a word");
+            assert_eq!(name, module.name());
+        }
     }
 
     /// Lines of tables, by the heading that they stand below.

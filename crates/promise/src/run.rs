@@ -203,6 +203,23 @@ pub enum RunError {
         /// The first few, each with the training image that it is.
         first: Vec<String>,
     },
+    /// A prompt module is to be fitted to more images than are trained on.
+    #[error(
+        "`{module}` is to be fitted to {asked} images (`prompt.options`), but there are {cases} training images left in \
+         `{data}` besides the {held_out} that are held out (`data.validation_fraction`)"
+    )]
+    TooFewToFit {
+        /// The prompt module.
+        module: String,
+        /// Images that its options ask for.
+        asked: usize,
+        /// Training images.
+        cases: usize,
+        /// The data sets.
+        data: String,
+        /// Images of them that are held out.
+        held_out: usize,
+    },
     /// Two experiments would share their folder.
     #[error("two files name their experiment `{name}`, and would share a folder")]
     TwoExperiments {
@@ -271,8 +288,8 @@ pub enum RunError {
     /// Runs cannot be handed over to a cluster, or it does not answer.
     #[error(transparent)]
     Cluster(#[from] launcher::submission::SubmissionError),
-    /// The user asked to stop.
-    #[error("interrupted; the same command goes on from there")]
+    /// The user asked to stop. What is kept is for the command to say: of an evaluation nothing is.
+    #[error("interrupted")]
     Interrupted,
 }
 
@@ -641,10 +658,19 @@ struct Reopened {
 
 impl Reopened {
     /// The test sets of the run keep its `test_limit`; a set named by `data` is used as a whole.
-    fn new(folder: &RunFolder, data: Option<&str>, context: &Context) -> Result<Self, RunError> {
+    ///
+    /// - `check`: whether what is asked fits the plan and its prompt module, which proposes or does not; before any image
+    ///   is encoded
+    fn new(
+        folder: &RunFolder,
+        data: Option<&str>,
+        context: &Context,
+        check: impl FnOnce(&RunPlan, bool) -> Result<(), EvaluateError>,
+    ) -> Result<Self, RunError> {
         let device = context.device.device()?;
         let record = folder.read_record()?;
         let (plan, backbone, adapter) = load_run(folder, &device)?;
+        check(&plan, registry::find(&plan.spec.prompt.module)?.proposes)?;
         let before = backbone.sam.hash();
         let root = context.data_root.as_deref();
         let sets = match data {
@@ -679,8 +705,11 @@ pub fn evaluate_run(
     protocol: Option<metrics::Protocol>,
     context: &Context,
 ) -> Result<RunRecord, RunError> {
+    let check = |plan: &RunPlan, proposes| {
+        prompts.iter().try_for_each(|prompts| prompts.check(&plan.method, proposes))
+    };
     let Reopened { mut record, plan, backbone, adapter, before, sets } =
-        Reopened::new(folder, data, context)?;
+        Reopened::new(folder, data, context, check)?;
     let spec = &plan.spec;
     let own: Vec<CasePrompts<'_>> = spec.evaluate.prompts.iter().map(|&own| own.into()).collect();
     let prompts = if prompts.is_empty() { &own } else { prompts };
@@ -744,8 +773,9 @@ pub fn simulate_run(
     simulation: Simulation,
     context: &Context,
 ) -> Result<Vec<ClickRow>, RunError> {
+    let check = |plan: &RunPlan, proposes| simulation.check(&plan.method, proposes);
     let Reopened { record, plan, backbone, adapter, before, sets } =
-        Reopened::new(folder, data, context)?;
+        Reopened::new(folder, data, context, check)?;
     let mut rows = Vec::new();
     for set in &sets {
         let simulated = Simulated {

@@ -4,6 +4,7 @@
 //! deepest inside of what is wrong in the same way, and tells the truth about it. Nothing is drawn.
 
 use std::{
+    num::NonZeroUsize,
     ops::ControlFlow,
     sync::atomic::{AtomicBool, Ordering},
 };
@@ -48,8 +49,8 @@ impl std::str::FromStr for Start {
 /// What the user does, and what SAM gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Simulation {
-    /// Clicks for each image.
-    pub rounds: usize,
+    /// Clicks for each image, at least one; every one costs a pass of the decoder and a row.
+    pub rounds: NonZeroUsize,
     /// What there is before the first click; by default the automatic prompts of a run that makes some.
     pub start: Option<Start>,
     /// The mask input of further rounds.
@@ -73,11 +74,27 @@ pub struct Simulated<'a> {
     pub simulation: Simulation,
 }
 
+impl Simulation {
+    /// Whether a run with a prompt module or without one can be started so.
+    ///
+    /// # Errors
+    ///
+    /// [`EvaluateError::NothingToStartFrom`]
+    pub(crate) fn check(&self, method: &str, proposes: bool) -> Result<(), EvaluateError> {
+        match self.start {
+            Some(Start::Auto) if !proposes => {
+                Err(EvaluateError::NothingToStartFrom { method: method.to_owned() })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Clicks through every case of `set`: for each case a row for each number of clicks.
 ///
 /// # Errors
 ///
-/// See [`EvaluateError`]; [`EvaluateError::NoModule`] if there are no automatic prompts to start from.
+/// See [`EvaluateError`]; [`EvaluateError::NothingToStartFrom`] if there are no automatic prompts to start from.
 pub fn simulate(
     simulated: &Simulated<'_>,
     adapter: &dyn Adapter,
@@ -90,7 +107,7 @@ pub fn simulate(
     let n = set.cases.len();
     progress.start(&format!("click through {data} with {}", simulated.method), n as u64);
     let workers = set.reading().workers;
-    let mut rows = Vec::with_capacity(n * (simulated.simulation.rounds + 1));
+    let mut rows = Vec::new();
     let click = |index: usize| click_through(simulated, adapter, sam, set, &set.cases[index], stop);
     let outcome = prefetch(n, workers, 2 * workers, click, |index, case: Result<Vec<_>, _>| {
         match case {
@@ -127,7 +144,7 @@ fn click_through(
     let proposal = match start {
         Some(Start::Click) => None,
         Some(Start::Auto) => {
-            let missing = || EvaluateError::NoModule { method: method.to_owned() };
+            let missing = || EvaluateError::NothingToStartFrom { method: method.to_owned() };
             Some(adapter.propose(input).ok_or_else(missing)?)
         }
         None => adapter.propose(input),
@@ -162,7 +179,7 @@ fn click_through(
         Ok((ClickRow { dice, iou, iou_prediction, ..row }, seen(&map, &truth, &case.frame)))
     };
 
-    let mut rows: Vec<ClickRow> = Vec::with_capacity(rounds + 1);
+    let mut rows: Vec<ClickRow> = Vec::new();
     let nothing = vec![false; truth.pixels().len()];
     let mut prediction = Mask::new(truth.width(), truth.height(), nothing).map_err(failed)?;
     prediction = right_where_unseen(prediction.pixels().to_vec(), &truth, &case.frame);
@@ -171,8 +188,8 @@ fn click_through(
         rows.push(first);
         prediction = mask;
     }
-    let mut clicked = Vec::with_capacity(rounds);
-    for clicks in 1..=rounds {
+    let mut clicked = Vec::new();
+    for clicks in 1..=rounds.get() {
         if stop.load(Ordering::Relaxed) {
             return Err(EvaluateError::Interrupted);
         }

@@ -57,8 +57,21 @@ impl Sources {
 
     /// The training images that a prompt module is fitted to: so many, drawn by the seed of the run from those that
     /// others are trained on. Fewer are part of more.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::TooFewToFit`]
     pub fn examples(&self, plan: &RunPlan, images: usize) -> Result<DataSet, RunError> {
-        Ok(self.train.sample(images, plan.seed)?)
+        self.train.sample(images, plan.seed).map_err(|error| match error {
+            DataError::TooFewCases { data, asked, cases } => RunError::TooFewToFit {
+                module: plan.spec.prompt.module.clone(),
+                asked,
+                cases,
+                data,
+                held_out: self.valid.len(),
+            },
+            error => error.into(),
+        })
     }
 
     pub fn open_test(plan: &RunPlan, context: &Context) -> Result<Vec<DataSet>, RunError> {

@@ -245,6 +245,19 @@ pub enum ShiftModule {
     Ips,
 }
 
+impl ShiftModule {
+    /// Every choice; the one with options comes last, where `list` shows them.
+    pub const ALL: [Self; 2] = [Self::None, Self::Ips];
+
+    /// The name in experiment files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Ips => "ips",
+        }
+    }
+}
+
 impl ShiftSpec {
     /// The options of the shift, `None` if there is no shift.
     pub fn ips(&self) -> Option<ips::IpsSpec> {

@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, num::NonZeroUsize, path::Path};
 
 use common::context;
 use data_loaders::{Catalog, DataSet};
@@ -17,8 +17,10 @@ use promise::{
 };
 use run_record::{CaseRow, ClickRow, RunFolder, read_rows};
 
+const ONE: NonZeroUsize = NonZeroUsize::MIN;
+
 const SIMULATION: Simulation = Simulation {
-    rounds: 3,
+    rounds: ONE.saturating_add(2),
     start: None,
     mask_input: MaskInput::Previous,
     mask_choice: MaskChoice::Used,
@@ -102,6 +104,21 @@ fn a_person_who_makes_the_simulated_clicks_gets_the_simulated_masks() {
     assert_eq!((corrected.rows[0].n, corrected.rows[0].oracle), (2, false));
     assert_eq!(corrected.rows[0].dice, Some(mean_dice(&rows, 3)));
 
+    // What is said on the command line holds for every image, whatever the file says.
+    let without = clicked(&rows, false);
+    let prompts = [CasePrompts::Person { file: &without, combine: Some(Combine::Correct) }];
+    let corrected = evaluate_run(&folder, None, &prompts, None, &context).expect("evaluated");
+    assert_eq!(corrected.rows[0].dice, Some(mean_dice(&rows, 3)));
+    let replaced = |file, combine| {
+        let prompts = [CasePrompts::Person { file, combine }];
+        let mut record = evaluate_run(&folder, None, &prompts, None, &context).expect("evaluated");
+        record.rows.remove(0)
+    };
+    let (by_file, by_word) = (replaced(&without, None), replaced(&file, Some(Combine::Replace)));
+    assert_eq!((by_file.prompts.as_str(), by_word.prompts.as_str()), ("person", "person_replace"));
+    assert_eq!(by_file.dice, by_word.dice);
+    assert_ne!(by_word.dice, replaced(&file, None).dice, "with automatic prompts it is another");
+
     // Without feeding masks back, rounds are the same as all at once.
     let at_once = Simulation { mask_input: MaskInput::None, ..SIMULATION };
     let rows = simulate_run(&folder, None, None, at_once, &context).expect("clicked");
@@ -112,7 +129,7 @@ fn a_person_who_makes_the_simulated_clicks_gets_the_simulated_masks() {
     assert_eq!(added.rows[0].dice, Some(mean_dice(&rows, 3)));
 
     // And alone they are what a start without automatic prompts would have clicked, had it clicked there.
-    let one = Simulation { rounds: 1, start: Some(Start::Click), ..SIMULATION };
+    let one = Simulation { rounds: ONE, start: Some(Start::Click), ..SIMULATION };
     let rows = simulate_run(&folder, None, None, one, &context).expect("clicked");
     assert!(rows.iter().all(|row| row.clicks == 1 && row.start == "click" && row.label == Some(1)));
     let mut file = clicked(&rows, false);
@@ -161,19 +178,38 @@ fn the_same_clicks_are_the_same_bytes_and_frozen_sam_begins_with_a_click() {
     assert_eq!(fs::read(folder.clicks()).expect("it is there"), bytes);
 
     // Another way of clicking stands beside it, and made again takes its own place.
-    let best = Simulation { rounds: 1, mask_choice: MaskChoice::Best, ..SIMULATION };
+    let best = Simulation { rounds: ONE, mask_choice: MaskChoice::Best, ..SIMULATION };
     for _ in 0..2 {
         keep(&folder, simulate(best).expect("clicked")).expect("written");
         let kept: Vec<ClickRow> = read_rows(&folder.clicks()).expect("click rows");
         assert_eq!(kept.len(), 6 + 2);
     }
     let auto = Simulation { start: Some(Start::Auto), ..SIMULATION };
-    let error = simulate(auto).expect_err("no module").to_string();
-    assert!(error.contains("has no prompt module"), "{error}");
+    // What a run without a module cannot do is said before data are opened, so also where there are none.
+    let nowhere = Some("nowhere");
+    let error = simulate_run(&folder, nowhere, None, auto, &context).expect_err("no module");
+    let error = error.to_string();
+    assert!(error.contains("no automatic prompts to start from; `--start click`"), "{error}");
     let file = clicked(&rows, true);
-    let prompts = [CasePrompts::Person { file: &file, combine: None }];
-    let error = evaluate_run(&folder, None, &prompts, None, &context).expect_err("no module");
-    assert!(error.to_string().contains("no automatic prompts to add those of phantom/"), "{error}");
+    let refused = |prompts: CasePrompts<'_>| {
+        let evaluated = evaluate_run(&folder, nowhere, &[prompts], None, &context);
+        evaluated.expect_err("no module").to_string()
+    };
+    let of_file = |file, combine| refused(CasePrompts::Person { file, combine });
+    let error = of_file(&file, None);
+    assert!(error.contains("to add those of `") && error.contains("`automatic` of the"), "{error}");
+    let error = of_file(&file, Some(Combine::Add));
+    assert!(error.contains("as `--combine add` has it"), "{error}");
+    let mut automatic = file.clone();
+    automatic.images.values_mut().for_each(|prompt| prompt.points.clear());
+    for combine in [None, Some(Combine::Add), Some(Combine::Correct)] {
+        let error = of_file(&automatic, combine);
+        assert!(error.contains("automatic prompts are all that the file has for `"), "{error}");
+    }
+    let error = of_file(&automatic, Some(Combine::Replace));
+    assert!(error.contains("which `--combine replace` leaves out"), "{error}");
+    let error = refused(PromptSource::Auto.into());
+    assert!(error.contains("cannot be evaluated with `auto`"), "{error}");
 
     // Both kinds of prompts in one table.
     let file = clicked(&rows, false);

@@ -138,8 +138,18 @@ impl ClickCurve {
     }
 }
 
+/// There is no curve to show.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no row of a simulated user's clicks: no test image was clicked through")]
+pub struct NoClicksError;
+
 /// Curves as a Markdown table: a line for each, a column for each number of clicks.
-pub fn click_table(curves: &[ClickCurve], measure: Measure) -> String {
+///
+/// # Errors
+///
+/// [`NoClicksError`] if there is no curve.
+pub fn click_table(curves: &[ClickCurve], measure: Measure) -> Result<String, NoClicksError> {
+    let Some(first) = curves.first() else { return Err(NoClicksError) };
     let numbers: BTreeSet<usize> =
         curves.iter().flat_map(|curve| curve.scores.keys()).copied().collect();
     let words = |part: fn(&ClickCurve) -> String| {
@@ -166,7 +176,7 @@ pub fn click_table(curves: &[ClickCurve], measure: Measure) -> String {
     }
     text.push_str("\n| --- | --- | --- | --- | --- | ---: |");
     text.push_str(&" ---: |".repeat(numbers.len()));
-    let several = curves.iter().any(|curve| curve.experiment != curves[0].experiment);
+    let several = curves.iter().any(|curve| curve.experiment != first.experiment);
     for curve in curves {
         let ClickCurve { data, method, start, mask_input, mask_choice, .. } = curve;
         let method = match several {
@@ -190,7 +200,7 @@ pub fn click_table(curves: &[ClickCurve], measure: Measure) -> String {
         }
     }
     text.push('\n');
-    text
+    Ok(text)
 }
 
 #[cfg(test)]
@@ -223,9 +233,15 @@ mod tests {
         assert_eq!(means, [(0, Some(0.5), 2), (1, Some(0.75), 2)]);
         let low = curve.scores[&0].low.unwrap();
         assert!((0.375..0.5).contains(&low), "{low}");
-        let table = click_table(&curves, Measure::Dice);
+        let table = click_table(&curves, Measure::Dice).unwrap();
         assert!(table.contains("| kvasir | apm | auto | previous | used | 2 | 0.500 ["), "{table}");
         assert!(table.contains("| 0 clicks | 1 click |") && table.contains("seed 1, 2"), "{table}");
+    }
+
+    #[test]
+    fn there_is_no_table_of_nothing() {
+        let error = click_table(&[], Measure::Dice).unwrap_err().to_string();
+        assert!(error.contains("no test image was clicked through"), "{error}");
     }
 
     #[test]

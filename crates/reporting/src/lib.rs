@@ -46,7 +46,7 @@ mod table;
 mod testing;
 
 pub use claims::{ClaimNumbers, ClaimReport, ClaimResult, SeedDifference, Verdict};
-pub use clicks::{ClickCurve, click_table};
+pub use clicks::{ClickCurve, NoClicksError, click_table};
 pub use columns::{ColumnName, UnknownColumn};
 pub use entries::Scope;
 pub use figure::{

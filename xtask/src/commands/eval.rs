@@ -1,6 +1,11 @@
 //! `cargo xtask eval`
 
-use std::{path::PathBuf, process::ExitCode, str::FromStr};
+use std::{
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    str::FromStr,
+};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
@@ -10,7 +15,7 @@ use promise::{
     evaluate::CasePrompts,
     person::{Combine, PromptFile},
     prompt_source::PromptSource,
-    run::{Context, evaluate_run, simulate_run},
+    run::{Context, RunError, evaluate_run, simulate_run},
     run_folder::Existing,
     simulated_user::{Simulation, Start, keep},
 };
@@ -36,25 +41,26 @@ pub struct Eval {
     /// times, `simulated` alone.
     #[arg(long, value_name = "PROMPTS")]
     prompts: Vec<Asked>,
-    /// How a person's prompts and the run's go together: `replace`, `add` or `correct` (in rounds). By default they are
-    /// added where the file says `automatic`, and else replace them.
+    /// How a person's prompts and the run's go together, for every image of the file: `replace`, `add` or `correct` (in
+    /// rounds, beginning with the run's). By default they are added where the file says `automatic`, and else replace
+    /// them.
     #[arg(long)]
     combine: Option<Combine>,
-    /// Clicks of the simulated user for each image.
-    #[arg(long, default_value_t = 5)]
-    rounds: usize,
+    /// Clicks of the simulated user for each image, 1 to 1000; 5 if nothing is said.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    rounds: Option<u16>,
     /// What there is before the simulated user's first click: `auto`, the run's own prompts, or `click`, nothing. By
     /// default the run's own prompts, if it makes any.
     #[arg(long)]
     start: Option<Start>,
-    /// What SAM gets as mask input after the first answer: `previous`, the logits of the answer before, as in its
-    /// training, or `none`.
-    #[arg(long, default_value = "previous")]
-    mask_input: MaskInput,
+    /// What SAM gets as mask input after the first answer to the simulated user: `previous`, the logits of the answer
+    /// before, as in its training, or `none`; `previous` if nothing is said.
+    #[arg(long)]
+    mask_input: Option<MaskInput>,
     /// Which of SAM's three masks the simulated user sees: `used`, the one that runs are trained for, or `best`, the one
-    /// with the highest predicted IoU.
-    #[arg(long, default_value = "used")]
-    mask_choice: MaskChoice,
+    /// with the highest predicted IoU; `used` if nothing is said.
+    #[arg(long)]
+    mask_choice: Option<MaskChoice>,
     /// Protocol, instead of that of the run.
     #[arg(long)]
     protocol: Option<metrics::Protocol>,
@@ -69,8 +75,11 @@ pub struct Eval {
     json: bool,
 }
 
+/// Clicks of the simulated user if nothing is said.
+const ROUNDS: u16 = 5;
+
 /// What `--prompts` may name.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 enum Asked {
     Source(PromptSource),
     File(PathBuf),
@@ -96,15 +105,39 @@ impl FromStr for Asked {
 impl Eval {
     /// Evaluates and prints.
     pub fn run(self) -> anyhow::Result<ExitCode> {
+        let simulates = self.simulates()?;
         let context =
             self.common.context(&self.cache, &self.memory, PathBuf::new(), Existing::GoOn)?;
-        let simulated =
-            self.prompts.iter().filter(|asked| matches!(asked, Asked::Simulated)).count();
-        match (simulated, self.prompts.len()) {
-            (0, _) => self.evaluate(&context),
-            (1, 1) => self.simulate(&context),
-            _ => bail!("`--prompts simulated` stands alone: its numbers are a curve, not a row"),
+        if simulates { self.simulate(&context) } else { self.evaluate(&context) }
+    }
+
+    /// Whether a simulated user is asked for. Refuses what contradicts itself, and options that would do nothing.
+    fn simulates(&self) -> anyhow::Result<bool> {
+        let simulates = self.prompts.contains(&Asked::Simulated);
+        if simulates && self.prompts.len() > 1 {
+            bail!("`--prompts simulated` stands alone: its numbers are a curve, not a row");
         }
+        let twice = |(place, asked)| self.prompts[..place].contains(asked);
+        if self.prompts.iter().enumerate().any(twice) {
+            bail!("the same `--prompts` is given twice: their rows could not be told apart");
+        }
+        let files = self.prompts.iter().filter(|asked| matches!(asked, Asked::File(_))).count();
+        if files > 1 {
+            bail!("two files of prompts: the rows of both would be called `person`; give one");
+        }
+        let of_user = [
+            ("--rounds", self.rounds.is_some()),
+            ("--start", self.start.is_some()),
+            ("--mask-input", self.mask_input.is_some()),
+            ("--mask-choice", self.mask_choice.is_some()),
+        ];
+        if let Some((option, _)) = of_user.iter().find(|(_, given)| *given && !simulates) {
+            bail!("`{option}` is about the simulated user: give `--prompts simulated` with it");
+        }
+        if self.combine.is_some() && files == 0 {
+            bail!("`--combine` is about a person's prompts: give `--prompts FILE.json` with it");
+        }
+        Ok(simulates)
     }
 
     fn evaluate(&self, context: &Context) -> anyhow::Result<ExitCode> {
@@ -131,7 +164,7 @@ impl Eval {
             let folder = RunFolder::new(path);
             let (data, protocol) = (self.data.as_deref(), self.protocol);
             let record = evaluate_run(&folder, data, &prompts, protocol, context)
-                .with_context(|| format!("cannot evaluate {}", path.display()))?;
+                .map_err(|error| failed(error, path, "its scores"))?;
             if self.json {
                 documents.push(json!({
                     "experiment": record.experiment,
@@ -160,14 +193,19 @@ impl Eval {
     }
 
     fn simulate(&self, context: &Context) -> anyhow::Result<ExitCode> {
-        let Self { rounds, start, mask_input, mask_choice, .. } = *self;
-        let simulation = Simulation { rounds, start, mask_input, mask_choice };
+        let rounds = NonZeroUsize::new(self.rounds.unwrap_or(ROUNDS).into());
+        let simulation = Simulation {
+            rounds: rounds.context("`--rounds` is 0")?,
+            start: self.start,
+            mask_input: self.mask_input.unwrap_or_default(),
+            mask_choice: self.mask_choice.unwrap_or_default(),
+        };
         let mut written = Vec::new();
         for path in &self.runs {
             let folder = RunFolder::new(path);
             let (data, protocol) = (self.data.as_deref(), self.protocol);
             let rows = simulate_run(&folder, data, protocol, simulation, context)
-                .with_context(|| format!("cannot evaluate {}", path.display()))?;
+                .map_err(|error| failed(error, path, "its clicks"))?;
             keep(&folder, rows)?;
             written.push(folder.clicks());
         }
@@ -179,11 +217,22 @@ impl Eval {
                 &json!({ "measure": measure.name(), "curves": curves, "written": written }),
             )?;
         } else {
-            outln!("{}", click_table(&curves, measure));
+            outln!("{}", click_table(&curves, measure)?);
             for path in written {
                 outln!("wrote {}", path.display());
             }
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// What failed. `lost` is what an interruption costs: rows are written when a run is through, and only those of clicks.
+fn failed(error: RunError, run: &Path, lost: &str) -> anyhow::Error {
+    if matches!(error, RunError::Interrupted) {
+        let run = run.display();
+        tracing::warn!(
+            "{run}: {lost} are not kept, but its encoded images are; the same command begins with the first run again"
+        );
+    }
+    anyhow::Error::new(error).context(format!("cannot evaluate {}", run.display()))
 }

@@ -25,6 +25,7 @@ mod slurm_task;
 mod table;
 
 use std::{
+    fmt::Display,
     num::{NonZeroU64, NonZeroUsize},
     path::{Path, PathBuf},
     process::{self, ExitCode},
@@ -126,6 +127,16 @@ impl Command {
             Self::Bench(command) => command.run(),
             Self::Pretrain(command) => command.run(),
         }
+    }
+}
+
+/// What an option is about, and the names that it takes, for its help.
+fn one_of<T: Display>(what: &str, names: &[T]) -> String {
+    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+    match names.split_last() {
+        Some((last, [])) => format!("{what}: {last}"),
+        Some((last, others)) => format!("{what}: {} or {last}", others.join(", ")),
+        None => what.to_owned(),
     }
 }
 

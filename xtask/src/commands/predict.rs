@@ -18,7 +18,7 @@ use run_record::RunFolder;
 use sam_backbone::{PointLabel, ResizeMode, Variant};
 use serde_json::json;
 
-use super::Common;
+use super::{Common, one_of};
 use crate::{outln, output::print_json};
 
 /// Segment one image, with a trained run or with frozen SAM, prompted by you or by the run.
@@ -30,8 +30,7 @@ pub struct Predict {
     /// A run folder: its backbone, its adapters.
     #[arg(long, conflicts_with_all = ["backbone", "weights"])]
     run: Option<PathBuf>,
-    /// Frozen SAM without a run: micro, vit_b, vit_l or vit_h.
-    #[arg(long)]
+    #[arg(long, help = one_of("Frozen SAM without a run", &Variant::ALL))]
     backbone: Option<Variant>,
     /// Weights of the backbone, `.pth` or `.safetensors`; `micro` has its own.
     #[arg(long, requires = "backbone")]
@@ -48,7 +47,7 @@ pub struct Predict {
     prompts: Option<PathBuf>,
     /// How these prompts and the run's automatic ones go together: `replace`, `add` (all at once) or `correct` (in
     /// rounds: the automatic ones, then yours one by one, each time with the mask before as mask input). By default they
-    /// replace them, unless the file says `automatic`, which adds them.
+    /// replace them, unless the file says `automatic`, which adds them; what is said here counts, whatever the file says.
     #[arg(long)]
     combine: Option<Combine>,
     /// Where the mask goes: a PNG of the image's size, 0 and 255.
@@ -119,13 +118,12 @@ impl Predict {
         Ok(match &self.prompts {
             Some(path) => {
                 let file = PromptFile::read(path)?;
-                file.for_image(&self.image, path)?.user_prompt(self.combine)
+                file.for_image(&self.image, self.combine, path)?
             }
             None => UserPrompt {
                 points: self.points.iter().map(|Point(at, label)| (*at, *label)).collect(),
                 box_xyxy: self.corners.map(|Corners(corners)| corners),
                 combine: self.combine.unwrap_or_default(),
-                without_automatic: false,
             },
         })
     }
@@ -135,6 +133,10 @@ impl Predict {
         let outputs = [Some(&self.output), self.overlay.as_ref(), self.save_tensors.as_ref()];
         if outputs.into_iter().flatten().any(|output| same_file(output, &self.image)) {
             bail!("the result would replace the image: {}", self.image.display());
+        }
+        let prompt = self.prompt()?;
+        if self.combine.is_some() && prompt.is_empty() && self.prompts.is_none() {
+            bail!("`--combine` is about your prompts: give --point, --box or --prompts with it");
         }
         let device = self.common.device.only()?.device()?;
         let (backbone, adapter, resize) = match (&self.run, self.backbone) {
@@ -149,7 +151,6 @@ impl Predict {
             }
             (None, None) => bail!("give a trained run with --run, or frozen SAM with --backbone"),
         };
-        let prompt = self.prompt()?;
         let prediction = predict(&self.image, &backbone, adapter.as_deref(), resize, &prompt)
             .with_context(|| format!("cannot segment {}", self.image.display()))?;
         prediction.save_mask(&self.output)?;
