@@ -97,6 +97,8 @@ impl BoxPrompter {
         let points = self.center_point.then(|| {
             let (first, second) =
                 (boxes.clone().slice_dim(1, 0..2), boxes.clone().slice_dim(1, 2..4));
+            // A length and no number of a pixel: SAM adds half a pixel, here as to the corners, so that the point stays in
+            // the middle of the box that SAM sees. Against the error of a predicted box it is nothing.
             foreground_point((first + second).mul_scalar(0.5))
         });
         Prompts { points, boxes: Some(boxes), mask_input: None }.into()

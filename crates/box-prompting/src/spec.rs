@@ -13,7 +13,8 @@ const MAX_SIZE: usize = 8192;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct BoxSpec {
-    /// Encoder blocks to look at besides the image embedding: the last so many with global attention.
+    /// Encoder blocks to look at besides the image embedding: the last so many of four, those with global attention or, on
+    /// `vit_t`, which has none, the last block of each quarter.
     pub taps: usize,
     /// Channels of the joined features.
     pub channels: usize,

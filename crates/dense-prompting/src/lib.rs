@@ -10,7 +10,7 @@
 //! ```
 //!
 //! The loss on SAM's mask comes back through the frozen decoder; beside it the drawn mask is compared with the true
-//! one (`mask_weight`). With the former alone, SAM's answer to a drawn mask that says nothing is soon an empty
+//! one (`mask_weight`): binary cross-entropy plus soft Dice. With the former alone, SAM's answer to a drawn mask that says nothing is soon an empty
 //! one, and there is no way out of it.
 //!
 //! Up: transposed 2x2 convolution of stride 2 and GELU. The bound keeps the prompt where SAM's own logits are, the

@@ -105,6 +105,8 @@ impl DensePrompter {
 
     fn prompts(&self, mask: Tensor<4>) -> Proposal {
         let points = self.point.then(|| {
+            // A length and no number of a pixel: SAM adds half a pixel of the input, a quarter of one of the mask or less.
+            // The mask learns through the decoder, which sees the point where it is.
             foreground_point(center_of_mass(mask.clone()).mul_scalar(self.input_size as f64))
         });
         Prompts { points, boxes: None, mask_input: Some(mask) }.into()

@@ -13,13 +13,15 @@ const MAX_SIZE: usize = 8192;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DenseSpec {
-    /// Encoder blocks to look at besides the image embedding: the last so many with global attention.
+    /// Encoder blocks to look at besides the image embedding: the last so many of four, those with global attention or, on
+    /// `vit_t`, which has none, the last block of each quarter.
     pub taps: usize,
     /// Channels of the joined features, a multiple of 4: each of two enlargements halves them.
     pub channels: usize,
     /// 3x3 convolutions on the joined features; each lets a cell see one cell further.
     pub depth: usize,
-    /// Give the center of mass of the predicted mask as a foreground point too.
+    /// Give the center of mass of the predicted mask as a foreground point too. Without it, `micro` answers nearly every
+    /// drawn mask with an empty one: see docs/results, "Which way of prompting".
     pub point: bool,
     /// Weight of a loss of its own, binary cross-entropy plus soft Dice between the predicted mask and the true one,
     /// beside the loss on SAM's mask. 0 leaves the module to what comes back through the frozen decoder.

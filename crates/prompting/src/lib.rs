@@ -183,7 +183,8 @@ pub enum Learning {
 /// - the same input gives the same prompts, and a batch gives what its images give one by one (outside training,
 ///   where batch statistics are allowed);
 /// - a module saved and loaded gives the prompts that it gave before;
-/// - learning by gradient: every parameter receives a gradient, an own loss is a finite number whatever the
+/// - learning by gradient: there are parameters, every one receives a gradient of finite numbers and not all of them
+///   are zero, an own loss is a finite number whatever the
 ///   truth is, and outside of training [`propose_training`](Self::propose_training) gives the prompts of
 ///   [`propose`](Self::propose);
 /// - fitted: prompts are legal before and after, fitting twice gives the same bits, and no parameter asks for a
@@ -238,6 +239,10 @@ pub trait PromptModule: Module + Sync + ModuleDisplay + fmt::Debug + Clone + 'st
     ///
     /// Coordinates are `(x, y)` in pixels of the network input, origin at the top-left corner. Mask inputs are
     /// logits at the decoder's resolution, `[B, 1, 4H, 4W]`.
+    ///
+    /// SAM reads coordinates as numbers of pixels and adds the half that leads to a pixel's middle itself. So a module that
+    /// has a place in lengths, where the first pixel reaches from 0 to 1, subtracts the half; one that does not prompts half
+    /// a pixel to the right and below, in a frame of 256 or 1024.
     fn propose(&self, input: PromptInput) -> Proposal;
 
     /// Proposes while it learns by gradient: with the truth at hand, and with a loss of its own if it has one.

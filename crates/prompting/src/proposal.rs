@@ -23,7 +23,8 @@ impl From<Prompts> for Proposal {
 ///
 /// # Shapes
 ///
-/// - `at`: `[B, 2]`, `(x, y)` in pixels of the network input
+/// - `at`: `[B, 2]`, `(x, y)` in pixels of the network input; whole numbers are the middles of pixels, see
+///   [`PromptModule::propose`](crate::PromptModule::propose)
 /// - returns: `[B, 1, 2]`, `[B, 1]`
 pub fn foreground_point(at: Tensor<2>) -> (Tensor<3>, Tensor<2, Int>) {
     let batch = at.dims()[0];

@@ -8,6 +8,7 @@ use promise::{backbone::Backbone, device::DeviceKind, progress::Progress};
 use sam_backbone::Variant;
 use serde::Serialize;
 
+use super::one_of;
 use crate::{bar::Bar, outln, output::print_json, stop};
 
 /// What the numbers are of, in words.
@@ -16,8 +17,7 @@ const PROTOCOL: &str = "no adapter; one object per held-out generated image; IoU
 /// Measure how promptable a backbone is by itself, on generated images that it never saw.
 #[derive(Args)]
 pub struct EvalBackbone {
-    /// Backbone: micro, vit_b, vit_l or vit_h.
-    #[arg(long, default_value_t = Variant::Micro)]
+    #[arg(long, default_value_t = Variant::Micro, help = one_of("Backbone", &Variant::ALL))]
     backbone: Variant,
     /// Weights, `.pth` or `.safetensors`; `micro` has its own.
     #[arg(long)]

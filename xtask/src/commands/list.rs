@@ -8,7 +8,7 @@ use promise::{
     prompt_source::PromptSource,
     reference::{self, OptionDoc, learning_name},
     registry::PROMPT_MODULES,
-    spec::shift_options,
+    spec::{ShiftModule, shift_options},
 };
 use reporting::FigureKind;
 use sam_backbone::Variant;
@@ -33,6 +33,7 @@ impl List {
         let phantom = PHANTOM_SPLITS.iter().map(|(split, _)| (*split).to_owned()).collect();
         data.push(("phantom".into(), phantom));
         let backbones = Variant::ALL.map(|variant| variant.name());
+        let shifts = ShiftModule::ALL.map(ShiftModule::name);
         let sources = PromptSource::ALL.map(|source| source.name());
         if self.json {
             let protocols: Vec<_> = metrics::Protocol::ALL.iter().map(|p| p.name()).collect();
@@ -55,7 +56,7 @@ impl List {
                 .collect();
             print_json(&json!({
                 "prompt_modules": modules,
-                "shift_modules": ["none", "ips"],
+                "shift_modules": shifts,
                 "shift_default_options": shift_options(),
                 "shift_options": reference::shift_options(),
                 "backbones": backbones,
@@ -72,7 +73,7 @@ impl List {
             outln!("  {:16} {} ({learning})", entry.name, entry.summary);
             print_options(&(entry.options)());
         }
-        outln!("token shifts ([shift] module = …)\n  none\n  ips");
+        outln!("token shifts ([shift] module = …)\n  {}", shifts.join("\n  "));
         print_options(&reference::shift_options());
         outln!("backbones\n  {}", backbones.join(", "));
         outln!("data sets");

@@ -17,6 +17,7 @@ use serve::{
     default_runs,
 };
 
+use super::one_of;
 use crate::{outln, output::print_json, stop};
 
 /// Open a local page: click on images, compare methods side by side, watch runs.
@@ -42,8 +43,7 @@ pub struct Serve {
     /// Folder below which data sets are looked for.
     #[arg(long, env = "PROMISE_DATA")]
     data_root: Option<PathBuf>,
-    /// Plain SAM besides the runs, or alone: micro, vit_b, vit_l or vit_h.
-    #[arg(long)]
+    #[arg(long, help = one_of("Plain SAM besides the runs, or alone", &Variant::ALL))]
     backbone: Option<Variant>,
     /// Weights of the backbone, `.pth` or `.safetensors`; `micro` has its own.
     #[arg(long, requires = "backbone")]

@@ -15,15 +15,15 @@ use promise::{
     fetch::{Arrived, Item, OnEvent, Terms, fetch_checkpoint, fetch_data},
     progress::Progress as _,
 };
-use sam_backbone::{KnownCheckpoint, ResizeMode};
+use sam_backbone::{KNOWN_CHECKPOINTS, KnownCheckpoint, ResizeMode};
 
+use crate::commands::one_of;
 use crate::{bar::Bar, outln, stop};
 
 /// Download data sets and SAM checkpoints. The same command goes on with what was interrupted.
 #[derive(Args)]
 pub struct Fetch {
-    /// Data sets (`cargo xtask data list`) and checkpoints: vit_b, vit_l, vit_h.
-    #[arg(required = true, value_name = "NAME")]
+    #[arg(required = true, value_name = "NAME", help = one_of("Data sets (`cargo xtask data list`) and checkpoints", &checkpoints()))]
     names: Vec<String>,
     /// Folder below which data sets go.
     #[arg(long, env = "PROMISE_DATA", value_name = "DIR")]
@@ -34,6 +34,10 @@ pub struct Fetch {
     /// Do not ask: the terms have been read.
     #[arg(long)]
     yes: bool,
+}
+
+fn checkpoints() -> Vec<&'static str> {
+    KNOWN_CHECKPOINTS.iter().map(|known| known.name).collect()
 }
 
 impl Fetch {
