@@ -38,7 +38,7 @@ pub struct Eval {
     data: Option<String>,
     /// Prompts, instead of those of the run: a source (`auto`, `ground_truth`, `grid`, `center`, `box_full`), a person's
     /// file of prompts (`FILE.json`), or `simulated`, a user who clicks where the error is largest. May be given several
-    /// times, `simulated` alone.
+    /// times, a file once and `simulated` alone.
     #[arg(long, value_name = "PROMPTS")]
     prompts: Vec<Asked>,
     /// How a person's prompts and the run's go together, for every image of the file: `replace`, `add` or `correct` (in
