@@ -47,8 +47,8 @@ pub struct RunRecord {
     pub skipped: Vec<SkippedCase>,
     /// Results, in the order of evaluation.
     pub rows: Vec<ResultRow>,
-    /// SHA-256 of the run's CSV files in lower-case hexadecimal, by file name: tables and figures are
-    /// made of these files, so that the record alone vouches for nothing. Empty in records that are
+    /// SHA-256 of the run's CSV files and of its adapters in lower-case hexadecimal, by file name: tables and
+    /// figures are made of these files, so that the record alone vouches for nothing. Empty in records that are
     /// older than this field.
     #[serde(default)]
     pub files: BTreeMap<String, String>,
