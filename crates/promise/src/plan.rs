@@ -631,14 +631,21 @@ impl Method {
         for (_, setting) in self.set.settings.iter() {
             origin = format!("{origin}, --set {setting}");
         }
-        let mut spec = self.spec.clone();
-        let text =
-            with_explicit_options(&mut spec, &self.text).unwrap_or_else(|| self.text.clone());
-        RunPlan { method: self.name.clone(), seed, spec, text, origin, set: self.set.clone() }
+        RunPlan {
+            method: self.name.clone(),
+            seed,
+            spec: self.spec.clone(),
+            text: self.text.clone(),
+            origin,
+            set: self.set.clone(),
+        }
     }
 
-    /// A run for each seed.
-    fn runs(self, path: &Path) -> Vec<RunPlan> {
+    /// A run for each seed, with every option written out.
+    fn runs(mut self, path: &Path) -> Vec<RunPlan> {
+        if let Some(text) = with_explicit_options(&mut self.spec, &self.text) {
+            self.text = text;
+        }
         self.spec.seeds.iter().map(|seed| self.plan(*seed, path)).collect()
     }
 }

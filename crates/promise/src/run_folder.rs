@@ -320,9 +320,7 @@ pub fn prepare(
         // It is tried again.
         remove_file(&folder.failure())?;
         remove_leftovers(folder)?;
-        if !folder.environment().exists()
-            || read_json::<Environment>(&folder.environment()).is_err()
-        {
+        if read_json::<Environment>(&folder.environment()).is_err() {
             write_json(&folder.environment(), &environment(device, plan.seed))?;
         }
         return Ok(None);

@@ -103,7 +103,7 @@ pub(crate) fn read<T: DeserializeOwned>(text: &str) -> Result<Mended<T>, Box<tom
 /// The text with a 1 and spaces in the place of each whole number that TOML's 64 bits do not hold, and what is wrong with
 /// these: the parser stops at one, whatever else there is to say.
 pub(crate) fn within_64_bits(text: String) -> (String, Vec<Finding>) {
-    let (mut text, mut numbers) = (text, Vec::new());
+    let (given, mut text, mut numbers) = (text.clone(), text, Vec::new());
     while numbers.len() < MOST
         && let Err(error) = text.parse::<DocumentMut>()
         && let Some(span) = error.span().and_then(|span| long_number(&text, span.start))
@@ -121,8 +121,11 @@ pub(crate) fn within_64_bits(text: String) -> (String, Vec<Finding>) {
         };
         Some(Finding { path, reason: format!("is {number}, must be {accepted}"), with: &[] })
     };
-    let findings = numbers.into_iter().filter_map(finding).collect();
-    (text, findings)
+    match numbers.into_iter().map(finding).collect() {
+        Some(findings) => (text, findings),
+        // A number that cannot be named must not be replaced in silence.
+        None => (given, Vec::new()),
+    }
 }
 
 /// The whole number around a byte, if it has more digits than 64 bits hold for sure.

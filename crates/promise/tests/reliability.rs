@@ -232,17 +232,9 @@ fn a_loss_that_is_no_number_names_its_images_and_keeps_the_last_checkpoint() {
 
 #[test]
 fn a_changed_bit_in_the_newest_checkpoint_costs_one_epoch() {
-    let text = SMOKE.replace("epochs = 2", "epochs = 4");
     let root = tempfile::tempdir().expect("a folder");
-    let whole = run_experiment(&experiment(&text, &[]), &context(&root.path().join("whole")));
-    let expected = whole.expect("it runs").remove(0).folder;
+    let (plan, run, expected) = stopped_and_whole(root.path());
     let runs = root.path().join("runs");
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = stop.clone();
-    let late = Once::new("train", 35, move || flag.store(true, Ordering::Relaxed));
-    let stopped = Context { stop, ..with(late, &runs) };
-    run_experiment(&experiment(&text, &[]), &stopped).expect_err("stopped");
-    let run = RunFolder::of(&runs, "smoke_apm", "smoke_apm", 1);
     let done = read_rows::<EpochRow>(&run.epochs()).expect("rows").len() / 2;
     assert!(done >= 2, "{done}");
     let newest = run.checkpoint().join(format!("optim-{done}.bpk"));
@@ -266,7 +258,7 @@ fn a_changed_bit_in_the_newest_checkpoint_costs_one_epoch() {
         fn finish(&self) {}
     }
     let watched = with(First(first.clone(), AtomicBool::new(false)), &runs);
-    run_experiment(&experiment(&text, &[]), &watched).expect("it goes on");
+    run_experiment(&plan, &watched).expect("it goes on");
     let begun = first.lock().expect("no panic").expect("it trained");
     let epoch = 10;
     assert!(begun < epoch * done as u64, "epoch {done} is trained again: {begun}");
@@ -275,6 +267,13 @@ fn a_changed_bit_in_the_newest_checkpoint_costs_one_epoch() {
         let [a, b] = [&expected, &run].map(|folder| fs::read(file(folder)).expect("written"));
         assert!(a == b, "{}", file(&RunFolder::new("")).display());
     }
+}
+
+/// The smoke experiment and its finished run.
+fn finished(runs: &Path) -> (Experiment, RunFolder) {
+    let plan = experiment(SMOKE, &[]);
+    let folder = run_experiment(&plan, &context(runs)).expect("it runs").remove(0).folder;
+    (plan, folder)
 }
 
 /// A run that was stopped after some of its four epochs, and the files of the same run without a stop.
@@ -341,8 +340,7 @@ fn damaged_files_of_an_unfinished_run_cost_no_epoch_and_no_number() {
 fn settings_that_cannot_be_read_are_told_with_what_to_do_and_fresh_does_it() {
     let root = tempfile::tempdir().expect("a folder");
     let runs = root.path().join("runs");
-    let plan = experiment(SMOKE, &[]);
-    let folder = run_experiment(&plan, &context(&runs)).expect("it runs").remove(0).folder;
+    let (plan, folder) = finished(&runs);
     let record = fs::read(folder.record()).expect("a record");
     for damaged in ["", "{ \"method\": ", "[]"] {
         fs::write(folder.resolved(), damaged).expect("written");
@@ -360,8 +358,7 @@ fn settings_that_cannot_be_read_are_told_with_what_to_do_and_fresh_does_it() {
 fn adapters_that_are_not_those_of_the_run_are_refused_where_they_are_used() {
     let root = tempfile::tempdir().expect("a folder");
     let runs = root.path().join("runs");
-    let plan = experiment(SMOKE, &[]);
-    let folder = run_experiment(&plan, &context(&runs)).expect("it runs").remove(0).folder;
+    let (plan, folder) = finished(&runs);
     let device = burn::tensor::Device::flex();
     run::load_run(&folder, &device).map(drop).expect("whole");
     let mut bytes = fs::read(folder.adapters()).expect("adapters");
@@ -421,8 +418,7 @@ fn a_run_writes_nothing_where_links_in_its_folder_lead() {
 fn a_folder_that_a_killed_process_was_removing_or_had_just_finished_is_cleared() {
     let root = tempfile::tempdir().expect("a folder");
     let runs = root.path().join("runs");
-    let plan = experiment(SMOKE, &[]);
-    let folder = run_experiment(&plan, &context(&runs)).expect("it runs").remove(0).folder;
+    let (plan, folder) = finished(&runs);
     // Killed after the record was written and before its checkpoints went.
     fs::create_dir(folder.checkpoint()).expect("a folder");
     fs::write(folder.checkpoint().join("model-1.bpk"), "left").expect("written");

@@ -107,15 +107,15 @@ pub(crate) fn marker(area: &Area<'_>, (x, y): (f64, f64), look: Look, half: f64)
 pub(crate) fn bar(area: &Area<'_>, rect: Rect, color: RGBColor, hatched: bool) -> DrawResult {
     let corners = [(pt(rect.left), pt(rect.top)), (pt(rect.right), pt(rect.bottom))];
     let [(left, top), (right, bottom)] = corners;
-    if left == right || top == bottom {
-        // A bar of 0 has nothing to fill, and programs that draw SVG complain of such rectangles.
-    } else if hatched {
+    // A bar of 0 has nothing to fill, and programs that draw SVG complain of such rectangles.
+    let filled = left != right && top != bottom;
+    if filled && hatched {
         area.draw(&Rectangle::new(corners, WHITE.filled()))?;
         for [from, to] in hatching(rect) {
             let line = [(pt(from.0), pt(from.1)), (pt(to.0), pt(to.1))];
             area.draw(&PathElement::new(line, color.stroke_width(stroke(0.5))))?;
         }
-    } else {
+    } else if filled {
         area.draw(&Rectangle::new(corners, color.filled()))?;
     }
     outline(area, rect, color.stroke_width(stroke(0.6)))
