@@ -6,6 +6,7 @@
 
 pub(crate) mod attention;
 pub(crate) mod conv2d;
+pub(crate) mod factors;
 pub(crate) mod gelu;
 pub(crate) mod grid_attention;
 pub(crate) mod layer_norm;
