@@ -28,6 +28,9 @@ const QUERIES: usize = 256;
 const KEYS: usize = 512;
 /// Fewest queries of a part of the work. A part copies, or packs, the keys and values of its window.
 const PART: usize = 4 * QUERIES;
+/// Multiplications of a whole self-attention from which tiles of `bf16` are used. SAM's ViT-B has twice and more of them in
+/// each block, `micro` far less.
+const WORTHWHILE_IN_BF16: usize = 1 << 28;
 /// Parts for every thread, so that none waits long for the last.
 const PARTS_PER_THREAD: usize = 4;
 
@@ -117,8 +120,15 @@ pub(crate) fn forward(
     let enough = PARTS_PER_THREAD * rayon::current_num_threads();
     let keys = shape.window * shape.window;
     let part = (keys * whole / enough.max(1)).next_multiple_of(QUERIES).clamp(PART, keys.max(PART));
-    let on_tiles = tiles::worthwhile(keys, shape.head(), keys);
-    let cut = Cut { part, on_tiles, factors: tables[0].factors() };
+    let factors = tables[0].factors();
+    let on_tiles = match factors {
+        // Packing is cheap: of many small windows, too.
+        Factors::Bf16 => {
+            whole * keys * keys * shape.head() >= WORTHWHILE_IN_BF16 && tiles::available()
+        }
+        Factors::F32 | Factors::F16 => tiles::worthwhile(keys, shape.head(), keys),
+    };
+    let cut = Cut { part, on_tiles, factors };
     match tables {
         [Weights::F32(rows), Weights::F32(columns)] => {
             forward_in_parts(qkv, padding, [rows, columns], shape, cut)
@@ -135,7 +145,7 @@ pub(crate) fn forward(
 struct Cut {
     /// Queries of a part, a multiple of [`QUERIES`].
     part: usize,
-    /// Whether scores are computed on tiles, where whole rows of keys are whole tiles.
+    /// Whether products are computed on tiles, where all keys are together or whole rows of them are whole tiles.
     on_tiles: bool,
     /// What factors are rounded to.
     factors: Factors,
@@ -251,7 +261,8 @@ fn mix(
     let scale = 1.0 / (head_dim as f32).sqrt();
     // A query is rounded before it is scaled, so then scores are.
     let (of_query, of_scores) = if factors == Factors::F32 { (scale, 1.0) } else { (1.0, scale) };
-    let on_tiles = on_tiles && (rows_at_once * side).is_multiple_of(tiles::BLOCK);
+    let whole_blocks = rows_at_once == side || (rows_at_once * side).is_multiple_of(tiles::BLOCK);
+    let on_tiles = on_tiles && whole_blocks;
     let keys = View::new(key, side * side, head_dim).transposed();
     let values = View::new(value, side * side, head_dim);
     let parts = if factors == Factors::Bf16 { Parts::One } else { Parts::Three };
@@ -509,43 +520,49 @@ mod tests {
     }
 
     /// On tiles or not, and with several parts of a head: 40 * 32 queries in parts of 256, of 512, or all at once, keys in
-    /// blocks of 16 rows, the last one of 8.
+    /// blocks of 16 rows, the last one of 8. Or windows whose keys are together and no whole number of tiles.
     #[test]
     fn however_it_is_cut_it_is_the_formula_of_rounded_factors() {
-        let shape = GridShape { height: 40, width: 37, channels: 16, heads: 2, window: 32 };
-        let mut rng = ChaCha8Rng::seed_from_u64(7);
-        let qkv = random(2 * 40 * 37 * 48, &mut rng, 2.0);
-        let padding = random(48, &mut rng, 2.0);
-        let [rows, columns] = [0; 2].map(|_: i32| random(63 * 8, &mut rng, 1.0));
-        // Values are at most 1, and the rounding of a weight is at most that half of a number's last place.
-        for (factors, bound) in [
-            (Factors::F32, 0.0),
-            (Factors::F16, 2.0_f32.powi(-12)),
-            (Factors::Bf16, 2.0_f32.powi(-9)),
+        for shape in [
+            GridShape { height: 40, width: 37, channels: 16, heads: 2, window: 32 },
+            GridShape { height: 30, width: 17, channels: 16, heads: 2, window: 14 },
         ] {
-            let [rows, columns] = [&rows, &columns].map(|table| factors.rounded(table));
-            let [rounded, rounded_padding] = [&qkv, &padding].map(|values| factors.rounded(values));
-            let expected = plain(&rounded, &rounded_padding, [&rows, &columns], shape);
-            let largest = expected.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
-            for on_tiles in [false, true] {
-                if on_tiles && !tiles::available() {
-                    eprintln!("skipped: this processor has no tiles");
-                    continue;
+            let (tokens, table) = (shape.height * shape.width, (2 * shape.window - 1) * 8);
+            let mut rng = ChaCha8Rng::seed_from_u64(7);
+            let qkv = random(2 * tokens * 48, &mut rng, 2.0);
+            let padding = random(48, &mut rng, 2.0);
+            let [rows, columns] = [0; 2].map(|_: i32| random(table, &mut rng, 1.0));
+            // Values are at most 1, and the rounding of a weight is at most that half of a number's last place.
+            for (factors, bound) in [
+                (Factors::F32, 0.0),
+                (Factors::F16, 2.0_f32.powi(-12)),
+                (Factors::Bf16, 2.0_f32.powi(-9)),
+            ] {
+                let [rows, columns] = [&rows, &columns].map(|table| factors.rounded(table));
+                let [rounded, rounded_padding] =
+                    [&qkv, &padding].map(|values| factors.rounded(values));
+                let expected = plain(&rounded, &rounded_padding, [&rows, &columns], shape);
+                let largest = expected.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
+                for on_tiles in [false, true] {
+                    if on_tiles && !tiles::available() {
+                        eprintln!("skipped: this processor has no tiles");
+                        continue;
+                    }
+                    let run = |part| {
+                        let cut = Cut { part, on_tiles, factors };
+                        forward_in_parts(&qkv, &padding, [&rows, &columns], shape, cut)
+                    };
+                    let whole = run(4 * QUERIES);
+                    for (out, expected) in whole.iter().zip(&expected) {
+                        let difference = (out - expected).abs();
+                        assert!(
+                            difference <= bound + 2e-5 * largest,
+                            "{out} {expected} {factors:?} on tiles: {on_tiles}"
+                        );
+                    }
+                    assert_eq!(run(QUERIES), whole, "the cut changes no bit");
+                    assert_eq!(run(2 * QUERIES), whole, "the cut changes no bit");
                 }
-                let run = |part| {
-                    let cut = Cut { part, on_tiles, factors };
-                    forward_in_parts(&qkv, &padding, [&rows, &columns], shape, cut)
-                };
-                let whole = run(4 * QUERIES);
-                for (out, expected) in whole.iter().zip(&expected) {
-                    let difference = (out - expected).abs();
-                    assert!(
-                        difference <= bound + 2e-5 * largest,
-                        "{out} {expected} {factors:?} on tiles: {on_tiles}"
-                    );
-                }
-                assert_eq!(run(QUERIES), whole, "the cut changes no bit");
-                assert_eq!(run(2 * QUERIES), whole, "the cut changes no bit");
             }
         }
     }
