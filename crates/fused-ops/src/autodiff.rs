@@ -61,6 +61,17 @@ pub(crate) trait FusedOps: Backend {
     ) -> FloatTensor<Self> {
         Self::float_add(residual, Self::fused_linear(input, weight, bias))
     }
+    fn fused_mlp_add(
+        input: FloatTensor<Self>,
+        weight_1: FloatTensor<Self>,
+        bias_1: FloatTensor<Self>,
+        weight_2: FloatTensor<Self>,
+        bias_2: FloatTensor<Self>,
+        residual: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let hidden = Self::fused_linear_gelu(input, weight_1, bias_1);
+        Self::fused_linear_add(hidden, weight_2, bias_2, residual)
+    }
     fn fused_conv2d(
         input: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -185,6 +196,27 @@ impl FusedOps for Flex {
         // Its own memory if nobody else holds the tensor.
         let residual = residual.into_data().try_into_vec::<f32>().expect("an f32 tensor");
         let out = linear::forward_add(numbers(&input), weights(&weight), numbers(&bias), residual);
+        tensor(out, sizes)
+    }
+
+    fn fused_mlp_add(
+        input: Host,
+        weight_1: Host,
+        bias_1: Host,
+        weight_2: Host,
+        bias_2: Host,
+        residual: Host,
+    ) -> Host {
+        let [input, weight_1, bias_1, weight_2, bias_2] =
+            [input, weight_1, bias_1, weight_2, bias_2].map(|it| contiguous(&it));
+        let sizes = shape(&residual);
+        let residual = residual.into_data().try_into_vec::<f32>().expect("an f32 tensor");
+        let out = linear::forward_mlp_add(
+            numbers(&input),
+            (weights(&weight_1), numbers(&bias_1)),
+            (weights(&weight_2), numbers(&bias_2)),
+            residual,
+        );
         tensor(out, sizes)
     }
 

@@ -16,6 +16,6 @@ mod ops;
 mod products;
 
 pub use ops::{
-    attention, attention_of_heads, conv2d, gelu, has_window_attention, layer_norm, linear,
-    linear_add, linear_gelu, takes_weights_in_halves, window_attention,
+    Layer, attention, attention_of_heads, conv2d, gelu, has_window_attention, layer_norm, linear,
+    linear_add, linear_gelu, mlp_add, takes_weights_in_halves, window_attention,
 };

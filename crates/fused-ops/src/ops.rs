@@ -187,6 +187,46 @@ pub fn linear_add<const D: usize>(
     }
 }
 
+/// A linear layer: weight `[in, out]` and bias `[out]`.
+pub type Layer = (Tensor<2>, Option<Tensor<1>>);
+
+/// `residual + (gelu(input * weight_1 + bias_1) * weight_2 + bias_2)`, see [`linear_gelu`] and [`linear_add`].
+///
+/// # Shapes
+///
+/// - `input`, `residual`: `[.., C]`, as what is returned
+/// - `layers`: from `C` channels to some, and back
+///
+/// # Panics
+///
+/// Panics if `residual` has another shape: a bug in the caller.
+pub fn mlp_add<const D: usize>(
+    input: Tensor<D>,
+    layers: [Layer; 2],
+    residual: Tensor<D>,
+) -> Tensor<D> {
+    assert_eq!(residual.dims(), input.dims(), "what an MLP is added to");
+    match layers {
+        [(weight_1, Some(bias_1)), (weight_2, Some(bias_2))]
+            if has_linear(&input, &weight_1)
+                && has_linear(&input, &weight_2)
+                && on_cpu(&residual) =>
+        {
+            Tensor::from_dispatch(<Dispatch as FusedOps>::fused_mlp_add(
+                input.into_dispatch(),
+                weight_1.into_dispatch(),
+                bias_1.into_dispatch(),
+                weight_2.into_dispatch(),
+                bias_2.into_dispatch(),
+                residual.into_dispatch(),
+            ))
+        }
+        [(weight_1, bias_1), (weight_2, bias_2)] => {
+            linear_add(linear_gelu(input, weight_1, bias_1), weight_2, bias_2, residual)
+        }
+    }
+}
+
 /// 2D convolution, without dilation and groups.
 ///
 /// - `stride`, `padding`: vertical, horizontal; as many zeros on both sides

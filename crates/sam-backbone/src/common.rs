@@ -117,7 +117,14 @@ impl MlpBlock {
 
     /// `residual + forward(tokens)`
     pub fn forward_add<const D: usize>(&self, tokens: Tensor<D>, residual: Tensor<D>) -> Tensor<D> {
-        linear_add(&self.lin2, self.hidden(tokens), residual)
+        if self.relu {
+            return linear_add(&self.lin2, self.hidden(tokens), residual);
+        }
+        let layers = [&self.lin1, &self.lin2].map(|layer| {
+            let bias = layer.bias.as_ref().map(Param::val);
+            (layer.weight.val(), bias)
+        });
+        fused_ops::mlp_add(tokens, layers, residual)
     }
 
     fn hidden<const D: usize>(&self, tokens: Tensor<D>) -> Tensor<D> {

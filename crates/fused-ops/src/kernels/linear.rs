@@ -67,6 +67,37 @@ pub(crate) fn forward_add(
     residual
 }
 
+/// `residual` plus [`forward`] of [`forward_gelu`], in the place of `residual`, for inference. Where both are products of `bf16`
+/// on tiles, what lies between them is never in memory.
+pub(crate) fn forward_mlp_add(
+    x: &[f32],
+    (weight_1, bias_1): (Weights<'_>, &[f32]),
+    (weight_2, bias_2): (Weights<'_>, &[f32]),
+    mut residual: Vec<f32>,
+) -> Vec<f32> {
+    let (inputs, hidden) = (weight_1.len() / bias_1.len(), bias_1.len());
+    let rows = x.len() / inputs;
+    let worthwhile = tiles::worthwhile(rows, inputs, hidden);
+    match (weight_1, weight_2) {
+        (Weights::Bf16(weight_1), Weights::Bf16(weight_2)) if worthwhile => {
+            let packed =
+                [PackedRhs::of_bf16(weight_1, inputs), PackedRhs::of_bf16(weight_2, hidden)];
+            let between = |block: &mut [f32], left| {
+                add_bias(block, &bias_1[left..]);
+                gelu::in_place_here(block);
+            };
+            let finish = |block: &mut [f32], left| add_bias(block, &bias_2[left..]);
+            let x = View::new(x, rows, inputs);
+            tiles::multiply_twice(&mut residual, x, [&packed[0], &packed[1]], &between, &finish);
+            residual
+        }
+        _ => {
+            let hidden = forward_gelu(x, weight_1, bias_1);
+            forward_add(&hidden, weight_2, bias_2, residual)
+        }
+    }
+}
+
 /// Factors of a product that this processor has.
 enum Product<'a> {
     OnTiles { x: View<'a>, weight: PackedRhs },
@@ -208,6 +239,32 @@ mod tests {
             close(&forward_gelu(&x, weight, &bias), &with_gelu, 2e-5);
             // And of the residual, up to 50.
             close(&forward_add(&x, weight, &bias, residual), &with_residual, 3e-5);
+        }
+    }
+
+    #[test]
+    fn an_mlp_is_its_layers_one_by_one() {
+        // The second sizes are large enough for tiles, and few enough inputs for the same order of sums on both ways.
+        for sizes in [[7, 5, 3], [1500, 736, 1000]] {
+            let [rows, inputs, hidden] = sizes;
+            let (x, weight_1, bias_1) = parameters(sizes);
+            let (weight_2, bias_2) = (random(hidden * inputs, 5), random(inputs, 6));
+            let residual = random(rows * inputs, 7);
+            let to_bf16 = |numbers: &[f32]| -> Vec<bf16> {
+                numbers.iter().map(|&x| bf16::from_f32(x)).collect()
+            };
+            let halves = [to_bf16(&weight_1), to_bf16(&weight_2)];
+            for (weight_1, weight_2) in [
+                (Weights::F32(&weight_1), Weights::F32(&weight_2)),
+                (Weights::Bf16(&halves[0]), Weights::Bf16(&halves[1])),
+            ] {
+                let layers = ((weight_1, &bias_1[..]), (weight_2, &bias_2[..]));
+                let found = forward_mlp_add(&x, layers.0, layers.1, residual.clone());
+                let between = forward_gelu(&x, weight_1, &bias_1);
+                let expected = forward_add(&between, weight_2, &bias_2, residual.clone());
+                // Some hundred numbers below 1/2 are added up to some tens, in another order: that many roundings.
+                close(&found, &expected, 3e-4);
+            }
         }
     }
 

@@ -35,6 +35,8 @@ const GROUP: usize = 4;
 /// Steps along the inner axis, of factors of one part, by which a group is multiplied before the next: those of a block of
 /// columns, those of a block of rows and the group's sums then lie in the first cache.
 const STEPS_IN_FIRST_CACHE: usize = 8;
+/// Rows that a thread computes together where two products follow each other: what lies between them stays in the second cache.
+const PANEL_OF_TWO: usize = 8 * BLOCK;
 /// Fewest rows of a result that are worth the packing of the other factor.
 const FEWEST_ROWS: usize = 4 * BLOCK;
 /// Multiplications from which packing is worth its while.
@@ -273,9 +275,21 @@ impl PackedLhs {
         Self { memory, rows: rows.len(), steps, parts }
     }
 
+    /// Room for a matrix that is packed later, all of it.
+    fn room(rows: usize, columns: usize, parts: Parts) -> Self {
+        let steps = 0..steps(columns);
+        let memory = Lent::new(rows.div_ceil(BLOCK) * steps.len() * parts.step());
+        Self { memory, rows, steps, parts }
+    }
+
     fn block(&self, index: usize) -> &[Line] {
         let block = self.steps.len() * self.parts.step();
         &self.memory.0[index * block..(index + 1) * block]
+    }
+
+    fn block_mut(&mut self, index: usize) -> &mut [Line] {
+        let block = self.steps.len() * self.parts.step();
+        &mut self.memory.0[index * block..(index + 1) * block]
     }
 }
 
@@ -289,39 +303,118 @@ pub(crate) fn multiply_packed(
     columns: Range<usize>,
     write: Write<'_>,
 ) {
+    assert_eq!(out.len(), lhs.rows * columns.len(), "size of a matrix product");
+    let stride = columns.len();
+    multiply_blocks(lhs, rhs, columns.clone(), |last| {
+        let (top, left) = (last.top, last.left);
+        let values = &mut out[top * stride + (left - columns.start)..];
+        let (height, width) = (BLOCK.min(lhs.rows - top), BLOCK.min(columns.end - left));
+        let block = Block { values, stride, height, width };
+        if block.is_whole() && !write.add && write.finish.is_none() {
+            last.multiply_into(block);
+        } else {
+            block.take(last.multiply(), left, write);
+        }
+    });
+}
+
+/// `out += function(lhs * first) * second`, on the threads of rayon's current pool, whose number changes no bit. What lies
+/// between the products is rounded to one part and never leaves the second cache.
+///
+/// - `between`: the function, given a block at a time as to [`Write::finished`]; of 0 it is 0
+/// - `finish`: as in [`Write::finished`]
+///
+/// # Panics
+///
+/// Panics unless both right factors are of one part and as large as they must be: a bug in the caller.
+pub(crate) fn multiply_twice(
+    out: &mut [f32],
+    lhs: View<'_>,
+    [first, second]: [&PackedRhs; 2],
+    between: Finish<'_>,
+    finish: Finish<'_>,
+) {
+    assert_eq!((lhs.columns, first.columns), (first.inner, second.inner), "sizes of both products");
+    assert_eq!(out.len(), lhs.rows * second.columns, "size of a matrix product");
+    assert_eq!([first.parts, second.parts], [Parts::One; 2], "parts of the factors");
+    out.par_chunks_mut(PANEL_OF_TWO * second.columns).enumerate().for_each(|(index, out)| {
+        let top = index * PANEL_OF_TWO;
+        let rows = top..top + out.len() / second.columns;
+        let all = 0..steps(lhs.columns);
+        let packed = PackedLhs::new(lhs, rows.clone(), all, Parts::One, 1.0);
+        let mut hidden = PackedLhs::room(rows.len(), first.columns, Parts::One);
+        multiply_blocks(&packed, first, 0..first.columns, |last| {
+            let (top, left) = (last.top, last.left);
+            let Sum(sum) = last.multiply();
+            between(sum, left);
+            let there = BLOCK.min(rows.len() - top);
+            let step = left / DEPTH * Parts::One.step();
+            let lines = &mut hidden.block_mut(top / BLOCK)[step..step + Parts::One.step()];
+            pack_lhs(lines, View::new(sum, BLOCK, BLOCK), 0..there, 0, Parts::One, 1.0);
+        });
+        let write = Write::finished(true, finish);
+        multiply_packed(out, &hidden, second, 0..second.columns, write);
+    });
+}
+
+/// The last of the steps that make a block of a product.
+struct LastSteps<'a> {
+    tiles: &'a mut unit::Tiles,
+    factors: [&'a [Line]; 2],
+    parts: Parts,
+    go_on: bool,
+    sum: &'a mut Sum,
+    /// Row and column of the block.
+    top: usize,
+    left: usize,
+}
+
+impl<'a> LastSteps<'a> {
+    fn multiply(self) -> &'a mut Sum {
+        self.tiles.multiply(self.factors, self.parts, self.go_on, self.sum);
+        self.sum
+    }
+
+    /// To a whole block, without a way round.
+    fn multiply_into(self, block: Block<'_>) {
+        let before = self.go_on.then_some(&*self.sum);
+        self.tiles.multiply_into_block(self.factors, self.parts, before, block);
+    }
+}
+
+/// Multiplies block by block, on the calling thread; `done` makes the last steps of each, in columns that begin at a multiple
+/// of 32.
+fn multiply_blocks(
+    lhs: &PackedLhs,
+    rhs: &PackedRhs,
+    columns: Range<usize>,
+    mut done: impl FnMut(LastSteps<'_>),
+) {
     assert_eq!(lhs.parts, rhs.parts, "parts of both factors");
     assert!(lhs.steps.end <= steps(rhs.inner), "inner sizes of a matrix product");
-    assert_eq!(out.len(), lhs.rows * columns.len(), "size of a matrix product");
     assert!(columns.start.is_multiple_of(BLOCK) && columns.end <= rhs.columns, "whole blocks");
-    let (step, stride) = (lhs.parts.step(), columns.len());
+    let (parts, step) = (lhs.parts, lhs.parts.step());
     let lines = lhs.steps.start * step..lhs.steps.end * step;
-    let at_once = match lhs.parts {
+    let at_once = match parts {
         Parts::One => STEPS_IN_FIRST_CACHE * step,
         // Each line is multiplied six times: the second cache is near enough.
         Parts::Three => lines.len(),
     };
     let mut tiles = unit::Tiles::new();
     let mut sums = [const { Sum::ZERO }; GROUP];
-    for left in columns.clone().step_by(BLOCK) {
+    for left in columns.step_by(BLOCK) {
         let right = &rhs.block(left / BLOCK)[lines.clone()];
-        let width = BLOCK.min(columns.end - left);
         for group in (0..lhs.rows).step_by(GROUP * BLOCK) {
             for first in (0..right.len()).step_by(at_once.max(1)) {
                 let now = first..(first + at_once).min(right.len());
-                let is_last = now.end == right.len();
                 for (top, sum) in (group..lhs.rows).step_by(BLOCK).zip(&mut sums) {
                     let factors = [&lhs.block(top / BLOCK)[now.clone()], &right[now.clone()]];
-                    let before = (first > 0).then_some(&*sum);
-                    let height = BLOCK.min(lhs.rows - top);
-                    let values = &mut out[top * stride + (left - columns.start)..];
-                    let block = Block { values, stride, height, width };
-                    if is_last && block.is_whole() && !write.add && write.finish.is_none() {
-                        tiles.multiply_into_block(factors, lhs.parts, before, block);
-                        continue;
-                    }
-                    tiles.multiply(factors, lhs.parts, first > 0, sum);
-                    if is_last {
-                        block.take(sum, left, write);
+                    let go_on = first > 0;
+                    if now.end < right.len() {
+                        tiles.multiply(factors, parts, go_on, sum);
+                    } else {
+                        let tiles = &mut tiles;
+                        done(LastSteps { tiles, factors, parts, go_on, sum, top, left });
                     }
                 }
             }
@@ -1092,6 +1185,40 @@ mod tests {
                 compare(&out, lhs, rhs, scale, if add { 0.75 } else { 0.0 });
             }
         }
+    }
+
+    /// Of a function that is not linear and adds a number to each column, with rows, columns and what lies between of no whole
+    /// number of blocks, in more than one panel.
+    #[test]
+    fn two_products_after_each_other_are_one_after_the_other() {
+        if !available() {
+            eprintln!("skipped: this processor has no tiles");
+            return;
+        }
+        let (rows, inner, hidden, columns) = (300, 70, 200, 45);
+        let [left, first, second] =
+            [rows * inner, inner * hidden, hidden * columns].map(|n| random(n, n as u64));
+        let packed = [(&first, inner), (&second, hidden)].map(|(numbers, rows)| {
+            PackedRhs::new(View::new(numbers, rows, numbers.len() / rows), Parts::One, true)
+        });
+        let lhs = View::new(&left, rows, inner);
+        let between = |sum: &mut [f32], left: usize| {
+            for (at, value) in
+                sum.iter_mut().enumerate().filter(|(at, _)| left + at % BLOCK < hidden)
+            {
+                *value = (*value + (left + at % BLOCK) as f32).max(0.0);
+            }
+        };
+        let finish = |sum: &mut [f32], _: usize| sum.iter_mut().for_each(|value| *value += 2.0);
+        let mut out = vec![0.5; rows * columns];
+        multiply_twice(&mut out, lhs, [&packed[0], &packed[1]], &between, &finish);
+
+        let mut between_them = vec![0.0; rows * hidden];
+        multiply_by(&mut between_them, lhs, &packed[0], 1.0, Write::finished(false, &between));
+        let mut expected = vec![0.5; rows * columns];
+        let between_them = View::new(&between_them, rows, hidden);
+        multiply_by(&mut expected, between_them, &packed[1], 1.0, Write::finished(true, &finish));
+        assert_eq!(out, expected);
     }
 
     #[test]
