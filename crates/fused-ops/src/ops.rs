@@ -37,10 +37,28 @@ pub fn takes_weights_in_halves(device: &Device) -> bool {
 }
 
 /// Whether [`linear`] has a kernel for these.
-fn has_linear<const D: usize>(input: &Tensor<D>, weight: &Tensor<2>) -> bool {
+///
+/// # Panics
+///
+/// Panics if they do not fit each other: a bug in the caller, which a kernel that knows lengths only would not see.
+fn has_linear<const D: usize>(
+    input: &Tensor<D>,
+    weight: &Tensor<2>,
+    bias: Option<&Tensor<1>>,
+) -> bool {
+    let [inputs, outputs] = weight.dims();
+    let fits = input.dims()[D - 1] == inputs && bias.is_none_or(|bias| bias.dims() == [outputs]);
+    assert!(fits, "{:?} through a layer of {inputs} inputs, {outputs} outputs", input.dims());
     let halves = matches!(weight.dtype(), DType::F16 | DType::BF16);
     let tracked = input.device().is_autodiff() || weight.device().is_autodiff();
-    on_cpu(input) && (on_cpu(weight) || (halves && !on_gpu(weight) && !tracked))
+    let is_empty = input.shape().num_elements() * outputs == 0;
+    on_cpu(input) && !is_empty && (on_cpu(weight) || (halves && !on_gpu(weight) && !tracked))
+}
+
+/// A bias that adds nothing, where there is none.
+fn bias_or_zeros(bias: Option<Tensor<1>>, weight: &Tensor<2>) -> Tensor<1> {
+    let device = weight.device().without_autodiff();
+    bias.unwrap_or_else(|| Tensor::zeros([weight.dims()[1]], &device))
 }
 
 /// Computes in `f32` what takes several operations, each of which would round: `1 + erf(x)` of a negative `x` has hardly
@@ -117,25 +135,26 @@ pub fn gelu<const D: usize>(input: Tensor<D>) -> Tensor<D> {
 ///
 /// On a CPU, `weight` may be `bf16` or `f16` beside an `f32` input: the input's numbers are rounded to the same, their
 /// products are exact, and sums and results are `f32`. Processors with tiles (Intel's AMX) compute large products of `bf16`
-/// several times as fast as those of `f32`.
+/// several times as fast as those of `f32`. Where a graph is kept, weights in halves are widened and nothing is rounded.
+///
+/// # Panics
+///
+/// Panics if the sizes do not fit each other: a bug in the caller.
 pub fn linear<const D: usize>(
     input: Tensor<D>,
     weight: Tensor<2>,
     bias: Option<Tensor<1>>,
 ) -> Tensor<D> {
-    match bias {
-        Some(bias) if has_linear(&input, &weight) => {
-            Tensor::from_dispatch(<Dispatch as FusedOps>::fused_linear(
-                input.into_dispatch(),
-                weight.into_dispatch(),
-                bias.into_dispatch(),
-            ))
-        }
-        bias => {
-            let weight = weight.cast(input.dtype());
-            burn_linear(input, weight, bias)
-        }
+    if !has_linear(&input, &weight, bias.as_ref()) {
+        let weight = weight.cast(input.dtype());
+        return burn_linear(input, weight, bias);
     }
+    let bias = bias_or_zeros(bias, &weight);
+    Tensor::from_dispatch(<Dispatch as FusedOps>::fused_linear(
+        input.into_dispatch(),
+        weight.into_dispatch(),
+        bias.into_dispatch(),
+    ))
 }
 
 /// `gelu(input * weight + bias)`, see [`linear`] and [`gelu`]. Without a graph, what lies between the two is never in memory.
@@ -144,16 +163,15 @@ pub fn linear_gelu<const D: usize>(
     weight: Tensor<2>,
     bias: Option<Tensor<1>>,
 ) -> Tensor<D> {
-    match bias {
-        Some(bias) if has_linear(&input, &weight) => {
-            Tensor::from_dispatch(<Dispatch as FusedOps>::fused_linear_gelu(
-                input.into_dispatch(),
-                weight.into_dispatch(),
-                bias.into_dispatch(),
-            ))
-        }
-        bias => gelu(linear(input, weight, bias)),
+    if !has_linear(&input, &weight, bias.as_ref()) {
+        return gelu(linear(input, weight, bias));
     }
+    let bias = bias_or_zeros(bias, &weight);
+    Tensor::from_dispatch(<Dispatch as FusedOps>::fused_linear_gelu(
+        input.into_dispatch(),
+        weight.into_dispatch(),
+        bias.into_dispatch(),
+    ))
 }
 
 /// `residual + (input * weight + bias)`, see [`linear`]. Without a graph, in the memory of `residual` if nobody else holds it.
@@ -174,17 +192,16 @@ pub fn linear_add<const D: usize>(
     let (rows, columns) = (input.dims(), weight.dims()[1]);
     let fits = residual.dims()[..D - 1] == rows[..D - 1] && residual.dims()[D - 1] == columns;
     assert!(fits, "{:?} added to {columns} outputs of {rows:?}", residual.dims());
-    match bias {
-        Some(bias) if has_linear(&input, &weight) && on_cpu(&residual) => {
-            Tensor::from_dispatch(<Dispatch as FusedOps>::fused_linear_add(
-                input.into_dispatch(),
-                weight.into_dispatch(),
-                bias.into_dispatch(),
-                residual.into_dispatch(),
-            ))
-        }
-        bias => residual + linear(input, weight, bias),
+    if !has_linear(&input, &weight, bias.as_ref()) || !on_cpu(&residual) {
+        return residual + linear(input, weight, bias);
     }
+    let bias = bias_or_zeros(bias, &weight);
+    Tensor::from_dispatch(<Dispatch as FusedOps>::fused_linear_add(
+        input.into_dispatch(),
+        weight.into_dispatch(),
+        bias.into_dispatch(),
+        residual.into_dispatch(),
+    ))
 }
 
 /// A linear layer: weight `[in, out]` and bias `[out]`.
@@ -206,25 +223,26 @@ pub fn mlp_add<const D: usize>(
     residual: Tensor<D>,
 ) -> Tensor<D> {
     assert_eq!(residual.dims(), input.dims(), "what an MLP is added to");
-    match layers {
-        [(weight_1, Some(bias_1)), (weight_2, Some(bias_2))]
-            if has_linear(&input, &weight_1)
-                && has_linear(&input, &weight_2)
-                && on_cpu(&residual) =>
-        {
-            Tensor::from_dispatch(<Dispatch as FusedOps>::fused_mlp_add(
-                input.into_dispatch(),
-                weight_1.into_dispatch(),
-                bias_1.into_dispatch(),
-                weight_2.into_dispatch(),
-                bias_2.into_dispatch(),
-                residual.into_dispatch(),
-            ))
-        }
-        [(weight_1, bias_1), (weight_2, bias_2)] => {
-            linear_add(linear_gelu(input, weight_1, bias_1), weight_2, bias_2, residual)
-        }
+    let [(weight_1, bias_1), (weight_2, bias_2)] = layers;
+    let [inputs, hidden] = weight_1.dims();
+    assert_eq!(
+        weight_2.dims(),
+        [hidden, inputs],
+        "a layer back from {hidden} to {inputs} channels"
+    );
+    let same_numbers = weight_1.dtype() == weight_2.dtype();
+    if !has_linear(&input, &weight_1, bias_1.as_ref()) || !same_numbers || !on_cpu(&residual) {
+        return linear_add(linear_gelu(input, weight_1, bias_1), weight_2, bias_2, residual);
     }
+    let [bias_1, bias_2] = [bias_or_zeros(bias_1, &weight_1), bias_or_zeros(bias_2, &weight_2)];
+    Tensor::from_dispatch(<Dispatch as FusedOps>::fused_mlp_add(
+        input.into_dispatch(),
+        weight_1.into_dispatch(),
+        bias_1.into_dispatch(),
+        weight_2.into_dispatch(),
+        bias_2.into_dispatch(),
+        residual.into_dispatch(),
+    ))
 }
 
 /// 2D convolution, without dilation and groups.
@@ -355,7 +373,9 @@ pub fn window_attention(
         qkv.dims(),
         qkv.device()
     );
-    let [rel_pos_h, rel_pos_w] = match qkv.device().is_autodiff() {
+    // As linear layers: where a graph is kept, nothing is rounded.
+    let devices = [qkv.device(), rel_pos_h.device(), rel_pos_w.device()];
+    let [rel_pos_h, rel_pos_w] = match devices.iter().any(Device::is_autodiff) {
         true => [rel_pos_h, rel_pos_w].map(|table| table.cast(FloatDType::F32)),
         false => [rel_pos_h, rel_pos_w],
     };

@@ -124,7 +124,7 @@ pub(crate) fn forward(
     let on_tiles = match factors {
         // Packing is cheap: of many small windows, too.
         Factors::Bf16 => {
-            whole * keys * keys * shape.head() >= WORTHWHILE_IN_BF16 && tiles::available()
+            whole * keys * keys * shape.head() >= WORTHWHILE_IN_BF16 && tiles::wanted()
         }
         Factors::F32 | Factors::F16 => tiles::worthwhile(keys, shape.head(), keys),
     };

@@ -235,10 +235,16 @@ mod tests {
             let (x, weight, bias) = parameters(sizes);
             let (weight, residual) = (Weights::F32(&weight), residual_of(sizes));
             let [with_gelu, with_residual] = apart(sizes, &residual);
-            // Sums of at most 1,024 products below 1/4, of which some twenty are left: rounding of either sum.
-            close(&forward_gelu(&x, weight, &bias), &with_gelu, 2e-5);
-            // And of the residual, up to 50.
-            close(&forward_add(&x, weight, &bias, residual), &with_residual, 3e-5);
+            let both = || {
+                let added = forward_add(&x, weight, &bias, residual.clone());
+                [forward_gelu(&x, weight, &bias), added]
+            };
+            for [gelu, added] in [both(), tiles::without(both)] {
+                // Sums of at most 1,024 products below 1/4, of which some twenty are left: rounding of either sum.
+                close(&gelu, &with_gelu, 2e-5);
+                // And of the residual, up to 50.
+                close(&added, &with_residual, 3e-5);
+            }
         }
     }
 
@@ -278,18 +284,16 @@ mod tests {
             let halves: Vec<f16> = weight.iter().map(|&x| f16::from_f32(x)).collect();
             for weight in [Weights::Bf16(&bfloats), Weights::F16(&halves)] {
                 let (rounded, wide) = (weight.factors().rounded(&x), weight.widened());
-                let expected = |forward: &dyn Fn(&[f32], Weights<'_>) -> Vec<f32>| {
-                    [forward(&x, weight), forward(&rounded, Weights::F32(&wide))]
+                let all = |x: &[f32], weight: Weights<'_>| {
+                    let added = forward_add(x, weight, &bias, residual.clone());
+                    [forward(x, weight, &bias), forward_gelu(x, weight, &bias), added]
                 };
-                let [found, plain] = expected(&|x, weight| forward(x, weight, &bias));
-                close(&found, &plain, 2e-5);
-                let [found, plain] = expected(&|x, weight| forward_gelu(x, weight, &bias));
-                close(&found, &plain, 2e-5);
-                let with_residual = |x: &[f32], weight: Weights<'_>| {
-                    forward_add(x, weight, &bias, residual.clone())
-                };
-                let [found, plain] = expected(&with_residual);
-                close(&found, &plain, 3e-5);
+                let plain = tiles::without(|| all(&rounded, Weights::F32(&wide)));
+                for found in [all(&x, weight), tiles::without(|| all(&x, weight))] {
+                    for (found, plain) in found.iter().zip(&plain) {
+                        close(found, plain, 3e-5);
+                    }
+                }
                 // And it is not the product of what was not rounded.
                 let unrounded = forward(&x, Weights::F32(&wide), &bias);
                 let rounded = forward(&x, weight, &bias);

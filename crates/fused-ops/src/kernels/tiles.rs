@@ -12,7 +12,8 @@
 //! ViT-B at 1024 pixels is; nothing of `micro` is below sixteen images at once (runs encode them one by one), so its results are
 //! the same on processors without tiles.
 //!
-//! Numbers below `2^-103` lose bits, since the unit takes `bfloat16` that are not normal for zero; an infinite number gives NaN.
+//! The unit takes `bfloat16` that are not normal for zero: numbers below `2^-103` lose bits where they are cut into three, and
+//! an infinite one gives NaN.
 
 use std::{cell::RefCell, mem, ops::Range, sync::OnceLock};
 
@@ -78,7 +79,30 @@ type Lines = Vec<Line>;
 /// Whether a product of `[rows, inner]` and `[inner, columns]` is large enough, and this processor has the unit.
 pub(crate) fn worthwhile(rows: usize, inner: usize, columns: usize) -> bool {
     let multiplications = rows.saturating_mul(inner).saturating_mul(columns);
-    rows >= FEWEST_ROWS && columns >= BLOCK && multiplications >= WORTHWHILE && available()
+    rows >= FEWEST_ROWS && columns >= BLOCK && multiplications >= WORTHWHILE && wanted()
+}
+
+/// Whether there are tiles to be used, unless a test does without.
+pub(crate) fn wanted() -> bool {
+    #[cfg(test)]
+    if WITHOUT.get() {
+        return false;
+    }
+    available()
+}
+
+#[cfg(test)]
+thread_local! {
+    static WITHOUT: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// What `compute` gives on a processor without tiles, if it asks on this thread.
+#[cfg(test)]
+pub(crate) fn without<T>(compute: impl FnOnce() -> T) -> T {
+    WITHOUT.set(true);
+    let computed = compute();
+    WITHOUT.set(false);
+    computed
 }
 
 /// Whether processor and system let this process use tiles.
@@ -639,6 +663,7 @@ mod unit {
             asm,
             x86_64::{__cpuid, __cpuid_count},
         },
+        cell::Cell,
         marker::PhantomData,
     };
 
@@ -706,7 +731,12 @@ mod unit {
         rows: [u8; 16],
     }
 
-    /// The calling thread's tiles, for as long as this lives.
+    thread_local! {
+        /// Whether the thread has tiles: what leaves them would take them from whom it is called by.
+        static IN_USE: Cell<bool> = const { Cell::new(false) };
+    }
+
+    /// The calling thread's tiles, for as long as this lives. A thread has them once.
     pub struct Tiles {
         /// Other threads have tiles of their own.
         not_send: PhantomData<*const ()>,
@@ -715,6 +745,7 @@ mod unit {
     impl Tiles {
         pub fn new() -> Self {
             assert!(super::available(), "no tiles on this processor");
+            assert!(!IN_USE.replace(true), "the thread's tiles are in use");
             let mut configuration = Configuration {
                 palette: 1,
                 start_row: 0,
@@ -742,7 +773,8 @@ mod unit {
         ) {
             let sum = sum.0.as_mut_ptr();
             let before = go_on.then_some(sum.cast_const());
-            // SAFETY: a `Sum` is a block without gaps; all of it is read before any is written.
+            // SAFETY: `new` configured this thread's tiles, which nobody else releases; a `Sum` is a block without gaps, all of
+            // it is read before any is written.
             unsafe { multiply(factors, parts, before, sum, BLOCK) };
         }
 
@@ -759,7 +791,8 @@ mod unit {
             let inside = values.len() >= (BLOCK - 1) * stride + BLOCK && stride >= BLOCK;
             assert!(is_whole && inside, "a block inside its slice");
             let before = before.map(|sum| sum.0.as_ptr());
-            // SAFETY: the block lies inside `values`, asserted above, and a `Sum` is one without gaps.
+            // SAFETY: `new` configured this thread's tiles, which nobody else releases; the block lies inside `values`, asserted
+            // above, and a `Sum` is one without gaps.
             unsafe { multiply(factors, parts, before, values.as_mut_ptr(), stride) };
         }
     }
@@ -795,6 +828,7 @@ mod unit {
             // SAFETY: the unit is there, since `new` configured it. Tiles that are not in use cost nothing when the
             // system changes threads.
             unsafe { changing_tiles!("tilerelease", options(nostack),) };
+            IN_USE.set(false);
         }
     }
 
@@ -972,14 +1006,17 @@ mod unit {
         false
     }
 
-    pub struct Tiles;
+    /// None are there.
+    pub enum Tiles {}
 
     impl Tiles {
         pub fn new() -> Self {
             unreachable!("tiles are available nowhere else")
         }
 
-        pub fn multiply(&mut self, _: [&[Line]; 2], _: Parts, _: bool, _: &mut Sum) {}
+        pub fn multiply(&mut self, _: [&[Line]; 2], _: Parts, _: bool, _: &mut Sum) {
+            match *self {}
+        }
 
         pub fn multiply_into_block(
             &mut self,
@@ -988,12 +1025,14 @@ mod unit {
             _: Option<&Sum>,
             _: Block<'_>,
         ) {
+            match *self {}
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::proptest;
     use rand::{RngExt as _, SeedableRng as _};
     use rand_chacha::ChaCha8Rng;
 
@@ -1164,6 +1203,29 @@ mod tests {
             let (lhs, rhs) = (View::new(&left, rows, inner), View::new(&right, inner, columns));
             for (out, before) in [(&whole[0], 0.0), (&whole[1], 0.75), (&out, 0.0)] {
                 compare(out, lhs, rhs, 1.0, before);
+            }
+        }
+    }
+
+    proptest! {
+        /// Of any size, the smallest and those around a block's among them.
+        #[test]
+        fn products_of_any_size_are_as_exact_as_their_parts(
+            rows in 1_usize..140, inner in 1_usize..90, columns in 1_usize..80, add: bool,
+        ) {
+            if available() {
+                let (left, right) = (random(rows * inner, 10), random(inner * columns, 11));
+                let (lhs, rhs) = (View::new(&left, rows, inner), View::new(&right, inner, columns));
+                let before = if add { 0.75 } else { 0.0 };
+                let mut out = vec![0.75; rows * columns];
+                multiply(&mut out, lhs, rhs, 1.0, add);
+                compare(&out, lhs, rhs, 1.0, before);
+                let packed = PackedRhs::new(rhs, Parts::One, true);
+                let mut out = vec![0.75; rows * columns];
+                multiply_by(&mut out, lhs, &packed, 1.0, Write::new(add));
+                let [left, right] = [&left, &right].map(|numbers| Factors::Bf16.rounded(numbers));
+                let (lhs, rhs) = (View::new(&left, rows, inner), View::new(&right, inner, columns));
+                compare(&out, lhs, rhs, 1.0, before);
             }
         }
     }
