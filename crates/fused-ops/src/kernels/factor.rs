@@ -15,6 +15,8 @@ pub(super) const PART: usize = 128;
 /// Multiplications from which tiles are worth their packing. Fewer than where a whole factor is packed, see
 /// [`tiles::worthwhile`]: the other one is packed where it lies in the cache.
 const WORTHWHILE: usize = 1 << 24;
+/// Smallest inner axis that is: a shorter one is packed for few multiplications.
+const INNER: usize = 2 * tiles::BLOCK;
 
 /// The right factor: on tiles where the products of all parts together are worth their packing.
 pub(super) enum Factor<'a> {
@@ -26,8 +28,8 @@ impl<'a> Factor<'a> {
     /// `weight` is `[inner, columns]`, and `rows` those of all parts together.
     pub fn new(weight: View<'a>, rows: usize) -> Self {
         let multiplications = rows.saturating_mul(weight.rows).saturating_mul(weight.columns);
-        let worthwhile = weight.columns >= tiles::BLOCK && multiplications >= WORTHWHILE;
-        if worthwhile && tiles::available() {
+        let worthwhile = weight.rows >= INNER && weight.columns >= tiles::BLOCK;
+        if worthwhile && multiplications >= WORTHWHILE && tiles::available() {
             Self::Tiles(PackedRhs::new(weight, true))
         } else {
             Self::Plain(weight)

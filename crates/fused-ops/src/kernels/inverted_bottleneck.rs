@@ -202,7 +202,7 @@ mod tests {
             (([2, 9, 12], [4, 17, 7], 1), Shortcut::Without),
             (([1, 21, 10], [5, 16, 9], 2), Shortcut::Without),
             (([3, 8, 5], [5, 33, 4], 2), Shortcut::Without),
-            (([2, 40, 35], [48, 144, 48], 1), Shortcut::AddThenGelu),
+            (([2, 40, 35], [64, 144, 64], 1), Shortcut::AddThenGelu),
         ];
         for (sizes, shortcut) in cases {
             let ([images, height, width], channels, stride) = sizes;
@@ -218,7 +218,7 @@ mod tests {
     #[test]
     fn the_number_of_threads_changes_no_bit() {
         for ([images, height, width], channels, stride) in
-            [([1, 70, 9], [8, 24, 8], 1), ([2, 45, 32], [48, 144, 48], 2)]
+            [([1, 70, 9], [8, 24, 8], 1), ([2, 45, 32], [64, 144, 64], 2)]
         {
             let input = random(images * height * width * channels[0], 8);
             let numbers = parameters(channels);
