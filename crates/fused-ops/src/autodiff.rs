@@ -18,6 +18,7 @@ use burn::{
 use crate::kernels::{
     attention::{self, CrossShape, WindowShape},
     conv2d::{self, ConvShape},
+    factors::Weights,
     gelu,
     grid_attention::{self, GridShape},
     layer_norm, linear,
@@ -93,6 +94,15 @@ pub(crate) fn numbers(tensor: &Host) -> &[f32] {
     tensor.as_slice().expect("an f32 tensor that was made contiguous")
 }
 
+/// The numbers of a tensor that may be in halves.
+fn weights(tensor: &Host) -> Weights<'_> {
+    let weights = tensor.as_slice().map(Weights::F32);
+    weights
+        .or_else(|| tensor.as_slice().map(Weights::Bf16))
+        .or_else(|| tensor.as_slice().map(Weights::F16))
+        .expect("a tensor of f32 or halves that was made contiguous")
+}
+
 pub(crate) fn shape(tensor: &Host) -> Vec<usize> {
     tensor.layout().shape().to_vec()
 }
@@ -155,7 +165,7 @@ impl FusedOps for Flex {
 
     fn fused_linear(input: Host, weight: Host, bias: Host) -> Host {
         let [input, weight, bias] = [input, weight, bias].map(|it| contiguous(&it));
-        let out = linear::forward(numbers(&input), numbers(&weight), numbers(&bias));
+        let out = linear::forward(numbers(&input), weights(&weight), numbers(&bias));
         let mut sizes = shape(&input);
         *sizes.last_mut().expect("a tensor with an axis") = last(&weight);
         tensor(out, sizes)
@@ -163,7 +173,7 @@ impl FusedOps for Flex {
 
     fn fused_linear_gelu(input: Host, weight: Host, bias: Host) -> Host {
         let [input, weight, bias] = [input, weight, bias].map(|it| contiguous(&it));
-        let out = linear::forward_gelu(numbers(&input), numbers(&weight), numbers(&bias));
+        let out = linear::forward_gelu(numbers(&input), weights(&weight), numbers(&bias));
         let mut sizes = shape(&input);
         *sizes.last_mut().expect("a tensor with an axis") = last(&weight);
         tensor(out, sizes)
@@ -174,7 +184,7 @@ impl FusedOps for Flex {
         let sizes = shape(&residual);
         // Its own memory if nobody else holds the tensor.
         let residual = residual.into_data().try_into_vec::<f32>().expect("an f32 tensor");
-        let out = linear::forward_add(numbers(&input), numbers(&weight), numbers(&bias), residual);
+        let out = linear::forward_add(numbers(&input), weights(&weight), numbers(&bias), residual);
         tensor(out, sizes)
     }
 
@@ -205,7 +215,7 @@ impl FusedOps for Flex {
         let mixed = grid_attention::forward(
             numbers(&qkv),
             numbers(&padding),
-            [numbers(&rel_pos_h), numbers(&rel_pos_w)],
+            [weights(&rel_pos_h), weights(&rel_pos_w)],
             GridShape { height, width, channels, heads, window },
         );
         tensor(mixed, mixed_shape(&qkv))

@@ -11,9 +11,9 @@ use crate::{
     kernels::{
         biased_attention::{self, WindowsShape},
         depthwise::{self, DepthwiseShape},
-        factor::Layer,
         gelu::Activation,
         inverted_bottleneck::{self, Layers, Shortcut},
+        layer::Layer,
         mlp,
         patches::{self, Images},
     },

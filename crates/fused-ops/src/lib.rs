@@ -27,5 +27,5 @@ pub use inference::{
 pub use kernels::{gelu::Activation, inverted_bottleneck::Shortcut};
 pub use ops::{
     attention, attention_of_heads, conv2d, gelu, has_window_attention, layer_norm, linear,
-    linear_add, linear_gelu, window_attention,
+    linear_add, linear_gelu, takes_weights_in_halves, window_attention,
 };

@@ -3,7 +3,7 @@
 use burn::{
     backend::{Dispatch, DispatchDevice},
     tensor::{
-        DType, FloatDType, Tensor, activation,
+        DType, Device, FloatDType, Tensor, activation,
         module::{
             attention as burn_attention, conv2d as burn_conv2d, layer_norm as burn_layer_norm,
             linear as burn_linear,
@@ -23,13 +23,24 @@ const MOST_TOKENS: usize = 1024;
 
 /// Whether a tensor is on a GPU.
 fn on_gpu<const D: usize>(tensor: &Tensor<D>) -> bool {
-    let device = tensor.device().without_autodiff();
-    !matches!(device.as_dispatch(), DispatchDevice::Flex(_))
+    !takes_weights_in_halves(&tensor.device())
 }
 
 /// Whether a tensor is `f32` on the CPU.
 pub(crate) fn on_cpu<const D: usize>(tensor: &Tensor<D>) -> bool {
     !on_gpu(tensor) && tensor.dtype() == DType::F32
+}
+
+/// Whether a device takes [weights in halves](linear#weights-in-halves) beside inputs in `f32`: a CPU does.
+pub fn takes_weights_in_halves(device: &Device) -> bool {
+    matches!(device.clone().without_autodiff().as_dispatch(), DispatchDevice::Flex(_))
+}
+
+/// Whether [`linear`] has a kernel for these.
+fn has_linear<const D: usize>(input: &Tensor<D>, weight: &Tensor<2>) -> bool {
+    let halves = matches!(weight.dtype(), DType::F16 | DType::BF16);
+    let tracked = input.device().is_autodiff() || weight.device().is_autodiff();
+    on_cpu(input) && (on_cpu(weight) || (halves && !on_gpu(weight) && !tracked))
 }
 
 /// Computes in `f32` what takes several operations, each of which would round: `1 + erf(x)` of a negative `x` has hardly
@@ -101,20 +112,29 @@ pub fn gelu<const D: usize>(input: Tensor<D>) -> Tensor<D> {
 /// - `weight`: `[in, out]`
 /// - `bias`: `[out]`
 /// - returns: `[.., out]`
+///
+/// # Weights in halves
+///
+/// On a CPU, `weight` may be `bf16` or `f16` beside an `f32` input: the input's numbers are rounded to the same, their
+/// products are exact, and sums and results are `f32`. Processors with tiles (Intel's AMX) compute large products of `bf16`
+/// several times as fast as those of `f32`.
 pub fn linear<const D: usize>(
     input: Tensor<D>,
     weight: Tensor<2>,
     bias: Option<Tensor<1>>,
 ) -> Tensor<D> {
     match bias {
-        Some(bias) if on_cpu(&input) && on_cpu(&weight) => {
+        Some(bias) if has_linear(&input, &weight) => {
             Tensor::from_dispatch(<Dispatch as FusedOps>::fused_linear(
                 input.into_dispatch(),
                 weight.into_dispatch(),
                 bias.into_dispatch(),
             ))
         }
-        bias => burn_linear(input, weight, bias),
+        bias => {
+            let weight = weight.cast(input.dtype());
+            burn_linear(input, weight, bias)
+        }
     }
 }
 
@@ -125,7 +145,7 @@ pub fn linear_gelu<const D: usize>(
     bias: Option<Tensor<1>>,
 ) -> Tensor<D> {
     match bias {
-        Some(bias) if on_cpu(&input) && on_cpu(&weight) => {
+        Some(bias) if has_linear(&input, &weight) => {
             Tensor::from_dispatch(<Dispatch as FusedOps>::fused_linear_gelu(
                 input.into_dispatch(),
                 weight.into_dispatch(),
@@ -155,7 +175,7 @@ pub fn linear_add<const D: usize>(
     let fits = residual.dims()[..D - 1] == rows[..D - 1] && residual.dims()[D - 1] == columns;
     assert!(fits, "{:?} added to {columns} outputs of {rows:?}", residual.dims());
     match bias {
-        Some(bias) if on_cpu(&input) && on_cpu(&weight) && on_cpu(&residual) => {
+        Some(bias) if has_linear(&input, &weight) && on_cpu(&residual) => {
             Tensor::from_dispatch(<Dispatch as FusedOps>::fused_linear_add(
                 input.into_dispatch(),
                 weight.into_dispatch(),
@@ -271,7 +291,8 @@ pub fn attention_of_heads(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>) ->
 /// - `qkv`: `[B, H, W, 3 C]`, query, key and value one after the other, each cut into heads
 /// - `padding`: `[3 C]`, what stands there beyond the grid: the bias of the layer that made `qkv`, if tokens
 ///   are padded with zeros before it
-/// - `rel_pos_h`, `rel_pos_w`: `[2 s - 1, d]`
+/// - `rel_pos_h`, `rel_pos_w`: `[2 s - 1, d]`. If they are in halves, queries, keys, values and a value's share are rounded
+///   to the same, as in [`linear`](linear#weights-in-halves)
 /// - returns: `[B, H, W, C]`
 ///
 /// # Panics
@@ -294,6 +315,10 @@ pub fn window_attention(
         qkv.dims(),
         qkv.device()
     );
+    let [rel_pos_h, rel_pos_w] = match qkv.device().is_autodiff() {
+        true => [rel_pos_h, rel_pos_w].map(|table| table.cast(FloatDType::F32)),
+        false => [rel_pos_h, rel_pos_w],
+    };
     Tensor::from_dispatch(<Dispatch as FusedOps>::fused_window_attention(
         qkv.into_dispatch(),
         padding.into_dispatch(),

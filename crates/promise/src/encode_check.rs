@@ -68,12 +68,18 @@ impl Bounds {
     /// Those of a device and its numbers.
     ///
     /// On a GPU, Burn multiplies matrices of `f32` as TF32, with 11 bits of mantissa; halves have 8 or 11 and are rounded to
-    /// after every operation. Measured on an H200: 4e-4 (TF32), 8e-3 (`f16`), 6e-2 (`bf16`). A mistake of layout, order or
-    /// position gives an error near 1.
+    /// after every operation. Measured on an H200: 4e-4 (TF32), 8e-3 (`f16`), 6e-2 (`bf16`). On a CPU only factors of products
+    /// are rounded: 6e-4 (`f16`), 5e-3 (`bf16`). A mistake of layout, order or position gives an error near 1.
     pub const fn of(arithmetic: Arithmetic) -> Self {
         match (arithmetic.device, arithmetic.precision) {
             (DeviceKind::Flex, EncoderPrecision::F32) => {
                 Self { embedding: 1e-5, logits: 1e-4, memory_mib: Some(1500.0) }
+            }
+            (DeviceKind::Flex, EncoderPrecision::F16) => {
+                Self { embedding: 2e-3, logits: 2e-3, memory_mib: Some(1500.0) }
+            }
+            (DeviceKind::Flex, EncoderPrecision::Bf16) => {
+                Self { embedding: 2e-2, logits: 2e-2, memory_mib: Some(1500.0) }
             }
             (_, EncoderPrecision::F32) => Self { embedding: 2e-3, logits: 4e-3, memory_mib: None },
             (_, EncoderPrecision::F16) => Self { embedding: 2e-2, logits: 2e-2, memory_mib: None },

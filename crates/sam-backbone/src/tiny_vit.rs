@@ -445,7 +445,8 @@ impl BiasedAttention {
             [0, 1, 2].map(|part| qkv.clone().slice_dim(3, part * head_dim..(part + 1) * head_dim));
         drop(qkv);
         let options = AttentionModuleOptions::default();
-        let seen = attention(query, key, value, None, Some(self.pair_biases()), options)
+        let biases = self.pair_biases().cast(query.dtype());
+        let seen = attention(query, key, value, None, Some(biases), options)
             .swap_dims(1, 2)
             .reshape([n_windows, self.window, self.window, channels]);
         join_windows(seen, self.window, [batch, height, width])

@@ -7,8 +7,8 @@
 use rayon::prelude::*;
 
 use super::{
-    factor::{Factor, Layer, PART, finish, finish_onto},
     gelu::Activation,
+    layer::{Factor, Layer, PART, finish, finish_onto},
     layer_norm,
     matrix::{View, multiply},
     vector_math::exp,

@@ -3,8 +3,8 @@
 use rayon::prelude::*;
 
 use super::{
-    factor::Layer,
     gelu::{self, Activation},
+    layer::Layer,
     vectorized::vectorized,
     zeros,
 };

@@ -13,8 +13,9 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::{
+    factors::{Factors, Weights},
     matrix::{View, multiply},
-    tiles,
+    tiles::{self, PackedLhs, PackedRhs, Parts, Write},
     vector_math::exp,
     vectorized::vectorized,
     zeros,
@@ -27,6 +28,9 @@ const QUERIES: usize = 256;
 const KEYS: usize = 512;
 /// Fewest queries of a part of the work. A part copies, or packs, the keys and values of its window.
 const PART: usize = 4 * QUERIES;
+/// Multiplications of a whole self-attention from which tiles of `bf16` are used. SAM's ViT-B has twice and more of them in
+/// each block, `micro` far less.
+const WORTHWHILE_IN_BF16: usize = 1 << 28;
 /// Parts for every thread, so that none waits long for the last.
 const PARTS_PER_THREAD: usize = 4;
 
@@ -101,12 +105,13 @@ struct Part {
 ///
 /// - `qkv`: `[B, H, W, 3 * channels]`
 /// - `padding`: `[3 * channels]`, what stands in `qkv` beyond the grid
-/// - `tables`: for height and width, each `[2 s - 1, d]`
+/// - `tables`: for height and width, each `[2 s - 1, d]`, both in the same numbers. To these, all factors are rounded: queries,
+///   keys, values, and a value's share before it is divided by the sum of all
 /// - returns: `[B, H, W, channels]`
 pub(crate) fn forward(
     qkv: &[f32],
     padding: &[f32],
-    tables: [&[f32]; 2],
+    tables: [Weights<'_>; 2],
     shape: GridShape,
 ) -> Vec<f32> {
     let images = qkv.len() / (shape.height * shape.width * 3 * shape.channels);
@@ -115,8 +120,24 @@ pub(crate) fn forward(
     let enough = PARTS_PER_THREAD * rayon::current_num_threads();
     let keys = shape.window * shape.window;
     let part = (keys * whole / enough.max(1)).next_multiple_of(QUERIES).clamp(PART, keys.max(PART));
-    let on_tiles = tiles::worthwhile(keys, shape.head(), keys);
-    forward_in_parts(qkv, padding, tables, shape, Cut { part, on_tiles })
+    let factors = tables[0].factors();
+    let on_tiles = match factors {
+        // Packing is cheap: of many small windows, too.
+        Factors::Bf16 => {
+            whole * keys * keys * shape.head() >= WORTHWHILE_IN_BF16 && tiles::available()
+        }
+        Factors::F32 | Factors::F16 => tiles::worthwhile(keys, shape.head(), keys),
+    };
+    let cut = Cut { part, on_tiles, factors };
+    match tables {
+        [Weights::F32(rows), Weights::F32(columns)] => {
+            forward_in_parts(qkv, padding, [rows, columns], shape, cut)
+        }
+        tables => {
+            let [rows, columns] = tables.map(|table| table.widened());
+            forward_in_parts(qkv, padding, [&rows, &columns], shape, cut)
+        }
+    }
 }
 
 /// How the work is cut.
@@ -124,8 +145,10 @@ pub(crate) fn forward(
 struct Cut {
     /// Queries of a part, a multiple of [`QUERIES`].
     part: usize,
-    /// Whether scores are computed on tiles, where whole rows of keys are whole tiles.
+    /// Whether products are computed on tiles, where all keys are together or whole rows of them are whole tiles.
     on_tiles: bool,
+    /// What factors are rounded to.
+    factors: Factors,
 }
 
 fn forward_in_parts(
@@ -155,7 +178,7 @@ fn forward_in_parts(
         .par_iter()
         .map_init(Buffers::default, |buffers, part| {
             let of_image = &qkv[part.image * tokens * 3 * shape.channels..];
-            mix(buffers, of_image, padding, tables, part, (&shape, cut.on_tiles))
+            mix(buffers, of_image, padding, tables, part, (&shape, cut))
         })
         .collect();
     // A token's heads lie beside each other in the result: gathered row by row of the grid, by all threads.
@@ -211,7 +234,7 @@ fn mix(
     padding: &[f32],
     tables: [&[f32]; 2],
     part: &Part,
-    (shape, on_tiles): (&GridShape, bool),
+    (shape, Cut { on_tiles, factors, .. }): (&GridShape, Cut),
 ) -> Vec<f32> {
     let (head_dim, side) = (shape.head(), shape.window);
     let content = shape.content(part.window);
@@ -231,13 +254,22 @@ fn mix(
                 &padding[channel(third)..][..head_dim]
             });
         }
+        factors.round(values);
     }
 
     let rows_at_once = (KEYS / side).clamp(1, side);
     let scale = 1.0 / (head_dim as f32).sqrt();
-    let whole = View::new(key, side * side, head_dim).transposed();
-    let on_tiles = on_tiles && (rows_at_once * side).is_multiple_of(tiles::BLOCK);
-    let packed = on_tiles.then(|| tiles::PackedRhs::new(whole, false));
+    // A query is rounded before it is scaled, so then scores are.
+    let (of_query, of_scores) = if factors == Factors::F32 { (scale, 1.0) } else { (1.0, scale) };
+    let whole_blocks = rows_at_once == side || (rows_at_once * side).is_multiple_of(tiles::BLOCK);
+    let on_tiles = on_tiles && whole_blocks;
+    let keys = View::new(key, side * side, head_dim).transposed();
+    let values = View::new(value, side * side, head_dim);
+    let parts = if factors == Factors::Bf16 { Parts::One } else { Parts::Three };
+    let packed_keys = on_tiles.then(|| PackedRhs::new(keys, parts, false));
+    // Cutting the weights of a block of keys into three parts would take longer than their product.
+    let packed_values =
+        (on_tiles && parts == Parts::One).then(|| PackedRhs::new(values, parts, false));
     let mut mixed = vec![0.0; part.queries.len() * head_dim];
     for (first, mixed) in
         part.queries.clone().step_by(QUERIES).zip(mixed.chunks_mut(QUERIES * head_dim))
@@ -247,6 +279,7 @@ fn mix(
         for token in first..first + n {
             query.extend_from_slice(of_token(content.in_grid(token, shape), 0));
         }
+        factors.round(query);
         let queries = View::new(query, n, head_dim);
         for (offsets, table) in offsets.iter_mut().zip(tables) {
             offsets.resize(n * (2 * side - 1), 0.0);
@@ -266,23 +299,32 @@ fn mix(
             }
         }
 
-        let packed_queries = on_tiles.then(|| tiles::PackedLhs::whole(queries, 0..n, scale));
+        let packed_queries = on_tiles.then(|| PackedLhs::whole(queries, parts, of_query));
         let mut largest = vec![f32::NEG_INFINITY; n];
         let mut sums = vec![0.0; n];
         for key_row in (0..side).step_by(rows_at_once) {
-            let rows = rows_at_once.min(side - key_row);
-            let keys = key_row * side * head_dim..(key_row + rows) * side * head_dim;
-            scores.resize(n * rows * side, 0.0);
-            if let (Some(queries), Some(packed)) = (&packed_queries, &packed) {
-                let columns = key_row * side..(key_row + rows) * side;
-                tiles::multiply_packed(scores, queries, packed, columns, false);
+            let count = rows_at_once.min(side - key_row) * side;
+            let first = key_row * side;
+            let numbers = first * head_dim..(first + count) * head_dim;
+            scores.resize(n * count, 0.0);
+            if let (Some(queries), Some(keys)) = (&packed_queries, &packed_keys) {
+                let columns = first..first + count;
+                tiles::multiply_packed(scores, queries, keys, columns, Write::new(false));
             } else {
-                let key = View::new(&key[keys.clone()], rows * side, head_dim);
-                multiply(scores, queries, key.transposed(), scale, false, false);
+                let keys = View::new(&key[numbers.clone()], count, head_dim).transposed();
+                multiply(scores, queries, keys, of_query, false, false);
             }
-            weigh(scores, [by_row, by_column], &mut largest, &mut sums, mixed, key_row, side);
-            let value = View::new(&value[keys], rows * side, head_dim);
-            multiply(mixed, View::new(scores, n, rows * side), value, 1.0, true, false);
+            let positions = [&**by_row, &**by_column];
+            weigh(scores, of_scores, positions, [&mut largest, &mut sums], mixed, key_row, side);
+            let weights = View::new(scores, n, count);
+            if let Some(values) = &packed_values {
+                let weights = PackedLhs::beginning_at(first, weights, parts);
+                tiles::multiply_packed(mixed, &weights, values, 0..head_dim, Write::new(true));
+            } else {
+                factors.round(scores);
+                let values = View::new(&value[numbers], count, head_dim);
+                multiply(mixed, View::new(scores, n, count), values, 1.0, true, false);
+            }
         }
         for (mixed, sum) in mixed.chunks_exact_mut(head_dim).zip(sums) {
             let scale = 1.0 / sum;
@@ -297,20 +339,21 @@ vectorized! {
     /// largest score that a query has met; what was mixed and summed before follows to the new
     /// largest.
     ///
-    /// - `scores`: `[queries, keys]`, keys from row `key_row` of the window on, whole rows
+    /// - `scores`: `[queries, keys]`, keys from row `key_row` of the window on, whole rows; `scale` times them is what counts
     /// - `positions`: what a query adds for every row, and for every column, of keys, each `[queries, side]`
-    /// - `largest`, `sums`: `[queries]`
+    /// - `met`: the largest score that each query has met, and the sum of weights, each `[queries]`
     /// - `mixed`: `[queries, d]`
     fn weigh<'a>(
         scores: &'a mut [f32],
+        scale: f32,
         positions: [&'a [f32]; 2],
-        largest: &'a mut [f32],
-        sums: &'a mut [f32],
+        met: [&'a mut [f32]; 2],
         mixed: &'a mut [f32],
         key_row: usize,
         side: usize,
     ) {
         let [by_row, by_column] = positions;
+        let [largest, sums] = met;
         let n = largest.len();
         let keys = scores.len() / n;
         let head_dim = mixed.len() / n;
@@ -322,17 +365,22 @@ vectorized! {
             let mut peak = largest[query];
             for (at, row) in row.chunks_exact_mut(side).enumerate() {
                 let height = by_row[key_row + at];
-                let mut scores = row.chunks_exact_mut(16);
-                let mut terms = by_column.chunks_exact(16);
-                for (scores, terms) in (&mut scores).zip(&mut terms) {
+                let (scores, last_scores) = row.as_chunks_mut::<16>();
+                let (terms, last_terms) = by_column.as_chunks::<16>();
+                for (place, terms) in scores.iter_mut().zip(terms) {
+                    // Copies, which nothing else can be written through: else the compiler makes no vectors of them.
+                    let (mut scores, terms) = (*place, *terms);
                     for lane in 0..16 {
-                        let score = scores[lane] + (height + terms[lane]);
-                        scores[lane] = score;
-                        lanes[lane] = if score > lanes[lane] { score } else { lanes[lane] };
+                        scores[lane] = scale * scores[lane] + (height + terms[lane]);
                     }
+                    for lane in 0..16 {
+                        let largest = lanes[lane];
+                        lanes[lane] = if scores[lane] > largest { scores[lane] } else { largest };
+                    }
+                    *place = scores;
                 }
-                for (score, term) in scores.into_remainder().iter_mut().zip(terms.remainder()) {
-                    *score += height + term;
+                for (score, term) in last_scores.iter_mut().zip(last_terms) {
+                    *score = scale * *score + (height + term);
                     peak = if *score > peak { *score } else { peak };
                 }
             }
@@ -341,15 +389,16 @@ vectorized! {
             }
             let mut lanes = [0.0_f32; 16];
             let mut rest = 0.0;
-            let mut chunks = row.chunks_exact_mut(16);
-            for chunk in &mut chunks {
+            let (chunks, last_scores) = row.as_chunks_mut::<16>();
+            for chunk in chunks {
+                for score in &mut *chunk {
+                    *score = exp(*score - peak);
+                }
                 for lane in 0..16 {
-                    let weight = exp(chunk[lane] - peak);
-                    chunk[lane] = weight;
-                    lanes[lane] += weight;
+                    lanes[lane] += chunk[lane];
                 }
             }
-            for score in chunks.into_remainder() {
+            for score in last_scores {
                 *score = exp(*score - peak);
                 rest += *score;
             }
@@ -367,6 +416,7 @@ vectorized! {
 
 #[cfg(test)]
 mod tests {
+    use half::bf16;
     use rand::{RngExt as _, SeedableRng as _};
     use rand_chacha::ChaCha8Rng;
 
@@ -445,7 +495,7 @@ mod tests {
         let table = (2 * window - 1) * channels / heads;
         let [rows, columns] = [0; 2].map(|_: i32| random(table, &mut rng, 1.0));
         let expected = plain(&qkv, &padding, [&rows, &columns], shape);
-        let out = forward(&qkv, &padding, [&rows, &columns], shape);
+        let out = forward(&qkv, &padding, [Weights::F32(&rows), Weights::F32(&columns)], shape);
         let largest = expected.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
         for (at, (out, expected)) in out.iter().zip(&expected).enumerate() {
             assert!(
@@ -470,32 +520,66 @@ mod tests {
     }
 
     /// On tiles or not, and with several parts of a head: 40 * 32 queries in parts of 256, of 512, or all at once, keys in
-    /// blocks of 16 rows, the last one of 8.
+    /// blocks of 16 rows, the last one of 8. Or windows whose keys are together and no whole number of tiles.
     #[test]
-    fn however_it_is_cut_it_is_the_formula() {
-        let shape = GridShape { height: 40, width: 37, channels: 16, heads: 2, window: 32 };
-        let mut rng = ChaCha8Rng::seed_from_u64(7);
-        let qkv = random(2 * 40 * 37 * 48, &mut rng, 2.0);
-        let padding = random(48, &mut rng, 2.0);
-        let [rows, columns] = [0; 2].map(|_: i32| random(63 * 8, &mut rng, 1.0));
-        let expected = plain(&qkv, &padding, [&rows, &columns], shape);
-        let largest = expected.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
-        for on_tiles in [false, true] {
-            if on_tiles && !tiles::available() {
-                eprintln!("skipped: this processor has no tiles");
-                continue;
+    fn however_it_is_cut_it_is_the_formula_of_rounded_factors() {
+        for shape in [
+            GridShape { height: 40, width: 37, channels: 16, heads: 2, window: 32 },
+            GridShape { height: 30, width: 17, channels: 16, heads: 2, window: 14 },
+        ] {
+            let (tokens, table) = (shape.height * shape.width, (2 * shape.window - 1) * 8);
+            let mut rng = ChaCha8Rng::seed_from_u64(7);
+            let qkv = random(2 * tokens * 48, &mut rng, 2.0);
+            let padding = random(48, &mut rng, 2.0);
+            let [rows, columns] = [0; 2].map(|_: i32| random(table, &mut rng, 1.0));
+            // Values are at most 1, and the rounding of a weight is at most that half of a number's last place.
+            for (factors, bound) in [
+                (Factors::F32, 0.0),
+                (Factors::F16, 2.0_f32.powi(-12)),
+                (Factors::Bf16, 2.0_f32.powi(-9)),
+            ] {
+                let [rows, columns] = [&rows, &columns].map(|table| factors.rounded(table));
+                let [rounded, rounded_padding] =
+                    [&qkv, &padding].map(|values| factors.rounded(values));
+                let expected = plain(&rounded, &rounded_padding, [&rows, &columns], shape);
+                let largest = expected.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
+                for on_tiles in [false, true] {
+                    if on_tiles && !tiles::available() {
+                        eprintln!("skipped: this processor has no tiles");
+                        continue;
+                    }
+                    let run = |part| {
+                        let cut = Cut { part, on_tiles, factors };
+                        forward_in_parts(&qkv, &padding, [&rows, &columns], shape, cut)
+                    };
+                    let whole = run(4 * QUERIES);
+                    for (out, expected) in whole.iter().zip(&expected) {
+                        let difference = (out - expected).abs();
+                        assert!(
+                            difference <= bound + 2e-5 * largest,
+                            "{out} {expected} {factors:?} on tiles: {on_tiles}"
+                        );
+                    }
+                    assert_eq!(run(QUERIES), whole, "the cut changes no bit");
+                    assert_eq!(run(2 * QUERIES), whole, "the cut changes no bit");
+                }
             }
-            let run = |part| {
-                let cut = Cut { part, on_tiles };
-                forward_in_parts(&qkv, &padding, [&rows, &columns], shape, cut)
-            };
-            let whole = run(4 * QUERIES);
-            for (out, expected) in whole.iter().zip(&expected) {
-                assert!((out - expected).abs() <= 2e-5 * largest, "{out} {expected}");
-            }
-            assert_eq!(run(QUERIES), whole, "the cut changes no bit");
-            assert_eq!(run(2 * QUERIES), whole, "the cut changes no bit");
         }
+    }
+
+    #[test]
+    fn tables_in_halves_round_all_factors() {
+        let shape = GridShape { height: 7, width: 5, channels: 8, heads: 2, window: 4 };
+        let mut rng = ChaCha8Rng::seed_from_u64(8);
+        let (qkv, padding) = (random(35 * 24, &mut rng, 2.0), random(24, &mut rng, 2.0));
+        let table: Vec<bf16> =
+            random(7 * 4, &mut rng, 1.0).into_iter().map(bf16::from_f32).collect();
+        let table = Weights::Bf16(&table);
+        let wide = table.widened();
+        let cut = Cut { part: PART, on_tiles: false, factors: Factors::Bf16 };
+        let expected = forward_in_parts(&qkv, &padding, [&wide, &wide], shape, cut);
+        assert_eq!(forward(&qkv, &padding, [table; 2], shape), expected);
+        assert_ne!(forward(&qkv, &padding, [Weights::F32(&wide); 2], shape), expected);
     }
 
     #[test]
@@ -513,7 +597,8 @@ mod tests {
         let (padding, table) = (random(24, &mut rng, 1.0), random(79 * 4, &mut rng, 1.0));
         let run = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-            pool.expect("threads").install(|| forward(&qkv, &padding, [&table, &table], shape))
+            let tables = [Weights::F32(&table); 2];
+            pool.expect("threads").install(|| forward(&qkv, &padding, tables, shape))
         };
         assert_eq!(run(1), run(3));
     }

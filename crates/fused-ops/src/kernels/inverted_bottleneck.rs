@@ -8,8 +8,8 @@ use rayon::prelude::*;
 
 use super::{
     depthwise::{DepthwiseShape, Filter, around},
-    factor::{Factor, Layer, finish, finish_onto},
     gelu::Activation,
+    layer::{Factor, Layer, finish, finish_onto},
     matrix::View,
     zeros,
 };

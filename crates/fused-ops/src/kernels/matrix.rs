@@ -73,7 +73,7 @@ pub(crate) fn multiply(
     lhs.assert_inside();
     rhs.assert_inside();
     if parallel && tiles::worthwhile(lhs.rows, lhs.columns, rhs.columns) {
-        return tiles::multiply(out, lhs, rhs, scale, add, |_| ());
+        return tiles::multiply(out, lhs, rhs, scale, add);
     }
     let parallelism = if parallel { Parallelism::Rayon(0) } else { Parallelism::None };
     // SAFETY: both views lie inside their slices and `out` has exactly rows * columns elements, as

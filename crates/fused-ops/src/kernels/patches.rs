@@ -7,8 +7,8 @@ use rayon::prelude::*;
 
 use super::{
     conv2d::ConvShape,
-    factor::{Factor, Layer, PART, finish},
     gelu::Activation,
+    layer::{Factor, Layer, PART, finish},
     matrix::View,
     zeros,
 };

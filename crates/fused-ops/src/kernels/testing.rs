@@ -3,7 +3,7 @@
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-use super::factor::Layer;
+use super::layer::Layer;
 
 /// Numbers between -1/2 and 1/2.
 pub(super) fn random(n: usize, seed: u64) -> Vec<f32> {

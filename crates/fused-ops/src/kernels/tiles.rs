@@ -1,4 +1,4 @@
-//! Matrix products on the tile unit of recent Intel processors (AMX), to the precision of `f32`.
+//! Matrix products on the tile unit of recent Intel processors (AMX), to the precision of `f32` or of `bfloat16`.
 //!
 //! The unit multiplies tiles of `bfloat16`, whose 8 bits of mantissa are too few, at sixteen times and more the
 //! rate of AVX-512's `f32`. A number of 24 bits is the sum of three of 8, exactly: `x = h + m + l`. Of the nine products of two such
@@ -6,17 +6,20 @@
 //! of the product, where an `f32` product is rounded anyway. So the results are as exact as those of a product in
 //! `f32`, and not the same bits.
 //!
+//! Factors that are `bfloat16` already, or may be rounded to it, are one part each and take one product.
+//!
 //! Packing costs as much as some dozen multiplications by each number, so [`worthwhile`] asks for large matrices. All of SAM's
 //! ViT-B at 1024 pixels is; nothing of `micro` is below sixteen images at once (runs encode them one by one), so its results are
 //! the same on processors without tiles.
 //!
 //! Numbers below `2^-103` lose bits, since the unit takes `bfloat16` that are not normal for zero; an infinite number gives NaN.
 
-use std::{cell::Cell, mem, ops::Range, sync::OnceLock};
+use std::{cell::RefCell, mem, ops::Range, sync::OnceLock};
 
+use half::{bf16, slice::HalfFloatSliceExt as _};
 use rayon::prelude::*;
 
-use super::{matrix::View, vectorized::vectorized};
+use super::{factors::bf16_bits, matrix::View, vectorized::vectorized};
 
 /// Rows, and columns, of what a tile holds of a result.
 const TILE: usize = 16;
@@ -24,16 +27,43 @@ const TILE: usize = 16;
 const DEPTH: usize = 32;
 /// Side of a block of a result: two by two tiles.
 pub(crate) const BLOCK: usize = 2 * TILE;
-/// Tiles of a block's factor at one step along the inner axis: two for each of `h`, `m` and `l`.
-const STEP: usize = 6;
 /// Steps along the inner axis that are packed for a whole panel of rows before the next: it then lies in the second
 /// cache.
 const STEPS_AT_ONCE: usize = 24;
-/// Most rows of a result that a thread computes together: a panel. Also the fewest that are worth the packing of the other
-/// factor.
-const PANEL: usize = 4 * BLOCK;
+/// Blocks of rows whose sums are computed beside each other.
+const GROUP: usize = 4;
+/// Steps along the inner axis, of factors of one part, by which a group is multiplied before the next: those of a block of
+/// columns, those of a block of rows and the group's sums then lie in the first cache.
+const STEPS_IN_FIRST_CACHE: usize = 8;
+/// Fewest rows of a result that are worth the packing of the other factor.
+const FEWEST_ROWS: usize = 4 * BLOCK;
 /// Multiplications from which packing is worth its while.
 const WORTHWHILE: usize = 1 << 30;
+
+/// How many `bfloat16` a number of a factor is the sum of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Parts {
+    /// It is rounded to one.
+    One = 1,
+    /// `h`, `m` and `l`.
+    Three = 3,
+}
+
+impl Parts {
+    /// Lines of a block's factor at one step along the inner axis: two tiles for each part.
+    const fn step(self) -> usize {
+        2 * self as usize * TILE
+    }
+
+    /// Most rows of a result that a thread computes together: a panel. For each, all of the other factor comes from the third
+    /// cache; its own rows stay in the second.
+    const fn panel(self) -> usize {
+        match self {
+            Self::One => 8 * BLOCK,
+            Self::Three => 4 * BLOCK,
+        }
+    }
+}
 
 /// A row of a tile: sixteen pairs of `bfloat16`, the pair's first number in the low half.
 #[derive(Clone, Copy)]
@@ -46,7 +76,7 @@ type Lines = Vec<Line>;
 /// Whether a product of `[rows, inner]` and `[inner, columns]` is large enough, and this processor has the unit.
 pub(crate) fn worthwhile(rows: usize, inner: usize, columns: usize) -> bool {
     let multiplications = rows.saturating_mul(inner).saturating_mul(columns);
-    rows >= PANEL && columns >= BLOCK && multiplications >= WORTHWHILE && available()
+    rows >= FEWEST_ROWS && columns >= BLOCK && multiplications >= WORTHWHILE && available()
 }
 
 /// Whether processor and system let this process use tiles.
@@ -58,43 +88,80 @@ pub(crate) fn available() -> bool {
 /// `out = scale * lhs * rhs`, or `out += scale * lhs * rhs` with `add`, as
 /// [`multiply`](super::matrix::multiply), on the threads of rayon's current pool. Their number changes no bit.
 ///
-/// - `finish`: gets whole rows of the result as soon as they are done
-///
 /// To be called only where tiles are [`available`].
-pub(crate) fn multiply(
+pub(crate) fn multiply(out: &mut [f32], lhs: View<'_>, rhs: View<'_>, scale: f32, add: bool) {
+    multiply_by(out, lhs, &PackedRhs::new(rhs, Parts::Three, true), scale, Write::new(add));
+}
+
+/// What becomes of sums.
+#[derive(Clone, Copy)]
+pub(crate) struct Write<'a> {
+    /// Whether they are added to what is there.
+    add: bool,
+    /// Gets what stands then in a block, before it leaves the first cache: rows of [`BLOCK`] numbers, and the column that the
+    /// first of them belongs to. Rows and columns beyond the result hold no numbers of interest.
+    finish: Option<Finish<'a>>,
+}
+
+type Finish<'a> = &'a (dyn Fn(&mut [f32], usize) + Sync);
+
+impl<'a> Write<'a> {
+    pub fn new(add: bool) -> Self {
+        Self { add, finish: None }
+    }
+
+    pub fn finished(add: bool, finish: Finish<'a>) -> Self {
+        Self { add, finish: Some(finish) }
+    }
+}
+
+/// The same with a right factor that is packed already; the left one is cut into as many parts.
+pub(crate) fn multiply_by(
     out: &mut [f32],
     lhs: View<'_>,
-    rhs: View<'_>,
+    rhs: &PackedRhs,
     scale: f32,
-    add: bool,
-    finish: impl Fn(&mut [f32]) + Sync,
+    write: Write<'_>,
 ) {
-    assert_eq!(lhs.columns, rhs.rows, "inner sizes of a matrix product");
+    assert_eq!(lhs.columns, rhs.inner, "inner sizes of a matrix product");
     assert_eq!(out.len(), lhs.rows * rhs.columns, "size of a matrix product");
-    let packed = PackedRhs::new(rhs, true);
-    let all = steps(rhs.rows);
-    out.par_chunks_mut(PANEL * rhs.columns).enumerate().for_each(|(index, out)| {
-        let rows = index * PANEL..index * PANEL + out.len() / rhs.columns;
+    let (all, panel) = (steps(rhs.inner), rhs.parts.panel());
+    out.par_chunks_mut(panel * rhs.columns).enumerate().for_each(|(index, out)| {
+        let rows = index * panel..index * panel + out.len() / rhs.columns;
         for first in (0..all).step_by(STEPS_AT_ONCE) {
             let now = first..(first + STEPS_AT_ONCE).min(all);
-            let packed_lhs = PackedLhs::new(lhs, rows.clone(), now, scale);
-            multiply_packed(out, &packed_lhs, &packed, 0..rhs.columns, add || first > 0);
+            let write = Write {
+                add: write.add || first > 0,
+                finish: write.finish.filter(|_| now.end == all),
+            };
+            let packed = PackedLhs::new(lhs, rows.clone(), now, rhs.parts, scale);
+            multiply_packed(out, &packed, rhs, 0..rhs.columns, write);
         }
-        finish(out);
     });
 }
 
 thread_local! {
     /// Memory for packed factors that a thread has used before.
-    static SPARE: Cell<Lines> = const { Cell::new(Vec::new()) };
+    static SPARE: RefCell<Vec<Lines>> = const { RefCell::new(Vec::new()) };
 }
+
+/// Most packed factors that a thread works with at once.
+const MOST_SPARE: usize = 4;
 
 /// Memory that a thread lends, at least as long as it was last time.
 struct Lent(Lines);
 
 impl Lent {
     fn new(lines: usize) -> Self {
-        let mut memory = SPARE.take();
+        let mut memory = SPARE.with_borrow_mut(|spare| {
+            // The shortest that is long enough, or else the longest: none grows beyond what it is needed for.
+            let fit = |(_, memory): &(usize, &Lines)| {
+                let missing = lines.saturating_sub(memory.len());
+                (missing, memory.len())
+            };
+            let best = spare.iter().enumerate().min_by_key(fit).map(|(index, _)| index);
+            best.map_or_else(Vec::new, |index| spare.swap_remove(index))
+        });
         if memory.len() < lines {
             memory.resize(lines, Line([0; TILE]));
         }
@@ -104,9 +171,12 @@ impl Lent {
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        let spare = SPARE.take();
         let memory = mem::take(&mut self.0);
-        SPARE.set(if spare.len() > memory.len() { spare } else { memory });
+        SPARE.with_borrow_mut(|spare| {
+            if spare.len() < MOST_SPARE {
+                spare.push(memory);
+            }
+        });
     }
 }
 
@@ -115,27 +185,47 @@ pub(crate) struct PackedRhs {
     memory: Lent,
     inner: usize,
     columns: usize,
+    parts: Parts,
 }
 
 impl PackedRhs {
     /// Packs a matrix, on rayon's threads if `parallel`.
-    pub fn new(rhs: View<'_>, parallel: bool) -> Self {
-        let block = steps(rhs.rows) * STEP * TILE;
-        let blocks = rhs.columns.div_ceil(BLOCK);
+    pub fn new(rhs: View<'_>, parts: Parts, parallel: bool) -> Self {
+        let pack = |lines: &mut [Line], left| pack_rhs(lines, rhs, left, parts);
+        Self::packed([rhs.rows, rhs.columns], parts, parallel, pack)
+    }
+
+    /// Packs a row-major matrix of `rows` rows without gaps, on rayon's threads.
+    pub fn of_bf16(rhs: &[bf16], rows: usize) -> Self {
+        let bits: &[u16] = rhs.reinterpret_cast();
+        let columns = bits.len() / rows.max(1);
+        let pack = |lines: &mut [Line], left| pack_bf16_rhs(lines, bits, columns, left);
+        Self::packed([rows, columns], Parts::One, true, pack)
+    }
+
+    /// `pack`: packs all steps of the columns of a block, from the one given on.
+    fn packed(
+        [inner, columns]: [usize; 2],
+        parts: Parts,
+        parallel: bool,
+        pack: impl Fn(&mut [Line], usize) + Sync,
+    ) -> Self {
+        let block = steps(inner) * parts.step();
+        let blocks = columns.div_ceil(BLOCK);
         let mut memory = Lent::new(blocks * block);
         let lines = &mut memory.0[..blocks * block];
-        let pack = |(index, lines): (usize, &mut [Line])| pack_rhs(lines, rhs, index * BLOCK);
+        let pack = |(index, lines): (usize, &mut [Line])| pack(lines, index * BLOCK);
         if parallel {
             lines.par_chunks_mut(block).enumerate().for_each(pack);
         } else {
             lines.chunks_mut(block).enumerate().for_each(pack);
         }
-        Self { memory, inner: rhs.rows, columns: rhs.columns }
+        Self { memory, inner, columns, parts }
     }
 
     /// The steps of one block of columns.
     fn block(&self, index: usize) -> &[Line] {
-        let block = steps(self.inner) * STEP * TILE;
+        let block = steps(self.inner) * self.parts.step();
         &self.memory.0[index * block..(index + 1) * block]
     }
 }
@@ -149,33 +239,47 @@ pub(crate) struct PackedLhs {
     memory: Lent,
     rows: usize,
     steps: Range<usize>,
+    parts: Parts,
 }
 
 impl PackedLhs {
-    /// Packs all steps of `rows`, times `scale`.
-    pub fn whole(lhs: View<'_>, rows: Range<usize>, scale: f32) -> Self {
-        Self::new(lhs, rows, 0..steps(lhs.columns), scale)
+    /// Packs all of a matrix, times `scale`.
+    pub fn whole(lhs: View<'_>, parts: Parts, scale: f32) -> Self {
+        Self::new(lhs, 0..lhs.rows, 0..steps(lhs.columns), parts, scale)
     }
 
-    fn new(lhs: View<'_>, rows: Range<usize>, steps: Range<usize>, scale: f32) -> Self {
-        let block = steps.len() * STEP * TILE;
+    /// Packs all of a matrix whose columns are those of the product from `first` on, a multiple of 32.
+    pub fn beginning_at(first: usize, lhs: View<'_>, parts: Parts) -> Self {
+        assert!(first.is_multiple_of(DEPTH), "whole steps");
+        let Self { memory, rows, steps, parts } = Self::whole(lhs, parts, 1.0);
+        let before = first / DEPTH;
+        Self { memory, rows, steps: before..before + steps.len(), parts }
+    }
+
+    fn new(
+        lhs: View<'_>,
+        rows: Range<usize>,
+        steps: Range<usize>,
+        parts: Parts,
+        scale: f32,
+    ) -> Self {
+        let block = steps.len() * parts.step();
         let blocks = rows.len().div_ceil(BLOCK);
         let mut memory = Lent::new(blocks * block);
         for (index, lines) in memory.0[..blocks * block].chunks_mut(block).enumerate() {
             let row = rows.start + index * BLOCK;
-            pack_lhs(lines, lhs, row..rows.end.min(row + BLOCK), steps.start, scale);
+            pack_lhs(lines, lhs, row..rows.end.min(row + BLOCK), steps.start, parts, scale);
         }
-        Self { memory, rows: rows.len(), steps }
+        Self { memory, rows: rows.len(), steps, parts }
     }
 
     fn block(&self, index: usize) -> &[Line] {
-        let block = self.steps.len() * STEP * TILE;
+        let block = self.steps.len() * self.parts.step();
         &self.memory.0[index * block..(index + 1) * block]
     }
 }
 
-/// Some columns of a product, on the calling thread: `out` is `[rows, columns]` without gaps. It is replaced, or added to with
-/// `add`.
+/// Some columns of a product, on the calling thread: `out` is `[rows, columns]` without gaps.
 ///
 /// `columns` begin at a multiple of 32.
 pub(crate) fn multiply_packed(
@@ -183,23 +287,54 @@ pub(crate) fn multiply_packed(
     lhs: &PackedLhs,
     rhs: &PackedRhs,
     columns: Range<usize>,
-    add: bool,
+    write: Write<'_>,
 ) {
+    assert_eq!(lhs.parts, rhs.parts, "parts of both factors");
     assert!(lhs.steps.end <= steps(rhs.inner), "inner sizes of a matrix product");
     assert_eq!(out.len(), lhs.rows * columns.len(), "size of a matrix product");
     assert!(columns.start.is_multiple_of(BLOCK) && columns.end <= rhs.columns, "whole blocks");
-    let lines = lhs.steps.start * STEP * TILE..lhs.steps.end * STEP * TILE;
+    let (step, stride) = (lhs.parts.step(), columns.len());
+    let lines = lhs.steps.start * step..lhs.steps.end * step;
+    let at_once = match lhs.parts {
+        Parts::One => STEPS_IN_FIRST_CACHE * step,
+        // Each line is multiplied six times: the second cache is near enough.
+        Parts::Three => lines.len(),
+    };
     let mut tiles = unit::Tiles::new();
+    let mut sums = [const { Sum::ZERO }; GROUP];
     for left in columns.clone().step_by(BLOCK) {
         let right = &rhs.block(left / BLOCK)[lines.clone()];
         let width = BLOCK.min(columns.end - left);
-        for (index, top) in (0..lhs.rows).step_by(BLOCK).enumerate() {
-            let height = BLOCK.min(lhs.rows - top);
-            let at = top * columns.len() + (left - columns.start);
-            let block = Block { values: &mut out[at..], stride: columns.len(), height, width };
-            tiles.multiply(lhs.block(index), right, block, add);
+        for group in (0..lhs.rows).step_by(GROUP * BLOCK) {
+            for first in (0..right.len()).step_by(at_once.max(1)) {
+                let now = first..(first + at_once).min(right.len());
+                let is_last = now.end == right.len();
+                for (top, sum) in (group..lhs.rows).step_by(BLOCK).zip(&mut sums) {
+                    let factors = [&lhs.block(top / BLOCK)[now.clone()], &right[now.clone()]];
+                    let before = (first > 0).then_some(&*sum);
+                    let height = BLOCK.min(lhs.rows - top);
+                    let values = &mut out[top * stride + (left - columns.start)..];
+                    let block = Block { values, stride, height, width };
+                    if is_last && block.is_whole() && !write.add && write.finish.is_none() {
+                        tiles.multiply_into_block(factors, lhs.parts, before, block);
+                        continue;
+                    }
+                    tiles.multiply(factors, lhs.parts, first > 0, sum);
+                    if is_last {
+                        block.take(sum, left, write);
+                    }
+                }
+            }
         }
     }
+}
+
+/// The sums of a block, without gaps.
+#[repr(C, align(64))]
+struct Sum([f32; BLOCK * BLOCK]);
+
+impl Sum {
+    const ZERO: Self = Self([0.0; BLOCK * BLOCK]);
 }
 
 /// A block of a result: `height` rows of `width` numbers, `stride` apart.
@@ -208,6 +343,40 @@ struct Block<'a> {
     stride: usize,
     height: usize,
     width: usize,
+}
+
+impl Block<'_> {
+    fn is_whole(&self) -> bool {
+        (self.height, self.width) == (BLOCK, BLOCK)
+    }
+
+    /// Writes sums, of columns from `left` on. What they are added to may be far larger than the terms of a sum, so these are
+    /// added up first.
+    fn take(self, Sum(sum): &mut Sum, left: usize, write: Write<'_>) {
+        let Self { values, stride, height, width } = self;
+        if write.add && width == BLOCK {
+            add_rows(sum, values, stride, height);
+        } else if write.add {
+            for (sum, row) in rows_of(sum, width, height).zip(values.chunks(stride)) {
+                sum.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
+            }
+        }
+        if let Some(finish) = write.finish {
+            finish(sum, left);
+        }
+        for (sum, row) in rows_of(sum, width, height).zip(values.chunks_mut(stride)) {
+            row[..width].copy_from_slice(sum);
+        }
+    }
+}
+
+/// The rows of a block that belong to a result.
+fn rows_of(
+    sum: &mut [f32; BLOCK * BLOCK],
+    width: usize,
+    height: usize,
+) -> impl Iterator<Item = &mut [f32]> {
+    sum.chunks_exact_mut(BLOCK).map(move |row| &mut row[..width]).take(height)
 }
 
 /// The three parts of a number, each `bfloat16` in the upper half: `x = h + m + l` but for what is not normal.
@@ -232,8 +401,8 @@ fn pairs(first: f32, second: f32) -> [u32; 3] {
 
 vectorized! {
     /// Packs all steps of the columns from `left` on. A line is a pair along the inner axis of 16 columns.
-    fn pack_rhs<'a>(lines: &'a mut [Line], rhs: View<'a>, left: usize) {
-        for (step, lines) in lines.chunks_exact_mut(STEP * TILE).enumerate() {
+    fn pack_rhs<'a>(lines: &'a mut [Line], rhs: View<'a>, left: usize, parts: Parts) {
+        for (step, lines) in lines.chunks_exact_mut(parts.step()).enumerate() {
             for pair in 0..TILE {
                 let row = step * DEPTH + 2 * pair;
                 for half in 0..2 {
@@ -250,6 +419,14 @@ vectorized! {
                                 numbers.iter_mut().zip(values.take(there)).for_each(|(number, &value)| *number = value);
                             }
                         }
+                    }
+                    if parts == Parts::One {
+                        let mut words = [0; TILE];
+                        for lane in 0..TILE {
+                            words[lane] = (bf16_bits(numbers[0][lane]) >> 16) | bf16_bits(numbers[1][lane]);
+                        }
+                        lines[half * TILE + pair] = Line(words);
+                        continue;
                     }
                     let mut parts = [[0; TILE]; 3];
                     for lane in 0..TILE {
@@ -268,9 +445,41 @@ vectorized! {
 }
 
 vectorized! {
+    /// The same of a row-major matrix that is `bfloat16` already.
+    fn pack_bf16_rhs<'a>(lines: &'a mut [Line], rhs: &'a [u16], columns: usize, left: usize) {
+        let rows = rhs.len() / columns;
+        for (step, lines) in lines.chunks_exact_mut(Parts::One.step()).enumerate() {
+            for pair in 0..TILE {
+                let row = step * DEPTH + 2 * pair;
+                for half in 0..2 {
+                    let column = left + half * TILE;
+                    let mut numbers = [[0_u16; TILE]; 2];
+                    for (at, numbers) in numbers.iter_mut().enumerate() {
+                        if row + at < rows && column < columns {
+                            let begin = (row + at) * columns + column;
+                            let there = TILE.min(columns - column);
+                            if there == TILE {
+                                numbers.copy_from_slice(&rhs[begin..begin + TILE]);
+                            } else {
+                                numbers[..there].copy_from_slice(&rhs[begin..begin + there]);
+                            }
+                        }
+                    }
+                    let mut words = [0; TILE];
+                    for lane in 0..TILE {
+                        words[lane] = u32::from(numbers[0][lane]) | (u32::from(numbers[1][lane]) << 16);
+                    }
+                    lines[half * TILE + pair] = Line(words);
+                }
+            }
+        }
+    }
+}
+
+vectorized! {
     /// Packs some steps of at most 32 rows, from step `first` on. A line is 16 pairs along the inner axis of a row.
-    fn pack_lhs<'a>(lines: &'a mut [Line], lhs: View<'a>, rows: Range<usize>, first: usize, scale: f32) {
-        for (step, lines) in lines.chunks_exact_mut(STEP * TILE).enumerate() {
+    fn pack_lhs<'a>(lines: &'a mut [Line], lhs: View<'a>, rows: Range<usize>, first: usize, parts: Parts, scale: f32) {
+        for (step, lines) in lines.chunks_exact_mut(parts.step()).enumerate() {
             let column = (first + step) * DEPTH;
             let there = DEPTH.min(lhs.columns - column);
             for place in 0..BLOCK {
@@ -284,6 +493,18 @@ vectorized! {
                         let values = lhs.values[begin..].iter().step_by(lhs.column_stride);
                         numbers.iter_mut().zip(values.take(there)).for_each(|(number, &value)| *number = value);
                     }
+                }
+                if parts == Parts::One {
+                    let mut halves = [0_u16; DEPTH];
+                    for lane in 0..DEPTH {
+                        halves[lane] = (bf16_bits(scale * numbers[lane]) >> 16) as u16;
+                    }
+                    let mut words = [0; TILE];
+                    for lane in 0..TILE {
+                        words[lane] = u32::from(halves[2 * lane]) | (u32::from(halves[2 * lane + 1]) << 16);
+                    }
+                    lines[place] = Line(words);
+                    continue;
                 }
                 let mut parts = [[0; TILE]; 3];
                 for lane in 0..TILE {
@@ -301,14 +522,17 @@ vectorized! {
 }
 
 vectorized! {
-    /// Adds rows of 32 numbers to rows that are `stride` apart.
-    fn add_rows<'a>(sum: &'a [f32], values: &'a mut [f32], stride: usize, height: usize) {
-        for row in 0..height {
-            let values = &mut values[row * stride..row * stride + BLOCK];
-            let sum = &sum[row * BLOCK..(row + 1) * BLOCK];
+    /// Adds to rows of 32 numbers those that are `stride` apart.
+    fn add_rows<'a>(sum: &'a mut [f32], values: &'a [f32], stride: usize, height: usize) {
+        let (sum, _) = sum.as_chunks_mut::<BLOCK>();
+        for (row, place) in sum.iter_mut().enumerate().take(height) {
+            let values = *values[row * stride..].first_chunk::<BLOCK>().expect("a whole row");
+            // Copies, which nothing else can be written through: else the compiler makes no vectors of them.
+            let mut sum = *place;
             for lane in 0..BLOCK {
-                values[lane] += sum[lane];
+                sum[lane] += values[lane];
             }
+            *place = sum;
         }
     }
 }
@@ -325,7 +549,7 @@ mod unit {
         marker::PhantomData,
     };
 
-    use super::{BLOCK, Block, Line, STEP, TILE};
+    use super::{BLOCK, Block, Line, Parts, Sum, TILE};
 
     /// `asm!` that leaves other values in every tile.
     macro_rules! changing_tiles {
@@ -415,37 +639,60 @@ mod unit {
             Self { not_send: PhantomData }
         }
 
-        /// `result = left * right`, or `result += ..` with `add`: the steps of a block of rows and of one of columns.
-        pub fn multiply(&mut self, left: &[Line], right: &[Line], result: Block<'_>, add: bool) {
-            assert!(
-                left.len() == right.len() && left.len().is_multiple_of(STEP * TILE),
-                "as many steps on both sides"
-            );
-            let steps = left.len() / (STEP * TILE);
-            let Block { values, stride, height, width } = result;
-            if steps == 0 {
-                return;
-            }
-            if !add && (height, width) == (BLOCK, BLOCK) {
-                assert!(values.len() >= (BLOCK - 1) * stride + BLOCK, "a block inside its slice");
-                let out = values.as_mut_ptr();
-                // SAFETY: `left` and `right` have `steps` steps and the block lies inside `values`, asserted above; `new`
-                // configured this thread's tiles.
-                unsafe { block(left.as_ptr(), right.as_ptr(), steps, out, stride) };
-                return;
-            }
-            // At the edge; and what is added to may be far larger than the terms of the sum, each of which would be rounded
-            // to its size.
-            let mut sum = [0.0; BLOCK * BLOCK];
-            // SAFETY: as above, with a whole block without gaps.
-            unsafe { block(left.as_ptr(), right.as_ptr(), steps, sum.as_mut_ptr(), BLOCK) };
-            if add && width == BLOCK {
-                return super::add_rows(&sum, values, stride, height);
-            }
-            for (sum, row) in sum.chunks_exact(BLOCK).zip(values.chunks_mut(stride)).take(height) {
-                for (value, sum) in row.iter_mut().zip(&sum[..width]) {
-                    *value = if add { *value + sum } else { *sum };
-                }
+        /// `sum = left * right`, or `sum += left * right` to `go_on`, for some steps of a block of rows and of one of columns.
+        pub fn multiply(
+            &mut self,
+            factors: [&[Line]; 2],
+            parts: Parts,
+            go_on: bool,
+            sum: &mut Sum,
+        ) {
+            let sum = sum.0.as_mut_ptr();
+            let before = go_on.then_some(sum.cast_const());
+            // SAFETY: a `Sum` is a block without gaps; all of it is read before any is written.
+            unsafe { multiply(factors, parts, before, sum, BLOCK) };
+        }
+
+        /// `block = before + left * right` for a whole block.
+        pub fn multiply_into_block(
+            &mut self,
+            factors: [&[Line]; 2],
+            parts: Parts,
+            before: Option<&Sum>,
+            block: Block<'_>,
+        ) {
+            let is_whole = block.is_whole();
+            let Block { values, stride, .. } = block;
+            let inside = values.len() >= (BLOCK - 1) * stride + BLOCK && stride >= BLOCK;
+            assert!(is_whole && inside, "a block inside its slice");
+            let before = before.map(|sum| sum.0.as_ptr());
+            // SAFETY: the block lies inside `values`, asserted above, and a `Sum` is one without gaps.
+            unsafe { multiply(factors, parts, before, values.as_mut_ptr(), stride) };
+        }
+    }
+
+    /// # Safety
+    ///
+    /// The thread's tiles are configured, `before` are 32 rows of 32 numbers that the sums begin with instead of zero, and
+    /// `result` has as many, `stride` numbers apart.
+    unsafe fn multiply(
+        [left, right]: [&[Line]; 2],
+        parts: Parts,
+        before: Option<*const f32>,
+        result: *mut f32,
+        stride: usize,
+    ) {
+        let (step, steps) = (parts.step(), left.len() / parts.step());
+        assert!(
+            left.len() == right.len() && left.len() == steps * step && steps > 0,
+            "as many steps on both sides"
+        );
+        let (left, right) = (left.as_ptr(), right.as_ptr());
+        // SAFETY: `left` and `right` have `steps` steps, asserted above; the caller vouches for the rest.
+        unsafe {
+            match parts {
+                Parts::One => block_of_one(left, right, steps, before, result, stride),
+                Parts::Three => block_of_three(left, right, steps, before, result, stride),
             }
         }
     }
@@ -458,26 +705,101 @@ mod unit {
         }
     }
 
+    /// Zeros for a whole tile, whose rows are all this one.
+    static ZEROS: Line = Line([0; TILE]);
+
+    /// Where the four tiles of a result come from: top, bottom and bytes between two rows.
+    fn tiles_of(before: Option<*const f32>) -> (*const f32, *const f32, usize, usize) {
+        match before {
+            Some(sum) => {
+                (sum, sum.wrapping_add(TILE * BLOCK), BLOCK * size_of::<f32>(), size_of::<Line>())
+            }
+            None => (ZEROS.0.as_ptr().cast(), ZEROS.0.as_ptr().cast(), 0, 0),
+        }
+    }
+
+    /// With factors of one part.
+    ///
     /// # Safety
     ///
-    /// The thread's tiles are configured, `left` and `right` have `steps` steps, at least one, and `result` has 32 rows of
-    /// 32 numbers, `stride` numbers apart.
-    unsafe fn block(
+    /// That of [`block_of_three`].
+    unsafe fn block_of_one(
         left: *const Line,
         right: *const Line,
         steps: usize,
+        before: Option<*const f32>,
         result: *mut f32,
         stride: usize,
     ) {
+        let (top, bottom, gap, beside) = tiles_of(before);
+        // Tiles as below; a step is 2048 bytes of either factor.
+        // SAFETY: reads and writes what the caller vouches for, and no register but those named.
+        unsafe {
+            changing_tiles!(
+                "tileloadd tmm0, [{top} + {gap}*1]",
+                "tileloadd tmm2, [{bottom} + {gap}*1]",
+                "add {top}, {beside}",
+                "add {bottom}, {beside}",
+                "tileloadd tmm1, [{top} + {gap}*1]",
+                "tileloadd tmm3, [{bottom} + {gap}*1]",
+                "2:",
+                "tileloadd tmm6, [{right} + {row}*1]",
+                "tileloadd tmm4, [{left} + {row}*1]",
+                "tileloadd tmm7, [{right} + {row}*1 + 1024]",
+                "tileloadd tmm5, [{left} + {row}*1 + 1024]",
+                "tdpbf16ps tmm0, tmm4, tmm6",
+                "tdpbf16ps tmm1, tmm4, tmm7",
+                "tdpbf16ps tmm2, tmm5, tmm6",
+                "tdpbf16ps tmm3, tmm5, tmm7",
+                "add {left}, 2048",
+                "add {right}, 2048",
+                "dec {steps}",
+                "jnz 2b",
+                "tilestored [{result} + {stride}*1], tmm0",
+                "tilestored [{result} + {stride}*1 + 64], tmm1",
+                "tilestored [{below} + {stride}*1], tmm2",
+                "tilestored [{below} + {stride}*1 + 64], tmm3",
+                top = inout(reg) top => _,
+                bottom = inout(reg) bottom => _,
+                gap = in(reg) gap,
+                beside = in(reg) beside,
+                result = in(reg) result,
+                below = in(reg) result.wrapping_add(TILE * stride),
+                stride = in(reg) stride * size_of::<f32>(),
+                row = in(reg) size_of::<Line>(),
+                left = inout(reg) left => _,
+                right = inout(reg) right => _,
+                steps = inout(reg) steps => _,
+                options(nostack),
+            );
+        }
+    }
+
+    /// With factors of three parts.
+    ///
+    /// # Safety
+    ///
+    /// That of [`multiply`], and `left` and `right` have `steps` steps, at least one.
+    unsafe fn block_of_three(
+        left: *const Line,
+        right: *const Line,
+        steps: usize,
+        before: Option<*const f32>,
+        result: *mut f32,
+        stride: usize,
+    ) {
+        let (top, bottom, gap, beside) = tiles_of(before);
         // Tiles 0 to 3 hold the result, 4 and 5 the rows, 6 and 7 the columns. Parts of a factor lie 2048 bytes
         // apart, h, m, l. A part stays where it is while the other factor's change.
         // SAFETY: reads and writes what the caller vouches for, and no register but those named.
         unsafe {
             changing_tiles!(
-                "tilezero tmm0",
-                "tilezero tmm1",
-                "tilezero tmm2",
-                "tilezero tmm3",
+                "tileloadd tmm0, [{top} + {gap}*1]",
+                "tileloadd tmm2, [{bottom} + {gap}*1]",
+                "add {top}, {beside}",
+                "add {bottom}, {beside}",
+                "tileloadd tmm1, [{top} + {gap}*1]",
+                "tileloadd tmm3, [{bottom} + {gap}*1]",
                 "2:",
                 // h l
                 "tileloadd tmm4, [{left} + {row}*1]",
@@ -527,13 +849,17 @@ mod unit {
                 "add {right}, 6144",
                 "dec {steps}",
                 "jnz 2b",
-                "tilestored [{top} + {gap}*1], tmm0",
-                "tilestored [{top} + {gap}*1 + 64], tmm1",
-                "tilestored [{bottom} + {gap}*1], tmm2",
-                "tilestored [{bottom} + {gap}*1 + 64], tmm3",
-                top = in(reg) result,
-                bottom = in(reg) result.wrapping_add(TILE * stride),
-                gap = in(reg) stride * size_of::<f32>(),
+                "tilestored [{result} + {stride}*1], tmm0",
+                "tilestored [{result} + {stride}*1 + 64], tmm1",
+                "tilestored [{below} + {stride}*1], tmm2",
+                "tilestored [{below} + {stride}*1 + 64], tmm3",
+                top = inout(reg) top => _,
+                bottom = inout(reg) bottom => _,
+                gap = in(reg) gap,
+                beside = in(reg) beside,
+                result = in(reg) result,
+                below = in(reg) result.wrapping_add(TILE * stride),
+                stride = in(reg) stride * size_of::<f32>(),
                 row = in(reg) size_of::<Line>(),
                 left = inout(reg) left => _,
                 right = inout(reg) right => _,
@@ -547,7 +873,7 @@ mod unit {
 /// No such instructions.
 #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
 mod unit {
-    use super::{Block, Line};
+    use super::{Block, Line, Parts, Sum};
 
     pub fn request() -> bool {
         false
@@ -560,7 +886,16 @@ mod unit {
             unreachable!("tiles are available nowhere else")
         }
 
-        pub fn multiply(&mut self, _: &[Line], _: &[Line], _: Block<'_>, _: bool) {}
+        pub fn multiply(&mut self, _: [&[Line]; 2], _: Parts, _: bool, _: &mut Sum) {}
+
+        pub fn multiply_into_block(
+            &mut self,
+            _: [&[Line]; 2],
+            _: Parts,
+            _: Option<&Sum>,
+            _: Block<'_>,
+        ) {
+        }
     }
 }
 
@@ -569,7 +904,7 @@ mod tests {
     use rand::{RngExt as _, SeedableRng as _};
     use rand_chacha::ChaCha8Rng;
 
-    use super::*;
+    use super::{super::factors::Factors, *};
 
     fn random(n: usize, seed: u64) -> Vec<f32> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -630,13 +965,17 @@ mod tests {
     }
 
     /// What the unit does, without it: packed tiles are multiplied one pair at a time.
-    fn by_hand(left: &[Line], right: &[Line], row: usize, column: usize) -> f64 {
+    fn by_hand(left: &[Line], right: &[Line], parts: Parts, row: usize, column: usize) -> f64 {
         let number = |word: u32, second: bool| {
             f64::from(f32::from_bits(if second { word & 0xFFFF_0000 } else { word << 16 }))
         };
         let mut sum = 0.0;
-        for (left, right) in left.chunks(STEP * TILE).zip(right.chunks(STEP * TILE)) {
-            for (part, other) in [(0, 0), (0, 1), (1, 0), (0, 2), (2, 0), (1, 1)] {
+        let products: &[_] = match parts {
+            Parts::One => &[(0, 0)],
+            Parts::Three => &[(0, 0), (0, 1), (1, 0), (0, 2), (2, 0), (1, 1)],
+        };
+        for (left, right) in left.chunks(parts.step()).zip(right.chunks(parts.step())) {
+            for &(part, other) in products {
                 for pair in 0..TILE {
                     let left = left[2 * part * TILE + row].0[pair];
                     let half = column / TILE;
@@ -659,12 +998,14 @@ mod tests {
                 false => View::new(&right, inner, columns),
                 true => View::new(&right, columns, inner).transposed(),
             };
-            let packed = PackedRhs::new(rhs, false);
-            let mut lines = vec![Line([0; TILE]); steps(inner) * STEP * TILE];
+            let parts = Parts::Three;
+            let packed = PackedRhs::new(rhs, parts, false);
+            let mut lines = vec![Line([0; TILE]); steps(inner) * parts.step()];
             for top in [0, BLOCK] {
-                pack_lhs(&mut lines, lhs, top..rows.min(top + BLOCK), 0, 1.0);
+                pack_lhs(&mut lines, lhs, top..rows.min(top + BLOCK), 0, parts, 1.0);
                 for (row, column) in [(0, 0), (7, 31), (3, 40), (5, 12)] {
-                    let found = by_hand(&lines, packed.block(column / BLOCK), row, column % BLOCK);
+                    let right = packed.block(column / BLOCK);
+                    let found = by_hand(&lines, right, parts, row, column % BLOCK);
                     let (sum, sizes) = exact(lhs, rhs, top + row, column);
                     // What is left out is below 2^-24 of each product, three times.
                     assert!(
@@ -672,6 +1013,64 @@ mod tests {
                         "{found} {sum}"
                     );
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn packed_tiles_of_one_part_multiply_to_the_product_of_rounded_factors() {
+        let (rows, inner, columns) = (40, 70, 45);
+        let (left, right) = (random(rows * inner, 8), random(inner * columns, 9));
+        let bfloats: Vec<bf16> = right.iter().map(|&x| bf16::from_f32(x)).collect();
+        let lhs = View::new(&left, rows, inner);
+        let packed = [
+            PackedRhs::new(View::new(&right, inner, columns), Parts::One, false),
+            PackedRhs::of_bf16(&bfloats, inner),
+        ];
+        let [left, right] = [&left, &right].map(|numbers| Factors::Bf16.rounded(numbers));
+        let rounded = (View::new(&left, rows, inner), View::new(&right, inner, columns));
+        let mut lines = vec![Line([0; TILE]); steps(inner) * Parts::One.step()];
+        for top in [0, BLOCK] {
+            pack_lhs(&mut lines, lhs, top..rows.min(top + BLOCK), 0, Parts::One, 1.0);
+            for (row, column) in [(0, 0), (7, 31), (3, 40), (5, 12)] {
+                let (sum, sizes) = exact(rounded.0, rounded.1, top + row, column);
+                for packed in &packed {
+                    let block = packed.block(column / BLOCK);
+                    let found = by_hand(&lines, block, Parts::One, row, column % BLOCK);
+                    // Products of 8 bits are exact in double precision; sums are rounded.
+                    assert!((found - sum).abs() <= 1e-12 * sizes, "{found} {sum}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_product_of_one_part_is_that_of_rounded_factors() {
+        if !available() {
+            eprintln!("skipped: this processor has no tiles");
+            return;
+        }
+        for (rows, inner, columns) in [(128, 64, 64), (1, 1, 1), (161, 40, 33), (300, 1000, 70)] {
+            let (left, right) = (random(rows * inner, 4), random(inner * columns, 5));
+            let bfloats: Vec<bf16> = right.iter().map(|&x| bf16::from_f32(x)).collect();
+            let packed = PackedRhs::of_bf16(&bfloats, inner);
+            let whole = [false, true].map(|add| {
+                let mut out = vec![0.75; rows * columns];
+                multiply_by(&mut out, View::new(&left, rows, inner), &packed, 1.0, Write::new(add));
+                out
+            });
+            // Some columns of the left factor at a time, as attention does it.
+            let mut out = vec![0.0; rows * columns];
+            for first in (0..inner).step_by(64) {
+                let count = 64.min(inner - first);
+                let lhs = View { columns: count, ..View::new(&left[first..], rows, inner) };
+                let packed_lhs = PackedLhs::beginning_at(first, lhs, Parts::One);
+                multiply_packed(&mut out, &packed_lhs, &packed, 0..columns, Write::new(first > 0));
+            }
+            let [left, right] = [&left, &right].map(|numbers| Factors::Bf16.rounded(numbers));
+            let (lhs, rhs) = (View::new(&left, rows, inner), View::new(&right, inner, columns));
+            for (out, before) in [(&whole[0], 0.0), (&whole[1], 0.75), (&out, 0.0)] {
+                compare(out, lhs, rhs, 1.0, before);
             }
         }
     }
@@ -689,7 +1088,7 @@ mod tests {
             let turned = View::new(&left, inner, rows).transposed();
             for (lhs, scale, add) in [(lhs, 1.0, false), (lhs, 0.5, true), (turned, 1.0, true)] {
                 let mut out = vec![0.75; rows * columns];
-                multiply(&mut out, lhs, rhs, scale, add, |_| ());
+                multiply(&mut out, lhs, rhs, scale, add);
                 compare(&out, lhs, rhs, scale, if add { 0.75 } else { 0.0 });
             }
         }
@@ -708,7 +1107,7 @@ mod tests {
             let mut out = vec![0.0; rows * columns];
             pool.expect("threads").install(|| {
                 let rhs = View::new(&right, inner, columns);
-                multiply(&mut out, View::new(&left, rows, inner), rhs, 1.0, false, |_| ());
+                multiply(&mut out, View::new(&left, rows, inner), rhs, 1.0, false);
             });
             out
         };

@@ -5,7 +5,7 @@
 use super::{
     gelu::{self, Activation},
     matrix::{View, multiply},
-    tiles::{self, PackedLhs, PackedRhs},
+    tiles::{self, PackedLhs, PackedRhs, Parts, Write},
     vectorized::vectorized,
 };
 
@@ -30,7 +30,7 @@ impl<'a> Factor<'a> {
         let multiplications = rows.saturating_mul(weight.rows).saturating_mul(weight.columns);
         let worthwhile = weight.rows >= INNER && weight.columns >= tiles::BLOCK;
         if worthwhile && multiplications >= WORTHWHILE && tiles::available() {
-            Self::Tiles(PackedRhs::new(weight, true))
+            Self::Tiles(PackedRhs::new(weight, Parts::Three, true))
         } else {
             Self::Plain(weight)
         }
@@ -42,8 +42,8 @@ impl<'a> Factor<'a> {
         match self {
             Self::Tiles(packed) => {
                 let columns = 0..out.len() / lhs.rows;
-                let lhs = PackedLhs::whole(lhs, 0..lhs.rows, 1.0);
-                tiles::multiply_packed(out, &lhs, packed, columns, add);
+                let lhs = PackedLhs::whole(lhs, Parts::Three, 1.0);
+                tiles::multiply_packed(out, &lhs, packed, columns, Write::new(add));
             }
             Self::Plain(weight) => multiply(out, lhs, *weight, 1.0, add, false),
         }
