@@ -94,14 +94,14 @@ pub(crate) trait FusedOps: Backend {
     ) -> FloatTensor<Self>;
 }
 
-type Host = FloatTensor<Flex>;
+pub(crate) type Host = FloatTensor<Flex>;
 
 /// The numbers of a tensor, in row-major order.
-fn contiguous(tensor: &Host) -> Host {
+pub(crate) fn contiguous(tensor: &Host) -> Host {
     if tensor.is_contiguous() { tensor.clone() } else { tensor.to_contiguous() }
 }
 
-fn numbers(tensor: &Host) -> &[f32] {
+pub(crate) fn numbers(tensor: &Host) -> &[f32] {
     tensor.as_slice().expect("an f32 tensor that was made contiguous")
 }
 
@@ -114,11 +114,11 @@ fn weights(tensor: &Host) -> Weights<'_> {
         .expect("a tensor of f32 or halves that was made contiguous")
 }
 
-fn shape(tensor: &Host) -> Vec<usize> {
+pub(crate) fn shape(tensor: &Host) -> Vec<usize> {
     tensor.layout().shape().to_vec()
 }
 
-fn tensor(values: Vec<f32>, shape: Vec<usize>) -> Host {
+pub(crate) fn tensor(values: Vec<f32>, shape: Vec<usize>) -> Host {
     Host::from_data(TensorData::new(values, shape))
 }
 
@@ -145,7 +145,7 @@ fn cross_shape(query: &Host, key: &Host, heads: usize) -> CrossShape {
     CrossShape { queries: query[1], keys: key[1], channels: query[2], heads }
 }
 
-fn conv_shape(input: &Host, weight: &Host, placement: ConvPlacement) -> ConvShape {
+pub(crate) fn conv_shape(input: &Host, weight: &Host, placement: ConvPlacement) -> ConvShape {
     let (input, weight) = (shape(input), shape(weight));
     ConvShape {
         in_channels: weight[1],

@@ -27,7 +27,7 @@ fn on_gpu<const D: usize>(tensor: &Tensor<D>) -> bool {
 }
 
 /// Whether a tensor is `f32` on the CPU.
-fn on_cpu<const D: usize>(tensor: &Tensor<D>) -> bool {
+pub(crate) fn on_cpu<const D: usize>(tensor: &Tensor<D>) -> bool {
     !on_gpu(tensor) && tensor.dtype() == DType::F32
 }
 

@@ -10,6 +10,7 @@ use burn::{
     },
     tensor::{Device, Tensor},
 };
+use fused_ops::{Activation, Affine};
 
 use crate::{
     common::LayerNorm2d,
@@ -161,6 +162,20 @@ pub(crate) fn neck(width: usize, embed_dim: usize, device: &Device) -> Neck {
 pub(crate) fn through_neck((project, norm_1, smooth, norm_2): &Neck, map: Tensor<4>) -> Tensor<4> {
     let embedding = norm_1.forward(project.forward(map));
     norm_2.forward(smooth.forward(embedding))
+}
+
+/// The same from `[B, H, W, width]`, in operations for channels that come last.
+pub(crate) fn through_neck_channels_last(neck: &Neck, map: Tensor<4>) -> Tensor<4> {
+    let (project, norm_1, smooth, norm_2) = neck;
+    let convolve = |map, layer: &Conv2d| {
+        let weight = layer.weight.val();
+        let [outputs, _, side, _] = weight.dims();
+        let bias = Tensor::zeros([outputs], &weight.device());
+        let layer = Affine { weight, bias };
+        fused_ops::conv2d_channels_last(map, layer, [1; 2], [side / 2; 2], Activation::Identity)
+    };
+    let embedding = norm_1.forward_channels_last(convolve(map, project));
+    norm_2.forward_channels_last(convolve(embedding, smooth)).permute([0, 3, 1, 2])
 }
 
 #[cfg(test)]

@@ -8,15 +8,16 @@ use burn::{
     },
     tensor::{
         Device, Int, Tensor,
-        module::{adaptive_avg_pool2d, attention, conv2d},
-        ops::{AttentionModuleOptions, ConvOptions},
+        module::{adaptive_avg_pool2d, attention},
+        ops::AttentionModuleOptions,
     },
 };
+use fused_ops::{Activation, Affine, BiasedAttentionParameters, MlpParameters, Shortcut};
 
 use crate::{
     common::{layer_norm, linear, linear_add},
     config::{ImageEncoderConfig, TinyVitConfig},
-    image_encoder::{Neck, Taps, neck, through_neck},
+    image_encoder::{Neck, Taps, neck, through_neck_channels_last},
     vit::{join_windows, partition_windows},
 };
 
@@ -36,6 +37,11 @@ const REDUCTION: usize = 16;
 ///
 /// Blocks are counted through all stages. The first stages have larger maps than the embedding; the taps of their blocks
 /// are averaged over the pixels of each cell of the embedding.
+///
+/// # Channels last
+///
+/// Between image and neck all maps are `[B, H, W, C]`: a pixel's channels lie side by side, which is how matrix products
+/// and norms read them, and `fused-ops` has the depthwise convolutions for it.
 ///
 /// # Batch norm
 ///
@@ -93,16 +99,18 @@ impl TinyVit {
         let [_, _, height, width] = images.dims();
         let grid = [height / REDUCTION, width / REDUCTION];
         let (early, on, narrow, late) = &self.layers;
-        let mut map = early.forward(self.patch_embed.forward(images), grid, taps)?;
+        let map = self.patch_embed.forward(images.permute([0, 2, 3, 1]));
+        let mut map = early.forward(map, grid, taps)?;
         for stage in [on, narrow, late] {
             map = stage.forward(map, grid, taps)?;
         }
-        Some(through_neck(&self.neck, map))
+        Some(through_neck_channels_last(&self.neck, map))
     }
 }
 
-/// A block's output, `[B, width, h, w]`, on the grid of the embedding.
+/// A block's output, `[B, h, w, width]`, on the grid of the embedding, `[B, width, H, W]`.
 fn on_grid(map: Tensor<4>, grid: [usize; 2]) -> Tensor<4> {
+    let map = map.permute([0, 3, 1, 2]);
     let [_, _, height, width] = map.dims();
     if [height, width] == grid { map } else { adaptive_avg_pool2d(map, grid) }
 }
@@ -187,15 +195,17 @@ impl ConvNorm {
         (self.c.weight.val() * scale.reshape([output, 1, 1, 1]), offset)
     }
 
-    /// # Shapes
-    ///
-    /// - `map`: `[B, in, H, W]`
-    /// - returns: `[B, out, H / stride, W / stride]`
-    fn forward(&self, map: Tensor<4>) -> Tensor<4> {
+    /// Both as a convolution.
+    fn convolution(&self) -> Affine<4> {
         let (weight, bias) = self.folded();
-        let padding = weight.dims()[2] / 2;
-        let options = ConvOptions::new(self.c.stride, [padding; 2], [1, 1], self.c.groups);
-        conv2d(map, weight, Some(bias), options)
+        Affine { weight, bias }
+    }
+
+    /// Both as a linear layer, weight `[in, out]`, where the convolution is [of 1x1](Kernel::Point).
+    fn linear(&self) -> Affine<2> {
+        let (weight, bias) = self.folded();
+        let [output, input, _, _] = weight.dims();
+        Affine { weight: weight.reshape([output, input]).transpose(), bias }
     }
 }
 
@@ -207,10 +217,16 @@ struct PatchEmbed {
 }
 
 impl PatchEmbed {
-    /// `[B, 3, S, S]` to `[B, width, S / 4, S / 4]`.
+    /// `[B, S, S, 3]` to `[B, S / 4, S / 4, width]`.
     fn forward(&self, images: Tensor<4>) -> Tensor<4> {
         let (first, _, second) = &self.seq;
-        second.forward(fused_ops::gelu(first.forward(images)))
+        let convolve = |map, layer: &ConvNorm, activation| {
+            let padding = layer.c.weight.dims()[2] / 2;
+            let layer_of = layer.convolution();
+            fused_ops::conv2d_channels_last(map, layer_of, layer.c.stride, [padding; 2], activation)
+        };
+        let map = convolve(images, first, Activation::Gelu);
+        convolve(map, second, Activation::Identity)
     }
 }
 
@@ -257,11 +273,12 @@ impl MbConv {
         }
     }
 
-    /// `[B, C, H, W]`, as what is returned.
+    /// `[B, H, W, C]`, as what is returned.
     fn forward(&self, map: Tensor<4>) -> Tensor<4> {
-        let hidden = fused_ops::gelu(self.conv1.forward(map.clone()));
-        let hidden = fused_ops::gelu(self.conv2.forward(hidden));
-        fused_ops::gelu(map + self.conv3.forward(hidden))
+        let (expand, project) = (self.conv1.linear(), self.conv3.linear());
+        let depthwise = self.conv2.convolution();
+        let shortcut = Shortcut::AddThenGelu;
+        fused_ops::inverted_bottleneck(map, expand, depthwise, project, 1, shortcut)
     }
 }
 
@@ -286,10 +303,11 @@ impl Merging {
         }
     }
 
-    /// `[B, C, H, W]` to the next stage's.
+    /// `[B, H, W, C]` to the next stage's.
     fn forward(&self, map: Tensor<4>) -> Tensor<4> {
-        let widened = fused_ops::gelu(self.conv1.forward(map));
-        self.conv3.forward(fused_ops::gelu(self.conv2.forward(widened)))
+        let (widen, mix) = (self.conv1.linear(), self.conv3.linear());
+        let (depthwise, stride) = (self.conv2.convolution(), self.conv2.c.stride[0]);
+        fused_ops::inverted_bottleneck(map, widen, depthwise, mix, stride, Shortcut::Without)
     }
 }
 
@@ -317,6 +335,18 @@ impl AttentionStage {
     }
 }
 
+/// Parameters of a linear layer.
+fn affine(layer: &Linear) -> Affine<2> {
+    let bias = layer.bias.as_ref().expect("all linear layers here have a bias");
+    Affine { weight: layer.weight.val(), bias: bias.val() }
+}
+
+/// Parameters of a layer norm.
+fn norm_of(layer: &LayerNorm) -> Affine<1> {
+    let bias = layer.beta.as_ref().expect("all layer norms here have a bias");
+    Affine { weight: layer.gamma.val(), bias: bias.val() }
+}
+
 /// Attention within windows, a depthwise convolution that looks over their edges, an MLP:
 /// `x <- conv(x + attention(x))`, `x <- x + mlp(x)`.
 #[derive(Module, Debug)]
@@ -337,12 +367,12 @@ impl Block {
         }
     }
 
-    /// `[B, C, H, W]`, as what is returned.
+    /// `[B, H, W, C]`, as what is returned.
     fn forward(&self, map: Tensor<4>) -> Tensor<4> {
-        let tokens = map.permute([0, 2, 3, 1]); // [B, H, W, C]
-        let tokens = self.attn.forward_add(tokens);
-        let map = self.local_conv.forward(tokens.permute([0, 3, 1, 2]));
-        self.mlp.forward_add(map.permute([0, 2, 3, 1])).permute([0, 3, 1, 2])
+        let map = self.attn.forward_add(map);
+        let local = self.local_conv.convolution();
+        let map = fused_ops::depthwise_channels_last(map, local, 1, Activation::Identity);
+        self.mlp.forward_add(map)
     }
 }
 
@@ -384,12 +414,28 @@ impl BiasedAttention {
     /// - `tokens`: `[B, H, W, C]`
     /// - returns: the same
     fn forward_add(&self, tokens: Tensor<4>) -> Tensor<4> {
+        let fused = BiasedAttentionParameters {
+            norm: norm_of(&self.norm),
+            epsilon: EPSILON,
+            qkv: affine(&self.qkv),
+            proj: affine(&self.proj),
+            biases: self.attention_biases.val(),
+            window: self.window,
+        };
+        if fused_ops::has_biased_window_attention(&tokens, &fused) {
+            return fused_ops::biased_window_attention_add(tokens, fused);
+        }
+        linear_add(&self.proj, self.see(tokens.clone()), tokens)
+    }
+
+    /// Of each token what it sees, `[B, H, W, C]`, in Burn's operations.
+    fn see(&self, tokens: Tensor<4>) -> Tensor<4> {
         let [batch, height, width, channels] = tokens.dims();
         let head_dim = channels / self.n_heads;
         let n_tokens = self.window * self.window;
 
         // Zeros beyond the grid go through the norm, too, and are seen by the others.
-        let windows = partition_windows(tokens.clone(), self.window);
+        let windows = partition_windows(tokens, self.window);
         let n_windows = windows.dims()[0];
         let windows = layer_norm(&self.norm, EPSILON, windows);
         let qkv = linear(&self.qkv, windows)
@@ -403,8 +449,7 @@ impl BiasedAttention {
         let seen = attention(query, key, value, None, Some(biases), options)
             .swap_dims(1, 2)
             .reshape([n_windows, self.window, self.window, channels]);
-        let seen = join_windows(seen, self.window, [batch, height, width]);
-        linear_add(&self.proj, seen, tokens)
+        join_windows(seen, self.window, [batch, height, width])
     }
 
     /// The bias of every pair of tokens of a window, `[1, heads, tokens, tokens]`.
@@ -445,9 +490,7 @@ impl Mlp {
 
     /// `[B, H, W, C]`, as what is returned.
     fn forward_add(&self, tokens: Tensor<4>) -> Tensor<4> {
-        let normed = layer_norm(&self.norm, EPSILON, tokens.clone());
-        let bias = self.fc1.bias.as_ref().map(Param::val);
-        let hidden = fused_ops::linear_gelu(normed, self.fc1.weight.val(), bias);
-        linear_add(&self.fc2, hidden, tokens)
+        let (norm, widen, narrow) = (norm_of(&self.norm), affine(&self.fc1), affine(&self.fc2));
+        fused_ops::mlp_add(tokens, MlpParameters { norm, epsilon: EPSILON, widen, narrow })
     }
 }

@@ -14,6 +14,21 @@ const PART: usize = 16 * 1024;
 /// `1 / sqrt(2 pi)`
 const DENSITY_AT_ZERO: f32 = 0.398_942_3;
 
+/// What follows the sum of a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// Nothing.
+    Identity,
+    /// See [`gelu`](crate::gelu).
+    Gelu,
+}
+
+/// `x * cdf(x)`
+#[inline(always)]
+pub(super) fn of(x: f32) -> f32 {
+    0.5 * x * (1.0 + erf(x * FRAC_1_SQRT_2))
+}
+
 /// `out[i] = gelu(input[i])`
 pub(crate) fn forward(input: &[f32]) -> Vec<f32> {
     let mut out = vec![0.0; input.len()];
@@ -40,7 +55,7 @@ pub(crate) fn backward(input: &[f32], gradient: &[f32]) -> Vec<f32> {
 vectorized! {
     fn forward_part<'a>(out: &'a mut [f32], input: &'a [f32]) {
         for (out, &x) in out.iter_mut().zip(input) {
-            *out = 0.5 * x * (1.0 + erf(x * FRAC_1_SQRT_2));
+            *out = of(x);
         }
     }
 }
@@ -49,8 +64,7 @@ vectorized! {
     /// [`in_place`] on the calling thread.
     fn in_place_here<'a>(values: &'a mut [f32]) {
         for value in values.iter_mut() {
-            let x = *value;
-            *value = 0.5 * x * (1.0 + erf(x * FRAC_1_SQRT_2));
+            *value = of(*value);
         }
     }
 }

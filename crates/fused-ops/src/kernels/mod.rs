@@ -5,13 +5,21 @@
 //! leave this to `gemm`, which cuts rows and columns by threads but adds up every element alone, or to [`tiles`].
 
 pub(crate) mod attention;
+pub(crate) mod biased_attention;
 pub(crate) mod conv2d;
+pub(crate) mod depthwise;
 pub(crate) mod factors;
 pub(crate) mod gelu;
 pub(crate) mod grid_attention;
+pub(crate) mod inverted_bottleneck;
+pub(crate) mod layer;
 pub(crate) mod layer_norm;
 pub(crate) mod linear;
 mod matrix;
+pub(crate) mod mlp;
+pub(crate) mod patches;
+#[cfg(test)]
+mod testing;
 mod tiles;
 pub(crate) mod vector_math;
 mod vectorized;
