@@ -29,7 +29,7 @@ pub struct Affine<const D: usize> {
     pub bias: Tensor<1>,
 }
 
-/// Parameters of a transformer block's MLP, for [`mlp_add`].
+/// Parameters of a transformer block's MLP, for [`normed_mlp_add`].
 #[derive(Debug, Clone)]
 pub struct MlpParameters {
     /// `[C]`
@@ -379,7 +379,7 @@ pub fn inverted_bottleneck(
 /// # Shapes
 ///
 /// - `tokens`: `[.., C]`, as what is returned
-pub fn mlp_add<const D: usize>(tokens: Tensor<D>, mlp: MlpParameters) -> Tensor<D> {
+pub fn normed_mlp_add<const D: usize>(tokens: Tensor<D>, mlp: MlpParameters) -> Tensor<D> {
     let MlpParameters { norm, epsilon, widen, narrow } = mlp;
     let kernels = norm.has_kernel() && widen.has_kernel() && narrow.has_kernel();
     if !has_kernel(&tokens) || !kernels {

@@ -8,7 +8,7 @@
 //! [`window_attention`], which Burn does not have: ask [`has_window_attention`] first. Without a graph it is
 //! another kernel, which keeps nothing and knows windows of any size.
 //!
-//! [`conv2d_channels_last`], [`depthwise_channels_last`], [`inverted_bottleneck`], [`mlp_add`] and [`biased_window_attention_add`] are for inference:
+//! [`conv2d_channels_last`], [`depthwise_channels_last`], [`inverted_bottleneck`], [`normed_mlp_add`] and [`biased_window_attention_add`] are for inference:
 //! they have kernels only where no graph is kept.
 //!
 //! Results do not depend on the number of threads.
@@ -22,10 +22,10 @@ mod products;
 pub use inference::{
     Affine, BiasedAttentionParameters, MlpParameters, biased_window_attention_add,
     conv2d_channels_last, depthwise_channels_last, has_biased_window_attention,
-    inverted_bottleneck, mlp_add,
+    inverted_bottleneck, normed_mlp_add,
 };
 pub use kernels::{gelu::Activation, inverted_bottleneck::Shortcut};
 pub use ops::{
-    Layer, attention, attention_of_heads, conv2d, gelu, has_window_attention, layer_norm, linear,
-    linear_add, linear_gelu, mlp_add, takes_weights_in_halves, window_attention,
+    LinearLayer, attention, attention_of_heads, conv2d, gelu, has_window_attention, layer_norm,
+    linear, linear_add, linear_gelu, mlp_add, takes_weights_in_halves, window_attention,
 };

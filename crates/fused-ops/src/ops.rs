@@ -205,7 +205,7 @@ pub fn linear_add<const D: usize>(
 }
 
 /// A linear layer: weight `[in, out]` and bias `[out]`.
-pub type Layer = (Tensor<2>, Option<Tensor<1>>);
+pub type LinearLayer = (Tensor<2>, Option<Tensor<1>>);
 
 /// `residual + (gelu(input * weight_1 + bias_1) * weight_2 + bias_2)`, see [`linear_gelu`] and [`linear_add`].
 ///
@@ -219,7 +219,7 @@ pub type Layer = (Tensor<2>, Option<Tensor<1>>);
 /// Panics if `residual` has another shape: a bug in the caller.
 pub fn mlp_add<const D: usize>(
     input: Tensor<D>,
-    layers: [Layer; 2],
+    layers: [LinearLayer; 2],
     residual: Tensor<D>,
 ) -> Tensor<D> {
     assert_eq!(residual.dims(), input.dims(), "what an MLP is added to");

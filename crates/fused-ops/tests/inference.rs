@@ -114,8 +114,8 @@ fn an_mlp_is_its_layers() {
     let of = |norm, widen, narrow| MlpParameters { norm, epsilon: 1e-5, widen, narrow };
     let (norm, widen, narrow) = (layer(2, [6], 6), layer(4, [6, 24], 24), layer(6, [24, 6], 6));
     let parameters = of(plain(&norm), plain(&widen), plain(&narrow));
-    let ours = fused_ops::mlp_add(input.clone().without_autodiff(), parameters);
-    let composed = fused_ops::mlp_add(input.clone(), of(norm, widen, narrow));
+    let ours = fused_ops::normed_mlp_add(input.clone().without_autodiff(), parameters);
+    let composed = fused_ops::normed_mlp_add(input.clone(), of(norm, widen, narrow));
     assert_same("MLP", ours, composed, &input);
 }
 

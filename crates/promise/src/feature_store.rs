@@ -22,7 +22,7 @@ const EMBEDDING: &str = "image_embedding";
 
 /// Part of every key. To be raised with any change of what the encoder is given or computes: resizing,
 /// normalization, kernels.
-const REVISION: u32 = 2;
+const REVISION: u32 = 3;
 
 /// A disk cache for the features of one backbone.
 pub struct FeatureStore {
@@ -117,7 +117,7 @@ impl FeatureStore {
             grid: sizes.grid_size(),
             embed_dim: sizes.embed_dim,
             block_widths: sizes.block_widths(),
-            encoder: format!("{encoder} f32 r{REVISION}"),
+            encoder: format!("{encoder} {} r{REVISION}", sam.encoder_precision()),
             weights: sam.hash(),
             told: AtomicBool::new(false),
             must_store: false,

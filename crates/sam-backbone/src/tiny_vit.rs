@@ -491,6 +491,6 @@ impl Mlp {
     /// `[B, H, W, C]`, as what is returned.
     fn forward_add(&self, tokens: Tensor<4>) -> Tensor<4> {
         let (norm, widen, narrow) = (norm_of(&self.norm), affine(&self.fc1), affine(&self.fc2));
-        fused_ops::mlp_add(tokens, MlpParameters { norm, epsilon: EPSILON, widen, narrow })
+        fused_ops::normed_mlp_add(tokens, MlpParameters { norm, epsilon: EPSILON, widen, narrow })
     }
 }
