@@ -2,8 +2,8 @@
 //!
 //! Burn's autodiff decomposes layer norm, attention and GELU into primitive operations, each a pass
 //! over memory forward and several backward. Here each is one operation with a backward pass of its
-//! own. They are used for `f32` on the CPU, convolution and attention between two sequences only where a
-//! graph is kept; everywhere else the functions of this crate call Burn's operations, on a GPU products of matrices for
+//! own. They are used for `f32` on the CPU, [with weights in halves](linear#weights-in-halves) too where no graph is kept, convolution
+//! and attention between two sequences only where one is; everywhere else the functions of this crate call Burn's operations, on a GPU products of matrices for
 //! convolution and attention, except
 //! [`window_attention`], which Burn does not have: ask [`has_window_attention`] first. Without a graph it is
 //! another kernel, which keeps nothing and knows windows of any size.
