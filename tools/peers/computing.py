@@ -1,8 +1,11 @@
-"""Where and in which numbers a peer computes."""
+"""Where and in which numbers a peer computes, and what memory it takes."""
 
 from __future__ import annotations
 
 import argparse
+import resource
+import sys
+from pathlib import Path
 
 import torch
 
@@ -35,3 +38,16 @@ def wait(args: argparse.Namespace) -> None:
     """Returns when all that was asked of the device is done."""
     if args.device != "cpu":
         torch.cuda.synchronize(args.device)
+
+
+def peak_rss_bytes() -> int:
+    """The process's peak resident memory.
+
+    Linux keeps the largest of `getrusage` when a process becomes another program, so the parent's
+    would be counted as ours; the status file knows only this program's.
+    """
+    if sys.platform == "darwin":
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    status = Path("/proc/self/status").read_text()
+    line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+    return 1024 * int(line.split()[1])

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import sys
 import tempfile
 import time
@@ -17,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from computing import add_arithmetic, dtype_of, prepare
+from computing import add_arithmetic, dtype_of, peak_rss_bytes, prepare
 from encode_check import registry
 from safetensors.torch import load_file
 from segment_anything.modeling import Sam
@@ -102,15 +101,6 @@ def decoder(sam: Sam, reference: dict[str, Tensor]) -> Forward:
         return sam.mask_decoder(embedding, pe, sparse, dense, multimask_output=True)[0]
 
     return forward
-
-
-def peak_rss_bytes() -> int:
-    """The process's peak resident memory; see `encode_check.py`."""
-    if sys.platform == "darwin":
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    status = Path("/proc/self/status").read_text()
-    line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
-    return 1024 * int(line.split()[1])
 
 
 @torch.inference_mode()

@@ -12,13 +12,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
-import sys
 import time
 from pathlib import Path
 
 import torch
-from computing import add_arithmetic, dtype_of, prepare, wait
+from computing import add_arithmetic, dtype_of, peak_rss_bytes, prepare, wait
 from safetensors.torch import load_file
 from segment_anything import sam_model_registry
 from segment_anything.modeling import Sam
@@ -183,19 +181,6 @@ def load(adapters: Adapters, path: Path) -> None:
     missing, unexpected = adapters.load_state_dict(load_file(path), strict=False)
     missing = [key for key in missing if not key.endswith("num_batches_tracked")]
     assert not missing and not unexpected, f"missing {missing}, unexpected {unexpected}"
-
-
-def peak_rss_bytes() -> int:
-    """The process's peak resident memory.
-
-    Linux keeps the largest of `getrusage` when a process becomes another program, so the parent's
-    would be counted as ours; the status file knows only this program's.
-    """
-    if sys.platform == "darwin":
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    status = Path("/proc/self/status").read_text()
-    line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
-    return 1024 * int(line.split()[1])
 
 
 def main() -> None:
