@@ -34,6 +34,7 @@ use crate::{
     peers::{Arithmetic, PeerError, call},
     plan::{Experiment, SpecError},
     progress::Progress,
+    scratch::empty_folder,
     spread::{extremes, listed, median},
     train::adam,
     viewed_set::ViewedSet,
@@ -148,8 +149,8 @@ pub enum BenchError {
     /// The adapters cannot be built or written.
     #[error(transparent)]
     Build(#[from] BuildError),
-    /// A file cannot be written.
-    #[error("cannot write {}", path.display())]
+    /// A file cannot be written or removed.
+    #[error("cannot write or remove {}", path.display())]
     Write {
         /// The file.
         path: PathBuf,
@@ -194,7 +195,7 @@ prompts = ["auto"]
 /// features.
 ///
 /// - `weights`: a ViT-B checkpoint
-/// - `folder`: for adapters, batch and cache; what is in it is replaced
+/// - `folder`: for adapters, batch and a feature cache of its own, which are replaced
 ///
 /// # Errors
 ///
@@ -244,7 +245,10 @@ pub fn bench_train(
         encode_secs.push(start.elapsed().as_secs_f64());
     }
 
-    let cache = FeatureCache::open(&folder.join("cache"), u64::MAX)?;
+    // Their key below names neither the device nor its numbers: what is there may have been computed otherwise.
+    let cache_folder = folder.join("cache");
+    empty_folder(&cache_folder).map_err(write(&cache_folder))?;
+    let cache = FeatureCache::open(&cache_folder, u64::MAX)?;
     let store = FeatureStore::new(cache, Precision::F16, &backbone.sam, backbone.variant.name());
     let encoding = Encoding {
         sam: backbone.sam.clone(),

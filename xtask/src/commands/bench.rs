@@ -356,7 +356,7 @@ impl Scaling {
             image_sizes: self.image_sizes,
             images: self.images,
         };
-        let bench = bench_scaling(&self.folder, &extent, &self.device.device()?, &Bar::new())?;
+        let bench = bench_scaling(&self.folder, &extent, self.device, &Bar::new())?;
         match self.json {
             true => print_json(&bench)?,
             false => outln!("{}", bench.markdown().trim_end()),
