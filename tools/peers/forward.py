@@ -1,17 +1,13 @@
 """Times one forward pass of a peer, on request: image encoder or decoder of SAM.
 
-Reads the weights and inputs that `encode_check.py` wrote. Prints a JSON object once it is ready (after a
-pass that is not timed, whose output is compared with the reference), then one line of seconds for every
-line on standard input, and a last JSON object when that ends. A caller can so take turns with it.
+Reads the weights and inputs that `encode_check.py` wrote. Ready (see `turns.py`) it is after a pass that is not
+timed, whose output is compared with the reference.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +19,7 @@ from segment_anything.modeling import Sam
 from segment_anything.modeling import image_encoder as encoder_module
 from torch import Tensor
 from torch.nn import functional
+from turns import say, take_turns
 
 Forward = Callable[[], Tensor]
 
@@ -138,12 +135,8 @@ def main() -> None:
     answer = lambda: forward().float().cpu()  # noqa: E731
     expected = expected.cpu()
     error = ((answer() - expected).norm() / expected.norm()).item()
-    print(json.dumps({"version": version, "relative_error": error}), flush=True)
-    for _ in sys.stdin:
-        start = time.perf_counter()
-        answer()
-        print(time.perf_counter() - start, flush=True)
-    print(json.dumps({"peak_rss_mib": peak_rss_bytes() / 2**20}), flush=True)
+    take_turns({"version": version, "relative_error": error}, answer)
+    say({"peak_rss_mib": peak_rss_bytes() / 2**20})
 
 
 if __name__ == "__main__":

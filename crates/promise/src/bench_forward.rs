@@ -4,14 +4,7 @@
 //! Ours and a peer's pass are timed one after the other, pair by pair, so that whatever else the
 //! machine does meets both; the ratio is the median over pairs.
 
-use std::{
-    collections::BTreeMap,
-    fs::{self, File},
-    io::{BufReader, Write as _},
-    path::{Path, PathBuf},
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-    time::Instant,
-};
+use std::{collections::BTreeMap, path::Path, process::Command, time::Instant};
 
 use burn::tensor::Tensor;
 use sam_backbone::{EncoderPrecision, Prompts, Variant};
@@ -22,7 +15,7 @@ use crate::{
     device::{DeviceError, DeviceKind},
     encode_check::{EncodeCheckError, Reference, relative_l2, values},
     environment::{device_and_model, peak_memory_mib},
-    peers::{Arithmetic, PeerError},
+    peers::{Arithmetic, PairedTimes, PeerError, Side, WaitingPeer, turns},
     progress::Progress,
     spread::{extremes, median},
 };
@@ -156,10 +149,9 @@ pub struct PeerTimes {
     pub relative_error: f64,
     /// Its peak resident memory in MiB, weights included.
     pub peak_rss_mib: f64,
-    /// Its seconds, pair by pair.
-    pub secs: Vec<f64>,
-    /// Our seconds, pair by pair.
-    pub our_secs: Vec<f64>,
+    /// Its seconds and ours.
+    #[serde(flatten)]
+    pub times: PairedTimes,
 }
 
 /// Why nothing was measured.
@@ -177,14 +169,6 @@ pub enum ForwardBenchError {
     /// A peer could not be run, or ended early.
     #[error(transparent)]
     Peer(#[from] PeerError),
-    /// A file cannot be written.
-    #[error("cannot write {}", path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
 }
 
 /// Times passes of ours, then, with a Python that has the peers' packages, as many pairs of ours and each peer's.
@@ -266,31 +250,21 @@ pub fn bench_forward(
     };
     let asked = python.iter().flat_map(|python| peers.iter().map(move |peer| (peer, python)));
     for (index, (&name, python)) in asked.enumerate() {
-        let (mut peer, ready) = Peer::start(question, name, workspace, reference, python, threads)?;
-        let (mut their_secs, mut our_secs) = (Vec::new(), Vec::new());
-        for pair in 0..pairs {
-            progress.set(((1 + index) * pairs + pair) as u64);
-            // Who goes first changes, lest the second always meets a warmer machine.
-            if pair % 2 == 0 {
-                our_secs.push(timed().1);
-                their_secs.push(peer.pass()?);
-            } else {
-                their_secs.push(peer.pass()?);
-                our_secs.push(timed().1);
+        let log = reference.join(format!("{}-{name}.log", part.name()));
+        let command = peer_command(question, name, workspace, reference, python, threads);
+        let (mut peer, Ready { version, relative_error }) = WaitingPeer::start(command, log)?;
+        let mut times = PairedTimes::default();
+        for (done, side) in turns(pairs).enumerate() {
+            progress.set(((1 + index) * pairs + done / 2) as u64);
+            match side {
+                Side::Ours => times.our_secs.push(timed().1),
+                Side::Theirs => times.secs.push(peer.work()?),
             }
         }
-        let ratios: Vec<f64> =
-            their_secs.iter().zip(&our_secs).map(|(theirs, ours)| theirs / ours).collect();
-        bench.ratio.insert(name, median(&ratios));
-        bench.spread.insert(name, extremes(&ratios));
-        let times = PeerTimes {
-            version: ready.version,
-            relative_error: ready.relative_error,
-            peak_rss_mib: peer.end()?.peak_rss_mib,
-            secs: their_secs,
-            our_secs,
-        };
-        bench.peers.insert(name, times);
+        let End { peak_rss_mib } = peer.end()?;
+        bench.ratio.insert(name, times.ratio());
+        bench.spread.insert(name, times.spread());
+        bench.peers.insert(name, PeerTimes { version, relative_error, peak_rss_mib, times });
     }
     progress.finish();
     Ok(bench)
@@ -321,7 +295,7 @@ impl ForwardBench {
             text += &format!(
                 "| {name} ({}) | {:.3} | {:.0} | {:.1e} | {:.2} [{low:.2}, {high:.2}] |\n",
                 peer.version,
-                median(&peer.secs),
+                median(&peer.times.secs),
                 peer.peak_rss_mib,
                 peer.relative_error,
                 self.ratio[name],
@@ -344,134 +318,31 @@ struct End {
     peak_rss_mib: f64,
 }
 
-/// A peer that waits for its turn.
-struct Peer {
-    command: String,
-    child: Child,
-    requests: ChildStdin,
-    answers: BufReader<ChildStdout>,
-    /// What it says on standard error.
-    log: PathBuf,
-}
-
-impl Peer {
-    fn start(
-        question: &Question,
-        name: &str,
-        workspace: &Path,
-        reference: &Path,
-        python: &Path,
-        threads: usize,
-    ) -> Result<(Self, Ready), ForwardBenchError> {
-        let part = question.part.name();
-        let log = reference.join(format!("{part}-{name}.log"));
-        let file = File::create(&log)
-            .map_err(|source| ForwardBenchError::Write { path: log.clone(), source })?;
-        let mut command = Command::new(python);
-        command
-            .arg(workspace.join("tools/peers/forward.py"))
-            .args(["--part", part, "--peer", name, "--variant", question.variant.name()])
-            .args(["--batch-size", &question.batch_size.to_string()])
-            .args(question.arithmetic.arguments())
-            .args(["--threads", &threads.to_string(), "--reference"])
-            .arg(reference);
-        Ok(Self::spawn(command, file, log)?)
-    }
-
-    /// Returns when the peer is ready.
-    fn spawn(mut command: Command, file: File, log: PathBuf) -> Result<(Self, Ready), PeerError> {
-        let line = format!("{command:?}");
-        let failed =
-            |message: &str| PeerError { command: line.clone(), message: message.to_owned() };
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(file)
-            .spawn()
-            .map_err(|error| failed(&error.to_string()))?;
-        let (Some(requests), Some(answers)) = (child.stdin.take(), child.stdout.take()) else {
-            return Err(failed("it has no standard input or output"));
-        };
-        let answers = BufReader::new(answers);
-        let mut peer = Self { command: line, child, requests, answers, log };
-        let ready = peer.answer()?;
-        Ok((peer, ready))
-    }
-
-    /// Seconds of one pass.
-    fn pass(&mut self) -> Result<f64, PeerError> {
-        writeln!(self.requests).map_err(|_| self.failed(&NoAnswer::Ended))?;
-        self.answer()
-    }
-
-    /// No more passes.
-    fn end(self) -> Result<End, PeerError> {
-        let Self { command, mut child, requests, mut answers, log } = self;
-        drop(requests);
-        let last = read_answer(&mut answers);
-        child.wait().ok();
-        last.map_err(|silence| PeerError { command, message: silence.message(&log) })
-    }
-
-    fn answer<T: for<'a> Deserialize<'a>>(&mut self) -> Result<T, PeerError> {
-        read_answer(&mut self.answers).map_err(|no_answer| self.failed(&no_answer))
-    }
-
-    fn failed(&mut self, why: &NoAnswer) -> PeerError {
-        // Its last words are complete when it has ended; it does so without requests or answers.
-        self.child.kill().ok();
-        self.child.wait().ok();
-        PeerError { command: self.command.clone(), message: why.message(&self.log) }
-    }
-}
-
-/// What a peer did instead of answering.
-enum NoAnswer {
-    /// It ended.
-    Ended,
-    /// It wrote a line that is no answer.
-    Other { line: String, error: serde_json::Error },
-}
-
-impl NoAnswer {
-    /// With the last words of a peer that ended.
-    fn message(&self, log: &Path) -> String {
-        match self {
-            Self::Ended => last_words(log),
-            Self::Other { line, error } => format!("it wrote `{}`: {error}", line.trim_end()),
-        }
-    }
-}
-
-fn read_answer<T: for<'a> Deserialize<'a>>(
-    answers: &mut impl std::io::BufRead,
-) -> Result<T, NoAnswer> {
-    let mut line = String::new();
-    match answers.read_line(&mut line) {
-        Ok(0) | Err(_) => Err(NoAnswer::Ended),
-        Ok(_) => serde_json::from_str(&line).map_err(|error| NoAnswer::Other { line, error }),
-    }
-}
-
-fn last_words(log: &Path) -> String {
-    let words = fs::read_to_string(log).unwrap_or_default();
-    let last = words.lines().rev().find(|line| !line.trim().is_empty());
-    last.unwrap_or("it ended without a word").to_owned()
+/// The program of a peer.
+fn peer_command(
+    question: &Question,
+    peer: &str,
+    workspace: &Path,
+    reference: &Path,
+    python: &Path,
+    threads: usize,
+) -> Command {
+    let mut command = Command::new(python);
+    command
+        .arg(workspace.join("tools/peers/forward.py"))
+        .args(["--part", question.part.name(), "--peer", peer])
+        .args(["--variant", question.variant.name()])
+        .args(["--batch-size", &question.batch_size.to_string()])
+        .args(question.arithmetic.arguments())
+        .args(["--threads", &threads.to_string(), "--reference"])
+        .arg(reference);
+    command
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-
-    fn spawn(script: &str, folder: &Path) -> Result<(Peer, Ready), PeerError> {
-        let log = folder.join("log");
-        let mut command = Command::new("sh");
-        command.args(["-c", script]);
-        Peer::spawn(command, File::create(&log).unwrap(), log)
-    }
-
-    const READY: &str = r#"echo '{"version": "none 1.0", "relative_error": 0.5}'"#;
 
     #[test]
     fn peers_are_chosen_by_name() {
@@ -492,46 +363,12 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_answers_when_it_is_asked() {
-        let folder = tempfile::tempdir().unwrap();
-        let script = format!(
-            r#"{READY}; n=0; while read line; do n=$((n + 1)); echo "$n.5"; done; echo '{{"peak_rss_mib": 7}}'"#
-        );
-        let (mut peer, ready) = spawn(&script, folder.path()).unwrap();
-        assert_eq!((ready.version.as_str(), ready.relative_error), ("none 1.0", 0.5));
-        assert_eq!((peer.pass().unwrap(), peer.pass().unwrap()), (1.5, 2.5));
-        assert_eq!(peer.end().unwrap().peak_rss_mib, 7.0);
-    }
-
-    #[test]
-    fn the_last_words_of_a_peer_that_dies_are_told() {
-        let folder = tempfile::tempdir().unwrap();
-        let Err(error) = spawn("echo 'no module named onnx' >&2; exit 1", folder.path()) else {
-            panic!("it was not ready")
-        };
-        assert_eq!(error.message, "no module named onnx");
-        let script = format!("{READY}; read line; echo 'out of memory' >&2; exit 1");
-        let (mut peer, _) = spawn(&script, folder.path()).unwrap();
-        assert_eq!(peer.pass().unwrap_err().message, "out of memory");
-    }
-
-    #[test]
-    fn a_peer_that_says_something_else_is_quoted() {
-        let folder = tempfile::tempdir().unwrap();
-        let script = format!("{READY}; echo 'FutureWarning: x' >&2; read line; echo 'soon'");
-        let (mut peer, _) = spawn(&script, folder.path()).unwrap();
-        let message = peer.pass().unwrap_err().message;
-        assert!(message.starts_with("it wrote `soon`: expected"), "{message}");
-    }
-
-    #[test]
     fn the_table_says_who_takes_how_much_longer() {
-        let times = PeerTimes {
+        let peer = PeerTimes {
             version: "none 1.0".into(),
             relative_error: 1e-7,
             peak_rss_mib: 3000.0,
-            secs: vec![6.0, 9.0, 8.0],
-            our_secs: vec![3.0, 3.0, 2.0],
+            times: PairedTimes { secs: vec![6.0, 9.0, 8.0], our_secs: vec![3.0, 3.0, 2.0] },
         };
         let bench = ForwardBench {
             part: Part::Encoder,
@@ -545,7 +382,7 @@ mod tests {
             peak_rss_mib: 800.0,
             ratio: BTreeMap::from([("peer", 3.0)]),
             spread: BTreeMap::from([("peer", [2.0, 4.0])]),
-            peers: BTreeMap::from([("peer", times)]),
+            peers: BTreeMap::from([("peer", peer)]),
         };
         let table = bench.markdown();
         assert!(

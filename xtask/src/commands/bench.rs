@@ -282,7 +282,7 @@ struct Train {
     /// Images in a step.
     #[arg(long, default_value_t = BATCH_SIZE as u32, value_parser = clap::value_parser!(u32).range(1..=64))]
     batch_size: u32,
-    /// Timed training steps.
+    /// Timed training steps, and pairs of steps with PyTorch.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     steps: u32,
     #[command(flatten)]
