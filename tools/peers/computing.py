@@ -1,4 +1,7 @@
-"""Where and in which numbers a peer computes, and what memory it takes."""
+"""Where and in which numbers a peer computes, and what memory it takes.
+
+PyTorch is imported only where it is used: a peer that computes with something else has its memory for itself.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,12 @@ import argparse
 import resource
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
-DTYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
+DTYPES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}
 
 
 def add_arithmetic(parser: argparse.ArgumentParser) -> None:
@@ -20,7 +25,9 @@ def add_arithmetic(parser: argparse.ArgumentParser) -> None:
 
 def dtype_of(args: argparse.Namespace) -> torch.dtype:
     """The numbers that were asked for."""
-    return DTYPES[args.precision]
+    import torch
+
+    return getattr(torch, DTYPES[args.precision])
 
 
 def prepare(args: argparse.Namespace) -> None:
@@ -29,6 +36,8 @@ def prepare(args: argparse.Namespace) -> None:
     On a GPU, products of f32 matrices may take the tensor cores (TF32): Burn's do, and it is PyTorch's
     fastest way to compute with such weights.
     """
+    import torch
+
     torch.set_num_threads(args.threads)
     torch.backends.cuda.matmul.allow_tf32 = True
     torch.backends.cudnn.allow_tf32 = True
@@ -37,6 +46,8 @@ def prepare(args: argparse.Namespace) -> None:
 def wait(args: argparse.Namespace) -> None:
     """Returns when all that was asked of the device is done."""
     if args.device != "cpu":
+        import torch
+
         torch.cuda.synchronize(args.device)
 
 

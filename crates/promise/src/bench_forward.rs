@@ -23,6 +23,9 @@ use crate::{
 /// The prompt that the decoder answers: a single click.
 const CASE: &str = "one_point";
 
+/// The peer that is not PyTorch.
+const ONNX_RUNTIME: &str = "onnxruntime";
+
 /// What is timed, how, and beside whom.
 #[derive(Debug, Clone)]
 pub struct Question {
@@ -86,7 +89,7 @@ impl Part {
         Ok(peers)
     }
 
-    /// Who else does this, by the names of `tools/peers/forward.py`: the reference; the same with
+    /// Who else does this, `tools/peers/forward.py` and `forward_onnx.py`: the reference; the same with
     /// PyTorch's fused attention; the same exported to ONNX, for ONNX Runtime's CPU provider and `f32` only. The decoder
     /// has no attention that is worth fusing and is not exported.
     pub fn peers(self, arithmetic: Arithmetic) -> &'static [&'static str] {
@@ -94,7 +97,7 @@ impl Part {
             (
                 Self::Encoder,
                 Arithmetic { device: DeviceKind::Flex, precision: EncoderPrecision::F32 },
-            ) => &["segment_anything", "torch_sdpa", "onnxruntime"],
+            ) => &["segment_anything", "torch_sdpa", ONNX_RUNTIME],
             (Self::Encoder, _) => &["segment_anything", "torch_sdpa"],
             (Self::Decoder, _) => &["segment_anything"],
         }
@@ -305,7 +308,7 @@ impl ForwardBench {
     }
 }
 
-/// The first line of `tools/peers/forward.py`.
+/// The first line of a peer.
 #[derive(Deserialize)]
 struct Ready {
     version: String,
@@ -328,12 +331,19 @@ fn peer_command(
     threads: usize,
 ) -> Command {
     let mut command = Command::new(python);
+    let scripts = workspace.join("tools/peers");
+    if peer == ONNX_RUNTIME {
+        // It has an encoder on the CPU in `f32` and nothing else, see `Part::peers`.
+        command.arg(scripts.join("forward_onnx.py"));
+    } else {
+        command
+            .arg(scripts.join("forward.py"))
+            .args(["--part", question.part.name(), "--peer", peer])
+            .args(question.arithmetic.arguments());
+    }
     command
-        .arg(workspace.join("tools/peers/forward.py"))
-        .args(["--part", question.part.name(), "--peer", peer])
         .args(["--variant", question.variant.name()])
         .args(["--batch-size", &question.batch_size.to_string()])
-        .args(question.arithmetic.arguments())
         .args(["--threads", &threads.to_string(), "--reference"])
         .arg(reference);
     command
