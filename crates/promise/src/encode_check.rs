@@ -86,6 +86,21 @@ impl Bounds {
             (_, EncoderPrecision::Bf16) => Self { embedding: 1e-1, logits: 1e-1, memory_mib: None },
         }
     }
+
+    /// Those of a peer's output. In halves, PyTorch rounds after every operation on a CPU too, so there they are a GPU's.
+    pub const fn of_peer(arithmetic: Arithmetic) -> Self {
+        let Arithmetic { device, precision } = arithmetic;
+        match precision {
+            EncoderPrecision::F32 => Self::of(arithmetic),
+            EncoderPrecision::F16 | EncoderPrecision::Bf16 => {
+                let device = match device {
+                    DeviceKind::Flex => DeviceKind::Cuda(0),
+                    DeviceKind::Cuda(_) => device,
+                };
+                Self::of(Arithmetic { device, precision })
+            }
+        }
+    }
 }
 
 /// Why the check could not be made.

@@ -1,6 +1,7 @@
 //! Other implementations, run as programs: the Python that has them.
 
 use std::{
+    fmt,
     fs::{self, File},
     io::{BufRead, BufReader, Write as _},
     path::{Path, PathBuf},
@@ -140,6 +141,60 @@ impl PairedTimes {
     fn ratios(&self) -> Vec<f64> {
         self.secs.iter().zip(&self.our_secs).map(|(theirs, ours)| theirs / ours).collect()
     }
+}
+
+/// Somebody's numbers are further from another's than rounding explains.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Disagreement {
+    /// Whose.
+    pub who: String,
+    /// What differs from what.
+    pub what: &'static str,
+    /// By how much, relatively; no number where there is none to compare.
+    pub difference: f64,
+    /// How much is rounding.
+    pub bound: f64,
+}
+
+impl Disagreement {
+    /// None within the bound.
+    pub(crate) fn beyond(
+        who: &str,
+        what: &'static str,
+        difference: f64,
+        bound: f64,
+    ) -> Option<Self> {
+        // A difference that is no number is within nothing.
+        let within = difference <= bound;
+        (!within).then(|| Self { who: who.to_owned(), what, difference, bound })
+    }
+}
+
+impl fmt::Display for Disagreement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { who, what, difference, bound } = self;
+        write!(f, "{who}: {what} is off by {difference:.1e}, expected at most {bound:.0e}")
+    }
+}
+
+/// Implementations that do not compute the same; to compare what it costs them says nothing.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("results do not agree: {}", listed(.0))]
+pub struct DisagreeError(pub Vec<Disagreement>);
+
+impl DisagreeError {
+    /// All is well without any.
+    pub(crate) fn of(found: impl IntoIterator<Item = Option<Disagreement>>) -> Result<(), Self> {
+        let found: Vec<Disagreement> = found.into_iter().flatten().collect();
+        match found.is_empty() {
+            true => Ok(()),
+            false => Err(Self(found)),
+        }
+    }
+}
+
+fn listed(found: &[Disagreement]) -> String {
+    found.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// A peer that waits for its turn.
@@ -294,6 +349,18 @@ mod tests {
             panic!("it was started")
         };
         assert!(error.message.contains("missing/log"), "{error}");
+    }
+
+    #[test]
+    fn who_is_beyond_the_bound_is_named_with_both_numbers() {
+        let beyond = |who, difference| Disagreement::beyond(who, "the loss", difference, 1e-5);
+        assert_eq!(DisagreeError::of([beyond("ours", 1e-5), beyond("torch", 0.0)]), Ok(()));
+        let found = [beyond("ours", 1e-6), beyond("torch", 0.25), beyond("onnx", f64::NAN)];
+        assert_eq!(
+            DisagreeError::of(found).expect_err("two of three").to_string(),
+            "results do not agree: torch: the loss is off by 2.5e-1, expected at most 1e-5; \
+             onnx: the loss is off by NaN, expected at most 1e-5"
+        );
     }
 
     #[test]

@@ -109,7 +109,7 @@ struct Encoder {
 #[derive(Args)]
 struct Forward {
     /// Also time others on the same weights and input, taking turns: segment-anything, and for the
-    /// encoder the same with PyTorch's fused attention, and ONNX Runtime.
+    /// encoder the same with PyTorch's fused attention, and ONNX Runtime. Fails if outputs do not agree.
     #[arg(long)]
     peers: bool,
     /// Time only this peer; may be given several times.
@@ -161,6 +161,7 @@ impl Forward {
             true => print_json(&bench)?,
             false => outln!("{}", bench.markdown().trim_end()),
         }
+        bench.agreement()?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -264,7 +265,7 @@ impl Metrics {
 /// Options of `bench train`. Random weights, so nothing is downloaded but PyTorch.
 #[derive(Args)]
 struct Train {
-    /// Also time PyTorch, on the same weights and features.
+    /// Also time PyTorch, on the same weights and features, its steps in turns with ours. Fails if losses do not agree.
     #[arg(long)]
     peers: bool,
     /// A Python that has the packages of `tools/peers/requirements.txt` already.
@@ -433,6 +434,7 @@ impl Train {
             true => print_json(&bench)?,
             false => outln!("{}", bench.markdown().trim_end()),
         }
+        bench.agreement()?;
         Ok(ExitCode::SUCCESS)
     }
 }
