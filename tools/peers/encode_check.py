@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 import torch
+from computing import peak_rss_bytes
 from safetensors.torch import save_file
 from segment_anything import sam_model_registry
 from segment_anything.modeling import Sam
@@ -107,19 +106,6 @@ def timed(work: Callable[[], T]) -> tuple[T, float]:
     start = time.perf_counter()
     result = work()
     return result, time.perf_counter() - start
-
-
-def peak_rss_bytes() -> int:
-    """The process's peak resident memory.
-
-    Linux keeps the largest of `getrusage` when a process becomes another program, so the parent's
-    would be counted as ours; the status file knows only this program's.
-    """
-    if sys.platform == "darwin":
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    status = Path("/proc/self/status").read_text()
-    line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
-    return 1024 * int(line.split()[1])
 
 
 def save(tensors: dict[str, Tensor], path: Path) -> None:

@@ -1,29 +1,24 @@
-"""Times one forward pass of a peer, on request: image encoder or decoder of SAM.
+"""Times one forward pass of PyTorch's, on request: image encoder or decoder of SAM.
 
-Reads the weights and inputs that `encode_check.py` wrote. Prints a JSON object once it is ready (after a
-pass that is not timed, whose output is compared with the reference), then one line of seconds for every
-line on standard input, and a last JSON object when that ends. A caller can so take turns with it.
+Reads the weights and inputs that `encode_check.py` wrote. Ready (see `turns.py`) it is after a pass that is not
+timed, whose output is compared with the reference.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import resource
-import sys
-import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from computing import add_arithmetic, dtype_of, prepare
+from computing import add_arithmetic, dtype_of, peak_rss_bytes, prepare
 from encode_check import registry
 from safetensors.torch import load_file
 from segment_anything.modeling import Sam
 from segment_anything.modeling import image_encoder as encoder_module
 from torch import Tensor
 from torch.nn import functional
+from turns import say, take_turns
 
 Forward = Callable[[], Tensor]
 
@@ -35,9 +30,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--variant", choices=["vit_b", "vit_l", "vit_h", "vit_t"], required=True)
     parser.add_argument("--batch-size", type=int, default=1, help="the image so often in a pass")
     parser.add_argument("--part", choices=["encoder", "decoder"], required=True)
-    parser.add_argument(
-        "--peer", choices=["segment_anything", "torch_sdpa", "onnxruntime"], required=True
-    )
+    parser.add_argument("--peer", choices=["segment_anything", "torch_sdpa"], required=True)
     parser.add_argument("--threads", type=int, required=True)
     add_arithmetic(parser)
     return parser.parse_args()
@@ -72,25 +65,6 @@ def biased_attention_in_one_call(self: torch.nn.Module, x: Tensor) -> Tensor:
     return self.proj(mixed.transpose(1, 2).reshape(batch, tokens, self.dh))
 
 
-def onnx_encoder(sam: Sam, image: Tensor, threads: int) -> tuple[Forward, str]:
-    """The encoder exported to ONNX and opened by ONNX Runtime."""
-    import onnxruntime
-
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "encoder.onnx"
-        torch.onnx.export(sam.image_encoder, (image,), str(path), opset_version=17)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        session = onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
-        )
-    name = session.get_inputs()[0].name
-    array = image.numpy()
-    return (lambda: torch.from_numpy(session.run(None, {name: array})[0])), (
-        f"onnxruntime {onnxruntime.__version__}"
-    )
-
-
 def decoder(sam: Sam, reference: dict[str, Tensor]) -> Forward:
     """One click on an image that is encoded already, up to its low-resolution logits."""
     embedding = reference["image_embedding"]
@@ -102,15 +76,6 @@ def decoder(sam: Sam, reference: dict[str, Tensor]) -> Forward:
         return sam.mask_decoder(embedding, pe, sparse, dense, multimask_output=True)[0]
 
     return forward
-
-
-def peak_rss_bytes() -> int:
-    """The process's peak resident memory; see `encode_check.py`."""
-    if sys.platform == "darwin":
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    status = Path("/proc/self/status").read_text()
-    line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
-    return 1024 * int(line.split()[1])
 
 
 @torch.inference_mode()
@@ -132,28 +97,20 @@ def main() -> None:
         sam.image_encoder.to(dtype_of(args))
         image = reference["image"].repeat(repeats).to(dtype_of(args))
         expected = reference["image_embedding"].repeat(repeats)
-        if args.peer == "onnxruntime":
-            forward, version = onnx_encoder(sam, image, args.threads)
-            del sam
-        else:
-            if args.peer == "torch_sdpa":
-                if args.variant == "vit_t":
-                    from mobile_sam.modeling import tiny_vit_sam
+        if args.peer == "torch_sdpa":
+            if args.variant == "vit_t":
+                from mobile_sam.modeling import tiny_vit_sam
 
-                    tiny_vit_sam.Attention.forward = biased_attention_in_one_call
-                else:
-                    encoder_module.Attention.forward = attention_in_one_call
-            forward = lambda: sam.image_encoder(image)  # noqa: E731
+                tiny_vit_sam.Attention.forward = biased_attention_in_one_call
+            else:
+                encoder_module.Attention.forward = attention_in_one_call
+        forward = lambda: sam.image_encoder(image)  # noqa: E731
     # In the host's memory, where the caller has its own results too: the device has finished.
     answer = lambda: forward().float().cpu()  # noqa: E731
     expected = expected.cpu()
     error = ((answer() - expected).norm() / expected.norm()).item()
-    print(json.dumps({"version": version, "relative_error": error}), flush=True)
-    for _ in sys.stdin:
-        start = time.perf_counter()
-        answer()
-        print(time.perf_counter() - start, flush=True)
-    print(json.dumps({"peak_rss_mib": peak_rss_bytes() / 2**20}), flush=True)
+    take_turns({"version": version, "relative_error": error}, answer)
+    say({"peak_rss_mib": peak_rss_bytes() / 2**20})
 
 
 if __name__ == "__main__":

@@ -1,29 +1,26 @@
 """One training step of APM + IPS beside a frozen SAM ViT-B, the published way, on given inputs.
 
-The published code runs the frozen encoder in every step. This script times that encoder on one
-image and the rest of a step on a whole batch of features, with PyTorch and segment-anything 1.0.
-In halves, the encoder's weights are halves and the step is under autocast. It reads
-`weights.safetensors` (SAM), `adapters.safetensors` and `batch.safetensors` and prints the losses of
-its steps, the loss with other adapters, which the caller trained, so that it can see that both
-compute the same, and all times, as one JSON object.
+The published code runs the frozen encoder in every step. With PyTorch and segment-anything 1.0, this
+script times, on request (see `turns.py`), either that encoder on one image or the rest of a step on a whole
+batch of features: two processes, so that the memory of a step is not that of the encoder. In halves, the
+encoder's weights are halves and the step is under autocast. It reads `weights.safetensors` (SAM),
+`adapters.safetensors` and `batch.safetensors`. After the steps it says their losses and the loss with other
+adapters, which the caller trained, so that it can see that both compute the same.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import resource
-import sys
-import time
 from pathlib import Path
 
 import torch
-from computing import add_arithmetic, dtype_of, prepare, wait
+from computing import add_arithmetic, dtype_of, forget_peak, peak_rss_bytes, prepare, wait
 from safetensors.torch import load_file
 from segment_anything import sam_model_registry
 from segment_anything.modeling import Sam
 from torch import Tensor, nn
 from torch.nn import functional
+from turns import say, take_turns
 
 POINTS, FOREGROUND, INPUT_SIZE = 16, 8, 1024
 BLOCKS = (3, 4, 6, 3)
@@ -32,12 +29,11 @@ BLOCKS = (3, 4, 6, 3)
 def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--part", choices=["encoder", "step"], required=True)
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--folder", type=Path, required=True, help="adapters and batch")
     parser.add_argument("--later", required=True, help="other adapters in the folder")
     parser.add_argument("--threads", type=int, required=True)
-    parser.add_argument("--encodes", type=int, required=True)
-    parser.add_argument("--steps", type=int, required=True)
     parser.add_argument("--learning-rate", type=float, required=True)
     add_arithmetic(parser)
     return parser.parse_args()
@@ -185,44 +181,30 @@ def load(adapters: Adapters, path: Path) -> None:
     assert not missing and not unexpected, f"missing {missing}, unexpected {unexpected}"
 
 
-def peak_rss_bytes() -> int:
-    """The process's peak resident memory.
+def time_encoder(args: argparse.Namespace, sam: Sam, image: Tensor) -> None:
+    """Encodes an image whenever it is asked to."""
+    image = image.to(dtype_of(args))
 
-    Linux keeps the largest of `getrusage` when a process becomes another program, so the parent's
-    would be counted as ours; the status file knows only this program's.
-    """
-    if sys.platform == "darwin":
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    status = Path("/proc/self/status").read_text()
-    line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
-    return 1024 * int(line.split()[1])
+    @torch.inference_mode()
+    def encode() -> None:
+        # In the host's memory, where the caller has its own embedding too: the device has finished.
+        sam.image_encoder(image).float().cpu()
+
+    alone = forget_peak()
+    encode()  # warm-up
+    take_turns({"torch": torch.__version__}, encode)
+    say({"peak_rss_mib": peak_rss_bytes() / 2**20, "peak_alone": alone})
 
 
-def main() -> None:
-    """Reads, times, prints."""
-    args = parse_args()
-    prepare(args)
-    sam = sam_model_registry["vit_b"]()
-    sam.load_state_dict(load_file(args.weights))
-    sam.requires_grad_(False).eval().to(args.device)
+def time_step(args: argparse.Namespace, sam: Sam, batch: dict[str, Tensor]) -> None:
+    """Takes a training step whenever it is asked to."""
     adapters = Adapters().to(args.device)
     load(adapters, args.folder / "adapters.safetensors")
-    batch = load_file(args.folder / "batch.safetensors", device=args.device)
-    halves = args.precision != "f32"
-    if halves:
-        sam.image_encoder.to(dtype_of(args))
-
-    encode_secs = []
-    with torch.inference_mode():
-        for _ in range(1 + args.encodes):
-            start = time.perf_counter()
-            sam.image_encoder(batch["image"].to(dtype_of(args))).float().cpu()
-            encode_secs.append(time.perf_counter() - start)
-
     optimizer = torch.optim.Adam(adapters.parameters(), lr=args.learning_rate)
     adapters.train()
     taps, embedding, target = batch["taps"], batch["image_embedding"], batch["target"]
-    losses, step_secs = [], []
+    halves = args.precision != "f32"
+    losses: list[float] = []
 
     def forward() -> Tensor:
         with torch.autocast(args.device.split(":")[0], dtype_of(args), enabled=halves):
@@ -230,29 +212,37 @@ def main() -> None:
             logits = decode(sam, embedding, coords, shift)
         return loss_of(logits.float(), target)
 
-    for _ in range(1 + args.steps):
-        start = time.perf_counter()
+    def step() -> None:
         loss = forward()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
         wait(args)
-        step_secs.append(time.perf_counter() - start)
+
+    alone = forget_peak()
+    step()  # warm-up
+    take_turns({"torch": torch.__version__}, step)
     peak = peak_rss_bytes() / 2**20
     load(adapters, args.folder / args.later)
     with torch.no_grad():
         later_loss = forward().item()
-    report = {
-        "torch": torch.__version__,
-        "losses": losses,
-        "later_loss": later_loss,
-        # The first of each is warm-up.
-        "encode_secs": encode_secs[1:],
-        "step_secs": step_secs[1:],
-        "peak_rss_mib": peak,
-    }
-    print(json.dumps(report))
+    say({"losses": losses, "later_loss": later_loss, "peak_rss_mib": peak, "peak_alone": alone})
+
+
+def main() -> None:
+    """Reads, and times one of both."""
+    args = parse_args()
+    prepare(args)
+    sam = sam_model_registry["vit_b"]()
+    sam.load_state_dict(load_file(args.weights))
+    sam.requires_grad_(False).eval().to(args.device)
+    sam.image_encoder.to(dtype_of(args))
+    batch = load_file(args.folder / "batch.safetensors", device=args.device)
+    if args.part == "encoder":
+        time_encoder(args, sam, batch["image"])
+    else:
+        time_step(args, sam, batch)
 
 
 if __name__ == "__main__":

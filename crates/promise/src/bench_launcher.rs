@@ -24,6 +24,7 @@ use crate::{
     progress::{OneAtATime, Silent},
     run::{Context, RunError},
     run_folder::{RunFolderError, write_resolved},
+    scratch::empty_folder,
 };
 
 /// Seeds of each method, as an experiment may have.
@@ -107,10 +108,7 @@ pub fn bench_launcher<E: From<RunError>>(
         let path = path.to_owned();
         move |source| RunError::from(RunFolderError::Prepare { path, source })
     };
-    if folder.exists() {
-        fs::remove_dir_all(folder).map_err(prepare(folder))?;
-    }
-    fs::create_dir_all(folder).map_err(prepare(folder))?;
+    empty_folder(folder).map_err(prepare(folder))?;
     let file = folder.join("fake.toml");
     fs::write(&file, experiment(runs.get().div_ceil(SEEDS))).map_err(prepare(&file))?;
     let small =

@@ -24,6 +24,7 @@ use serde::Serialize;
 
 use crate::{
     backbone::{Backbone, BackboneError},
+    device::{DeviceError, DeviceKind},
     drawing,
     feature_store::FeatureStore,
     features::{EncodeError, EncodedSet, Encoding},
@@ -32,6 +33,7 @@ use crate::{
     model::{BuildError, Promise},
     plan::{Experiment, SpecError},
     progress::{Progress, Silent},
+    scratch::empty_folder,
     spread::{extremes, median},
     train::adam,
     viewed_set::ViewedSet,
@@ -138,6 +140,9 @@ pub enum ScalingError {
         /// Why.
         source: rayon::ThreadPoolBuildError,
     },
+    /// The device cannot be had, or fails.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
     /// The weights do not load.
     #[error(transparent)]
     Backbone(#[from] BackboneError),
@@ -209,10 +214,11 @@ prompts = ["auto"]
 pub fn bench_scaling(
     folder: &Path,
     extent: &Extent,
-    device: &Device,
+    kind: DeviceKind,
     progress: &dyn Progress,
 ) -> Result<ScalingBench, ScalingError> {
     extent.check()?;
+    let device = &kind.device()?;
     let most = extent.threads.iter().copied().max().unwrap_or_else(rayon::current_num_threads);
     let side = Variant::VitB.config().image_encoder.image_size;
     let mut points: Vec<[usize; 3]> = extent.threads.iter().map(|&n| [n, 1, side]).collect();
@@ -235,7 +241,7 @@ pub fn bench_scaling(
     }
     let mut epochs = Vec::with_capacity(extent.images.len());
     for &images in &extent.images {
-        epochs.push(epoch(folder, images, extent.epochs, device)?);
+        epochs.push(epoch(folder, images, extent.epochs, kind)?);
         progress.set((encoder.len() + epochs.len()) as u64);
     }
     progress.finish();
@@ -266,19 +272,15 @@ fn epoch(
     folder: &Path,
     images: usize,
     epochs: usize,
-    device: &Device,
+    kind: DeviceKind,
 ) -> Result<EpochPoint, ScalingError> {
+    let device = &kind.device()?;
     let write = |path: &Path| {
         let path = path.to_owned();
         move |source| ScalingError::Write { path, source }
     };
     let cache_folder = folder.join("bench-scaling-features");
-    match fs::remove_dir_all(&cache_folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(write(&cache_folder)(error));
-        }
-        _ => fs::create_dir_all(&cache_folder).map_err(write(&cache_folder))?,
-    }
+    empty_folder(&cache_folder).map_err(write(&cache_folder))?;
     let file = folder.join("bench.toml");
     fs::write(&file, EXPERIMENT).map_err(write(&file))?;
     let experiment = Experiment::load(&file, &[])?;
@@ -324,6 +326,8 @@ fn epoch(
             let batch = batch.map_err(|error| ScalingError::Batch(error.to_string()))?;
             model = optimizer.step(rate, model.clone(), TrainStep::step(&model, batch).grads);
         }
+        // Adam's work is done, not only asked for.
+        kind.finish(device)?;
         epoch_secs.push(start.elapsed().as_secs_f64());
     }
     Ok(EpochPoint { images, encode_secs, epoch_secs: epoch_secs.split_off(1) })
@@ -405,7 +409,7 @@ mod tests {
     #[test]
     fn encoding_goes_to_the_cache_and_epochs_come_from_it() {
         let folder = tempfile::tempdir().expect("a folder");
-        let point = epoch(folder.path(), 3, 1, &Device::flex()).expect("measured");
+        let point = epoch(folder.path(), 3, 1, DeviceKind::Flex).expect("measured");
         assert_eq!((point.images, point.epoch_secs.len()), (3, 1));
         let cache = FeatureCache::open(&folder.path().join("bench-scaling-features"), u64::MAX)
             .expect("a cache");

@@ -65,12 +65,12 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    /// Those of a variant, of a device and its numbers.
+    /// Those of a device and its numbers; nothing is said of memory.
     ///
     /// On a GPU, Burn multiplies matrices of `f32` as TF32, with 11 bits of mantissa; halves have 8 or 11 and are rounded to
     /// after every operation. Measured on an H200: 4e-4 (TF32), 8e-3 (`f16`), 6e-2 (`bf16`). On a CPU only factors of products
     /// are rounded: 6e-4 (`f16`), 5e-3 (`bf16`). A mistake of layout, order or position gives an error near 1.
-    pub fn of(variant: Variant, arithmetic: Arithmetic) -> Self {
+    pub const fn of(arithmetic: Arithmetic) -> Self {
         let on_cpu = matches!(arithmetic.device, DeviceKind::Flex);
         let (embedding, logits) = match (on_cpu, arithmetic.precision) {
             (true, EncoderPrecision::F32) => (1e-5, 1e-4),
@@ -78,14 +78,33 @@ impl Bounds {
             (true, EncoderPrecision::Bf16) | (false, EncoderPrecision::F16) => (2e-2, 2e-2),
             (false, EncoderPrecision::Bf16) => (1e-1, 1e-1),
         };
-        // What was measured, and a third more.
+        Self { embedding, logits, memory_mib: None }
+    }
+
+    /// The same with a bound on memory: what was measured on a CPU, and a third more.
+    fn with_memory_of(self, variant: Variant, device: DeviceKind) -> Self {
         let memory_mib = match variant {
             Variant::Micro | Variant::VitT => 400.0,
             Variant::VitB => 1100.0,
             Variant::VitL => 3400.0,
             Variant::VitH => 6800.0,
         };
-        Self { embedding, logits, memory_mib: on_cpu.then_some(memory_mib) }
+        Self { memory_mib: matches!(device, DeviceKind::Flex).then_some(memory_mib), ..self }
+    }
+
+    /// Those of a peer's output. In halves, PyTorch rounds after every operation on a CPU too, so there they are a GPU's.
+    pub const fn of_peer(arithmetic: Arithmetic) -> Self {
+        let Arithmetic { device, precision } = arithmetic;
+        match precision {
+            EncoderPrecision::F32 => Self::of(arithmetic),
+            EncoderPrecision::F16 | EncoderPrecision::Bf16 => {
+                let device = match device {
+                    DeviceKind::Flex => DeviceKind::Cuda(0),
+                    DeviceKind::Cuda(_) => device,
+                };
+                Self::of(Arithmetic { device, precision })
+            }
+        }
     }
 }
 
@@ -189,7 +208,7 @@ pub fn encode_check(
         decoder_rel_l2 = decoder_rel_l2.max(error(&theirs));
     }
     let peak_rss_mb = peak_memory_mib().unwrap_or(f64::NAN);
-    let bounds = Bounds::of(variant, arithmetic);
+    let bounds = Bounds::of(arithmetic).with_memory_of(variant, arithmetic.device);
     Ok(EncodeCheck {
         variant: variant.name(),
         device: device_and_model(arithmetic.device),

@@ -88,6 +88,11 @@ pub(crate) fn device_and_model(device: DeviceKind) -> String {
     }
 }
 
+/// Lets [`peak_memory_mib`] begin anew. False where the system cannot (Linux can): then it still counts what came before.
+pub(crate) fn forget_peak_memory() -> bool {
+    std::fs::write("/proc/self/clear_refs", "5").is_ok()
+}
+
 /// Largest resident memory of this process so far in MiB, where the system tells it.
 pub fn peak_memory_mib() -> Option<f64> {
     let text = std::fs::read_to_string("/proc/self/status").ok()?;

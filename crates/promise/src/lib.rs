@@ -59,6 +59,7 @@ pub mod run_folder;
 mod run_lock;
 pub mod run_log;
 mod schema;
+mod scratch;
 mod sense;
 pub mod simulated_user;
 mod sources;

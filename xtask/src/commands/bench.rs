@@ -109,7 +109,7 @@ struct Encoder {
 #[derive(Args)]
 struct Forward {
     /// Also time others on the same weights and input, taking turns: segment-anything, and for the
-    /// encoder the same with PyTorch's fused attention, and ONNX Runtime.
+    /// encoder the same with PyTorch's fused attention, and ONNX Runtime. Fails if outputs do not agree.
     #[arg(long)]
     peers: bool,
     /// Time only this peer; may be given several times.
@@ -161,6 +161,7 @@ impl Forward {
             true => print_json(&bench)?,
             false => outln!("{}", bench.markdown().trim_end()),
         }
+        bench.agreement()?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -264,7 +265,7 @@ impl Metrics {
 /// Options of `bench train`. Random weights, so nothing is downloaded but PyTorch.
 #[derive(Args)]
 struct Train {
-    /// Also time PyTorch, on the same weights and features.
+    /// Also time PyTorch, on the same weights and features, its steps in turns with ours. Fails if losses do not agree.
     #[arg(long)]
     peers: bool,
     /// A Python that has the packages of `tools/peers/requirements.txt` already.
@@ -282,7 +283,7 @@ struct Train {
     /// Images in a step.
     #[arg(long, default_value_t = BATCH_SIZE as u32, value_parser = clap::value_parser!(u32).range(1..=64))]
     batch_size: u32,
-    /// Timed training steps.
+    /// Timed training steps, and pairs of steps with PyTorch.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     steps: u32,
     #[command(flatten)]
@@ -356,7 +357,7 @@ impl Scaling {
             image_sizes: self.image_sizes,
             images: self.images,
         };
-        let bench = bench_scaling(&self.folder, &extent, &self.device.device()?, &Bar::new())?;
+        let bench = bench_scaling(&self.folder, &extent, self.device, &Bar::new())?;
         match self.json {
             true => print_json(&bench)?,
             false => outln!("{}", bench.markdown().trim_end()),
@@ -433,6 +434,7 @@ impl Train {
             true => print_json(&bench)?,
             false => outln!("{}", bench.markdown().trim_end()),
         }
+        bench.agreement()?;
         Ok(ExitCode::SUCCESS)
     }
 }
