@@ -77,8 +77,9 @@ pub struct StepTimes {
     pub encode_peak_rss_mib: f64,
     /// The same of the steps. The weights of the frozen encoder, which no step runs, are in memory and count.
     pub step_peak_rss_mib: f64,
-    /// Whether these are peaks of that alone, which takes a system that can forget a former peak (Linux). Elsewhere
-    /// they count all that the process did before: reading weights and, in this program, encoding before the steps.
+    /// Whether these are peaks of that alone, which takes a system that can forget a former peak (Linux); what an allocator
+    /// keeps of former work counts all the same. Elsewhere they count all that the process did before: reading weights
+    /// and, in this program, encoding before the steps.
     pub peaks_alone: bool,
 }
 
@@ -406,34 +407,11 @@ pub fn bench_train(
             command
         };
 
-        progress.start("steps in turns with PyTorch", repeats.steps as u64);
-        let (mut peer, Ready { torch }) =
-            WaitingPeer::start(command("step"), folder.join("train-step.log"))?;
-        let mut pairs = PairedTimes::default();
-        for (done, side) in turns(repeats.steps).enumerate() {
-            progress.set(done as u64 / 2);
-            match side {
-                Side::Ours => {
-                    let step;
-                    (training, step) = training.step(batch.clone())?;
-                    pairs.our_secs.push(step.secs);
-                }
-                Side::Theirs => pairs.secs.push(peer.work()?),
-            }
-        }
-        let steps: StepsEnd = peer.end()?;
-
-        progress.start("PyTorch's encoder", repeats.encodes as u64);
-        let (mut peer, Ready { .. }) =
-            WaitingPeer::start(command("encoder"), folder.join("train-encoder.log"))?;
-        let mut encode_secs = Vec::with_capacity(repeats.encodes);
-        for done in 0..repeats.encodes {
-            progress.set(done as u64);
-            encode_secs.push(peer.work()?);
-        }
-        let encodes: EncodesEnd = peer.end()?;
+        let log = |part: &str| folder.join(format!("train-{part}.log"));
+        let steps = pair_steps(training, &batch, command("step"), log("step"), repeats, progress)?;
+        let encodes = encode_times(command("encoder"), log("encoder"), repeats, progress)?;
         progress.finish();
-        bench.compare(torch, pairs, encode_secs, steps, encodes, loss_bound(arithmetic));
+        bench.compare(steps, encodes, loss_bound(arithmetic));
     }
     Ok(bench)
 }
@@ -465,19 +443,69 @@ impl Training<'_> {
     }
 }
 
+/// A peer's steps, and ours beside them.
+struct PairedSteps {
+    torch: String,
+    pairs: PairedTimes,
+    end: StepsEnd,
+}
+
+/// Lets a training of ours and one of PyTorch's take turns, on the same batch.
+fn pair_steps(
+    mut training: Training<'_>,
+    batch: &Batch,
+    command: Command,
+    log: PathBuf,
+    repeats: Amounts,
+    progress: &dyn Progress,
+) -> Result<PairedSteps, BenchError> {
+    progress.start("steps in turns with PyTorch", repeats.steps as u64);
+    let (mut peer, Ready { torch }) = WaitingPeer::start(command, log)?;
+    let mut pairs = PairedTimes::default();
+    for (done, side) in turns(repeats.steps).enumerate() {
+        progress.set(done as u64 / 2);
+        match side {
+            Side::Ours => {
+                let step;
+                (training, step) = training.step(batch.clone())?;
+                pairs.our_secs.push(step.secs);
+            }
+            Side::Theirs => pairs.secs.push(peer.work()?),
+        }
+    }
+    Ok(PairedSteps { torch, pairs, end: peer.end()? })
+}
+
+/// A peer's encodings of an image.
+struct Encodes {
+    secs: Vec<f64>,
+    end: EncodesEnd,
+}
+
+/// Times PyTorch's encoder.
+fn encode_times(
+    command: Command,
+    log: PathBuf,
+    repeats: Amounts,
+    progress: &dyn Progress,
+) -> Result<Encodes, BenchError> {
+    progress.start("PyTorch's encoder", repeats.encodes as u64);
+    let (mut peer, Ready { .. }) = WaitingPeer::start(command, log)?;
+    let mut secs = Vec::with_capacity(repeats.encodes);
+    for done in 0..repeats.encodes {
+        progress.set(done as u64);
+        secs.push(peer.work()?);
+    }
+    Ok(Encodes { secs, end: peer.end()? })
+}
+
 impl TrainBench {
     /// Puts a peer beside ours.
-    fn compare(
-        &mut self,
-        torch: String,
-        pairs: PairedTimes,
-        encode_secs: Vec<f64>,
-        steps: StepsEnd,
-        encodes: EncodesEnd,
-        loss_bound: f64,
-    ) {
+    fn compare(&mut self, steps: PairedSteps, encodes: Encodes, loss_bound: f64) {
         let per_image = |secs: f64| secs / self.batch_size as f64;
-        let StepsEnd { losses, later_loss, .. } = steps;
+        let PairedSteps { torch, pairs, end } = steps;
+        let StepsEnd { losses, later_loss, peak_rss_mib, peak_alone } = end;
+        let Encodes { secs: encode_secs, end: encode_end } = encodes;
         let published = median(&encode_secs) + per_image(median(&pairs.secs));
         let first = |losses: &[f64]| losses.first().copied().unwrap_or(f64::NAN);
         let last = |losses: &[f64]| losses.last().copied().unwrap_or(f64::NAN);
@@ -503,9 +531,9 @@ impl TrainBench {
                 encode_secs,
                 step_secs: pairs.secs,
                 losses,
-                encode_peak_rss_mib: encodes.peak_rss_mib,
-                step_peak_rss_mib: steps.peak_rss_mib,
-                peaks_alone: steps.peak_alone && encodes.peak_alone,
+                encode_peak_rss_mib: encode_end.peak_rss_mib,
+                step_peak_rss_mib: peak_rss_mib,
+                peaks_alone: encode_end.peak_alone && peak_alone,
             },
             our_step_secs: pairs.our_secs,
         });
@@ -680,14 +708,16 @@ mod tests {
     /// With a peer of these losses.
     fn compared(losses: Vec<f64>, later_loss: f64) -> TrainBench {
         let mut bench = bench();
-        bench.compare(
-            "2.0".into(),
-            PairedTimes { secs: vec![2.0, 6.0, 3.0], our_secs: vec![4.0, 4.0, 4.0] },
-            vec![6.0, 5.625],
-            StepsEnd { losses, later_loss, peak_rss_mib: 3500.0, peak_alone: true },
-            EncodesEnd { peak_rss_mib: 1000.0, peak_alone: true },
-            loss_bound(Arithmetic::default()),
-        );
+        let steps = PairedSteps {
+            torch: "2.0".into(),
+            pairs: PairedTimes { secs: vec![2.0, 6.0, 3.0], our_secs: vec![4.0, 4.0, 4.0] },
+            end: StepsEnd { losses, later_loss, peak_rss_mib: 3500.0, peak_alone: true },
+        };
+        let encodes = Encodes {
+            secs: vec![6.0, 5.625],
+            end: EncodesEnd { peak_rss_mib: 1000.0, peak_alone: true },
+        };
+        bench.compare(steps, encodes, loss_bound(Arithmetic::default()));
         bench
     }
 
