@@ -38,6 +38,8 @@ pub struct X86 {
     pub avx2: bool,
     /// AVX-512 F.
     pub avx512: bool,
+    /// The tile unit (AMX) with `bfloat16`, which the system lets this process use.
+    pub tiles: bool,
 }
 
 /// What CUDA needs.
@@ -100,6 +102,7 @@ fn x86() -> Option<X86> {
     Some(X86 {
         avx2: std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma"),
         avx512: std::is_x86_feature_detected!("avx512f"),
+        tiles: fused_ops::has_tiles(),
     })
 }
 

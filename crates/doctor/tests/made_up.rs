@@ -21,7 +21,7 @@ fn memory_of(total: u64, available: u64) -> MachineMemory {
 fn machine() -> Machine {
     Machine {
         processor: Some("a processor".into()),
-        x86: Some(X86 { avx2: true, avx512: true }),
+        x86: Some(X86 { avx2: true, avx512: true, tiles: false }),
         processors: 8,
         usable: 8,
         threads_asked: None,
@@ -83,7 +83,7 @@ fn what_a_machine_lacks_is_said_with_what_to_do() {
     let small = MachineMemory { limit, ..memory_of(64 * GIB, GIB) };
     for (machine, area, verdict, part) in [
         (
-            Machine { x86: Some(X86 { avx2: false, avx512: false }), ..machine() },
+            Machine { x86: Some(X86 { avx2: false, avx512: false, tiles: false }), ..machine() },
             Area::Device,
             Verdict::Warning,
             "without AVX2",

@@ -24,7 +24,7 @@ pub use inference::{
     conv2d_channels_last, depthwise_channels_last, has_biased_window_attention,
     inverted_bottleneck, normed_mlp_add,
 };
-pub use kernels::{gelu::Activation, inverted_bottleneck::Shortcut};
+pub use kernels::{gelu::Activation, inverted_bottleneck::Shortcut, tiles::available as has_tiles};
 pub use ops::{
     LinearLayer, attention, attention_of_heads, conv2d, gelu, has_window_attention, layer_norm,
     linear, linear_add, linear_gelu, mlp_add, takes_weights_in_halves, window_attention,

@@ -75,8 +75,8 @@ pub struct BackboneSpec {
     #[serde(default)]
     #[schemars(schema_with = "words_of::<ResizeMode>")]
     pub resize: ResizeMode,
-    /// In which numbers the image encoder computes: `f32`, `bf16` or `f16`. On a CPU the factors of products are rounded to
-    /// them, and `bf16` takes half the time on Intel processors with tiles (AMX).
+    /// In which numbers the image encoder computes: `f32`, `bf16` or `f16`. On a CPU, `bf16` halves the time of SAM's own
+    /// encoders on Intel processors with tiles (AMX); all else, `f16` and MobileSAM, takes longer than in `f32`.
     #[serde(default, skip_serializing_if = "is_f32")]
     #[schemars(schema_with = "words_of::<EncoderPrecision>", skip_serializing_if = "never")]
     pub precision: EncoderPrecision,

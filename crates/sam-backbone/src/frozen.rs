@@ -17,8 +17,8 @@ use crate::{
 ///
 /// On a GPU all of the encoder is in these numbers, and its results are widened to `f32`. On a CPU the factors of products are,
 /// in linear layers and in SAM's attention: weights and inputs are rounded, sums and all else stay in `f32`
-/// ([`fused_ops::linear`]). Processors with tiles (Intel's AMX) compute `bf16` that way twice as fast as `f32`; elsewhere halves
-/// save no time.
+/// ([`fused_ops::linear`]). Processors with tiles (Intel's AMX) compute a ViT in `bf16` that way twice as fast as in `f32`. Elsewhere
+/// halves take longer, since inputs are rounded in a pass of their own, and so does TinyViT, whose fused kernels are for `f32`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EncoderPrecision {

@@ -105,15 +105,16 @@ struct Encoder {
 }
 
 /// Options of `bench encoder` and `bench decoder`. Random weights, so nothing is downloaded but PyTorch, which
-/// makes them.
+/// makes them: the first time, a virtual environment of Python is made for it.
 #[derive(Args)]
 struct Forward {
     /// Also time others on the same weights and input, taking turns: segment-anything, and for the
     /// encoder the same with PyTorch's fused attention, and ONNX Runtime. Fails if outputs do not agree.
     #[arg(long)]
     peers: bool,
-    /// Time only this peer; may be given several times.
-    #[arg(long = "peer", value_name = "NAME", requires = "peers")]
+    /// Only this peer: `segment_anything`, or for the encoder `torch_sdpa` (fused attention) and `onnxruntime`; may be given
+    /// several times.
+    #[arg(long = "peer", value_name = "NAME")]
     only: Vec<String>,
     /// Which SAM: `vit_b`, `vit_l`, `vit_h`, or `vit_t` (MobileSAM).
     #[arg(long, default_value_t = Variant::VitB)]
@@ -152,7 +153,7 @@ impl Forward {
         };
         let python = self.python.as_deref();
         let own = make_reference(&workspace, &self.reference, self.variant, python)?;
-        let python = match self.peers {
+        let python = match self.peers || !self.only.is_empty() {
             true => Some(peers::python(&workspace, &self.reference, self.python.as_deref())?),
             false => None,
         };

@@ -200,7 +200,8 @@ pub struct ArithmeticOptions {
     /// Where tensors live: flex (CPU) or cuda. Peers compute there, too.
     #[arg(long, default_value_t)]
     device: DeviceKind,
-    /// In which numbers the image encoder computes: `f32`, `f16` or `bf16`. A peer's training step does, too.
+    /// In which numbers the image encoder computes: `f32`, `f16` or `bf16`. PyTorch's does, too, and is compared with its own
+    /// in `f32`; on a GPU its training step as well.
     #[arg(long, default_value_t)]
     precision: EncoderPrecision,
 }

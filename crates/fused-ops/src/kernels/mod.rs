@@ -20,7 +20,7 @@ pub(crate) mod mlp;
 pub(crate) mod patches;
 #[cfg(test)]
 mod testing;
-mod tiles;
+pub(crate) mod tiles;
 pub(crate) mod vector_math;
 mod vectorized;
 mod winograd;

@@ -105,8 +105,8 @@ pub(crate) fn without<T>(compute: impl FnOnce() -> T) -> T {
     computed
 }
 
-/// Whether processor and system let this process use tiles.
-pub(crate) fn available() -> bool {
+/// Whether processor and system let this process use the tile unit (AMX) for products of `bfloat16`.
+pub fn available() -> bool {
     static AVAILABLE: OnceLock<bool> = OnceLock::new();
     *AVAILABLE.get_or_init(unit::request)
 }
