@@ -230,6 +230,8 @@ pub fn mlp_add<const D: usize>(
         [hidden, inputs],
         "a layer back from {hidden} to {inputs} channels"
     );
+    let fits = bias_2.as_ref().is_none_or(|bias| bias.dims() == [inputs]);
+    assert!(fits, "a bias of the layer back to {inputs} channels");
     let same_numbers = weight_1.dtype() == weight_2.dtype();
     if !has_linear(&input, &weight_1, bias_1.as_ref()) || !same_numbers || !on_cpu(&residual) {
         return linear_add(linear_gelu(input, weight_1, bias_1), weight_2, bias_2, residual);

@@ -29,7 +29,7 @@ impl<'a> Factor<'a> {
     pub fn new(weight: View<'a>, rows: usize) -> Self {
         let multiplications = rows.saturating_mul(weight.rows).saturating_mul(weight.columns);
         let worthwhile = weight.rows >= INNER && weight.columns >= tiles::BLOCK;
-        if worthwhile && multiplications >= WORTHWHILE && tiles::available() {
+        if worthwhile && multiplications >= WORTHWHILE && tiles::wanted() {
             Self::Tiles(PackedRhs::new(weight, Parts::Three, true))
         } else {
             Self::Plain(weight)

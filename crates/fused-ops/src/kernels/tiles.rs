@@ -835,7 +835,8 @@ mod unit {
     /// Zeros for a whole tile, whose rows are all this one.
     static ZEROS: Line = Line([0; TILE]);
 
-    /// Where the four tiles of a result come from: top, bottom and bytes between two rows.
+    /// Where the four tiles of a result come from: the upper left, the lower left, bytes between two rows, and from a tile to the one
+    /// beside it.
     fn tiles_of(before: Option<*const f32>) -> (*const f32, *const f32, usize, usize) {
         match before {
             Some(sum) => {
@@ -843,6 +844,44 @@ mod unit {
             }
             None => (ZEROS.0.as_ptr().cast(), ZEROS.0.as_ptr().cast(), 0, 0),
         }
+    }
+
+    /// The instructions of a block: its sums begin as `before` says, those of a step are repeated, and the sums are written.
+    ///
+    /// Tiles 0 to 3 hold the sums. A step finds its factors at `{left}` and `{right}`, lines `{row}` bytes apart, and moves both
+    /// on.
+    macro_rules! block {
+        ($left:ident, $right:ident, $steps:ident, $before:ident, $result:ident, $stride:ident; $($step:literal,)*) => {{
+            let (top, bottom, gap, beside) = tiles_of($before);
+            changing_tiles!(
+                "tileloadd tmm0, [{top} + {gap}*1]",
+                "tileloadd tmm2, [{bottom} + {gap}*1]",
+                "add {top}, {beside}",
+                "add {bottom}, {beside}",
+                "tileloadd tmm1, [{top} + {gap}*1]",
+                "tileloadd tmm3, [{bottom} + {gap}*1]",
+                "2:",
+                $($step,)*
+                "dec {steps}",
+                "jnz 2b",
+                "tilestored [{result} + {stride}*1], tmm0",
+                "tilestored [{result} + {stride}*1 + 64], tmm1",
+                "tilestored [{below} + {stride}*1], tmm2",
+                "tilestored [{below} + {stride}*1 + 64], tmm3",
+                top = inout(reg) top => _,
+                bottom = inout(reg) bottom => _,
+                gap = in(reg) gap,
+                beside = in(reg) beside,
+                result = in(reg) $result,
+                below = in(reg) $result.wrapping_add(TILE * $stride),
+                stride = in(reg) $stride * size_of::<f32>(),
+                row = in(reg) size_of::<Line>(),
+                left = inout(reg) $left => _,
+                right = inout(reg) $right => _,
+                steps = inout(reg) $steps => _,
+                options(nostack),
+            );
+        }};
     }
 
     /// With factors of one part.
@@ -858,18 +897,10 @@ mod unit {
         result: *mut f32,
         stride: usize,
     ) {
-        let (top, bottom, gap, beside) = tiles_of(before);
-        // Tiles as below; a step is 2048 bytes of either factor.
+        // Tiles 4 and 5 hold the rows, 6 and 7 the columns; a step is 2048 bytes of either factor.
         // SAFETY: reads and writes what the caller vouches for, and no register but those named.
         unsafe {
-            changing_tiles!(
-                "tileloadd tmm0, [{top} + {gap}*1]",
-                "tileloadd tmm2, [{bottom} + {gap}*1]",
-                "add {top}, {beside}",
-                "add {bottom}, {beside}",
-                "tileloadd tmm1, [{top} + {gap}*1]",
-                "tileloadd tmm3, [{bottom} + {gap}*1]",
-                "2:",
+            block!(left, right, steps, before, result, stride;
                 "tileloadd tmm6, [{right} + {row}*1]",
                 "tileloadd tmm4, [{left} + {row}*1]",
                 "tileloadd tmm7, [{right} + {row}*1 + 1024]",
@@ -880,24 +911,6 @@ mod unit {
                 "tdpbf16ps tmm3, tmm5, tmm7",
                 "add {left}, 2048",
                 "add {right}, 2048",
-                "dec {steps}",
-                "jnz 2b",
-                "tilestored [{result} + {stride}*1], tmm0",
-                "tilestored [{result} + {stride}*1 + 64], tmm1",
-                "tilestored [{below} + {stride}*1], tmm2",
-                "tilestored [{below} + {stride}*1 + 64], tmm3",
-                top = inout(reg) top => _,
-                bottom = inout(reg) bottom => _,
-                gap = in(reg) gap,
-                beside = in(reg) beside,
-                result = in(reg) result,
-                below = in(reg) result.wrapping_add(TILE * stride),
-                stride = in(reg) stride * size_of::<f32>(),
-                row = in(reg) size_of::<Line>(),
-                left = inout(reg) left => _,
-                right = inout(reg) right => _,
-                steps = inout(reg) steps => _,
-                options(nostack),
             );
         }
     }
@@ -915,19 +928,10 @@ mod unit {
         result: *mut f32,
         stride: usize,
     ) {
-        let (top, bottom, gap, beside) = tiles_of(before);
-        // Tiles 0 to 3 hold the result, 4 and 5 the rows, 6 and 7 the columns. Parts of a factor lie 2048 bytes
-        // apart, h, m, l. A part stays where it is while the other factor's change.
+        // Tiles 4 and 5 hold the rows, 6 and 7 the columns. Parts of a factor lie 2048 bytes apart, h, m, l. A part stays where it is while the other factor's change.
         // SAFETY: reads and writes what the caller vouches for, and no register but those named.
         unsafe {
-            changing_tiles!(
-                "tileloadd tmm0, [{top} + {gap}*1]",
-                "tileloadd tmm2, [{bottom} + {gap}*1]",
-                "add {top}, {beside}",
-                "add {bottom}, {beside}",
-                "tileloadd tmm1, [{top} + {gap}*1]",
-                "tileloadd tmm3, [{bottom} + {gap}*1]",
-                "2:",
+            block!(left, right, steps, before, result, stride;
                 // h l
                 "tileloadd tmm4, [{left} + {row}*1]",
                 "tileloadd tmm6, [{right} + {row}*1 + 4096]",
@@ -974,24 +978,6 @@ mod unit {
                 "tdpbf16ps tmm3, tmm5, tmm7",
                 "add {left}, 6144",
                 "add {right}, 6144",
-                "dec {steps}",
-                "jnz 2b",
-                "tilestored [{result} + {stride}*1], tmm0",
-                "tilestored [{result} + {stride}*1 + 64], tmm1",
-                "tilestored [{below} + {stride}*1], tmm2",
-                "tilestored [{below} + {stride}*1 + 64], tmm3",
-                top = inout(reg) top => _,
-                bottom = inout(reg) bottom => _,
-                gap = in(reg) gap,
-                beside = in(reg) beside,
-                result = in(reg) result,
-                below = in(reg) result.wrapping_add(TILE * stride),
-                stride = in(reg) stride * size_of::<f32>(),
-                row = in(reg) size_of::<Line>(),
-                left = inout(reg) left => _,
-                right = inout(reg) right => _,
-                steps = inout(reg) steps => _,
-                options(nostack),
             );
         }
     }

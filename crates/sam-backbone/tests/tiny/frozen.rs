@@ -96,8 +96,7 @@ fn encoding_keeps_no_graph() {
     assert!(!output.block_features[0].is_autodiff());
 }
 
-/// Factors of products are rounded to 8 bits of mantissa (11 for `f16`): some times `2^-9` (`2^-12`). Rounding everything, as a
-/// GPU does, is beyond these bounds.
+/// Factors of products are rounded to 8 bits of mantissa (11 for `f16`): some times `2^-9` (`2^-12`).
 #[test]
 fn an_encoder_in_half_precision_is_near_and_gives_f32() {
     let device = Device::flex();
